@@ -17,7 +17,8 @@ const SKOPEO: &str = "containers/auth.json";
 const PUBLIC: (&str, [&str; 2]) = ("registry-1.docker.io", ["docker.io", "https://index.docker.io/v1/"]);
 
 /// The credentials for the registry at this address, as they stand behind `Basic`: of `REGISTRY_AUTH_FILE`, or else of
-/// `containers/auth.json` of `XDG_RUNTIME_DIR` or `~/.config`, or `config.json` of `DOCKER_CONFIG` or `~/.docker`. Those that a helper program keeps are not asked for. What a registry is called here does not count:
+/// `containers/auth.json` of `XDG_RUNTIME_DIR` or `~/.config`, or `config.json` of `DOCKER_CONFIG` or `~/.docker`.
+/// Those that a helper program keeps are not asked for. What a registry is called here does not count:
 /// the login of one never goes to another host that stands in for it.
 pub fn login(url: &str) -> Option<String> {
     let url = Url::parse(url).ok()?;
