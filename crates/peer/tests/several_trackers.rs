@@ -269,7 +269,11 @@ async fn an_address_that_never_answers_is_no_tracker_of_its_own() {
     assert_eq!(node.find("a").await.unwrap().len(), 2);
     node.list(None).await.unwrap();
     assert_eq!(node.silent_trackers(), [""; 0]);
-    assert_eq!(named.told_apart(&node.trackers_to_ask().await), [named.clone()], "a ticket names one tracker");
+    assert_eq!(
+        named.told_apart(&node.trackers_to_ask().await),
+        std::slice::from_ref(&named),
+        "a ticket names one tracker"
+    );
     // It is one all the same, when it answers.
     let _other = FakeTracker::start(&network, b"one", "10.0.0.2:9999", Manner { nonce: 2, silent: false });
     until("both are there", async || up(&node).await.len() == 2).await;
