@@ -49,7 +49,14 @@ impl Store {
 
     fn user(&self) -> User {
         match self.cloud {
-            Cloud::Google => User::new().with("GOOGLE_SKIP_SIGNATURE", "true"),
+            // With `GOOGLE_SKIP_SIGNATURE`, what is written would still ask Google who writes it.
+            Cloud::Google => {
+                let url = self.server.url();
+                let key = format!(
+                    r#"{{"gcs_base_url": "{url}", "disable_oauth": true, "client_email": "", "private_key": "", "private_key_id": ""}}"#
+                );
+                User::new().with("GOOGLE_SERVICE_ACCOUNT_KEY", &key)
+            }
             Cloud::Azure => User::new()
                 .with("AZURE_STORAGE_ACCOUNT_NAME", "account")
                 .with("AZURE_STORAGE_ACCOUNT_KEY", "c2VjcmV0IG9mIHRoZSBhY2NvdW50"),
