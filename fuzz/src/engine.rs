@@ -51,6 +51,8 @@ struct World {
     /// Questions that were neither answered nor refused, and what they ask for.
     asked: BTreeMap<ServeId, (ContentId, PieceRange)>,
     serving: BTreeSet<ServeId>,
+    /// The pieces of each content that are wanted, as the engine was told.
+    wanted: BTreeMap<ContentId, PieceSet>,
 }
 
 /// What it asked for and what it was told of that.
@@ -94,6 +96,7 @@ fn told(bytes: &[u8], log: &mut ActionLog, with_origin: bool) {
         given_up: BTreeSet::new(),
         asked: BTreeMap::new(),
         serving: BTreeSet::new(),
+        wanted: BTreeMap::new(),
     };
     while !input.is_empty() {
         let Some(event) = world.event(&mut input) else { continue };
@@ -183,6 +186,7 @@ impl World {
                 for _ in 0..input.below(4) {
                     wanted.insert_run(run(input, geometry.pieces()));
                 }
+                self.wanted.insert(id, wanted.clone());
                 Event::Content { content: id, geometry, have, wanted }
             }
             2 => Event::ManifestFailed { content: id, conn: some(&self.conns, input)?, lied: input.flag() },
@@ -295,7 +299,9 @@ impl World {
             }
             Action::Refuse { serve, .. } => assert!(self.asked.remove(&serve).is_some(), "a question is answered once"),
             Action::Completed { content } => {
-                assert!(self.engine.have(content).is_some_and(PieceSet::is_full), "something is missing");
+                let (have, wanted) = (self.engine.have(content).expect("it is open"), &self.wanted[&content]);
+                let mut wanted = wanted.runs().into_iter().flat_map(|run| run.pieces());
+                assert!(wanted.all(|piece| have.contains(piece)), "something is missing");
             }
             Action::FindMore { .. } | Action::Lacking { .. } | Action::Banned { .. } => {}
         }

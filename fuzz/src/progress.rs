@@ -249,6 +249,7 @@ impl World<'_> {
             Action::Completed { .. } => self.complete |= who == DOWNLOADER,
             Action::Banned { peer: banned } => assert!(banned != peer(SEEDER), "the honest one is shut out"),
             Action::FindMore { .. } | Action::Lacking { .. } => {}
+            Action::FetchFromOrigin { .. } => unreachable!("nobody said that there is an origin"),
         }
     }
 

@@ -48,7 +48,7 @@ pub struct GatewayOriginArguments {
     pub oci_origin: Vec<String>,
     /// Bring models and data sets from this hub
     ///
-    /// Bring models and data sets from this hub, as https://huggingface.co, with the token of HF_TOKEN if there is one: each file is
+    /// Bring models and data sets from this hub, as `https://huggingface.co`, with the token of HF_TOKEN if there is one: each file is
     /// compared with what the hub lists, also where the swarm has it
     #[arg(long, value_name = "URL", requires = "tracker_ip")]
     pub hf_origin: Option<String>,
