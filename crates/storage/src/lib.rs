@@ -25,8 +25,8 @@ mod checkpoint;
 pub mod conformance;
 mod durable;
 mod error;
-#[cfg(unix)]
 mod fallback;
+#[cfg(unix)]
 mod fault;
 mod file;
 mod file_size;
