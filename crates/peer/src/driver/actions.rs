@@ -6,14 +6,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use protocol::{ContentId, PeerId, PieceRange};
 use swarm::{Action, ConnId, Event, RequestId};
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use transport::RELAY;
 
+use super::item::Item;
 use super::participants::room;
 use super::private::NOTHING;
 use super::state::{Driver, Fetching, PendingServe};
 use crate::event::PeerEvent;
 use crate::net::dial::{Dialler, Manner};
 use crate::net::fetch::{ManifestFetch, ManifestProgress, PieceFetch};
+use crate::net::intake::Intake;
 use crate::net::link;
 use crate::net::relay::Through;
 use crate::net::serve::PieceServe;
@@ -146,27 +149,40 @@ impl Driver {
         (run, awaited): (PieceRange, bool),
     ) {
         let (Some(link), Some(item)) = (self.links.get(&conn), self.items.get(&content)) else { return };
-        let Some(store) = item.store.clone() else { return };
-        let came = Arc::new(AtomicU64::new(0));
-        let fetch = PieceFetch {
+        let Some(intake) = self.intake(request, item, run) else { return };
+        let (from, came) = (link.connection.peer_id(), intake.came.clone());
+        let fetch = PieceFetch { connection: link.connection.clone(), awaited, proven: link.proven, intake };
+        let task = link.connection.spawn(Box::pin(fetch.run()));
+        self.expect(request, content, (conn, from), came, task);
+    }
+
+    /// Where the pieces of a request go, if the content is open.
+    pub(super) fn intake(&self, request: RequestId, item: &Item, run: PieceRange) -> Option<Intake> {
+        Some(Intake {
             request,
-            connection: link.connection.clone(),
-            store,
+            store: item.store.clone()?,
             run,
-            awaited,
-            proven: link.proven,
-            came: came.clone(),
+            came: Arc::default(),
             buffers: self.setup.buffers.clone(),
             workers: self.setup.workers.clone(),
             waits: item.waits.clone(),
             cap: item.down.clone(),
             reports: self.reports.clone(),
-        };
-        let task = link.connection.spawn(Box::pin(fetch.run()));
+        })
+    }
+
+    /// Notes a request that has begun, and hears of its end.
+    pub(super) fn expect(
+        &mut self,
+        request: RequestId,
+        content: ContentId,
+        (conn, from): (ConnId, PeerId),
+        came: Arc<AtomicU64>,
+        task: JoinHandle<()>,
+    ) {
+        let fetching = Fetching { conn, from, task: task.abort_handle(), came, told: 0, content, stored: 0 };
+        self.requests.insert(request, fetching);
         let reports = self.reports.clone();
-        let from = link.connection.peer_id();
-        self.requests
-            .insert(request, Fetching { conn, from, task: task.abort_handle(), came, told: 0, content, stored: 0 });
         // A request that is given up ends like any other, so that the engine's stats are right.
         tokio::spawn(async move {
             if task.await.is_err() {

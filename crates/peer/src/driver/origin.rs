@@ -1,14 +1,13 @@
 //! Contents that can be read from where they were made: which origin that is, and what is said of it.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use protocol::{ContentId, Manifest, PieceRange};
-use swarm::{ConnId, Event, Failure, RequestId};
+use swarm::{ConnId, Event, RequestId};
 
 use super::item::{Item, OriginTold};
-use super::state::{Driver, Fetching};
+use super::state::Driver;
 use crate::event::PeerEvent;
 use crate::net::origin::{ORIGIN, OriginFetch};
 use crate::report::Report;
@@ -69,33 +68,11 @@ impl Driver {
     }
 
     pub(super) fn fetch_from_origin(&mut self, request: RequestId, content: ContentId, run: PieceRange) {
-        let item = self.items.get(&content);
-        let held = item.and_then(|item| Some((item, item.store.clone()?, item.origin.clone()?)));
-        let Some((item, store, origin)) = held else { return };
-        let came = Arc::new(AtomicU64::new(0));
-        let fetch = OriginFetch {
-            request,
-            origin,
-            store,
-            run,
-            came: came.clone(),
-            buffers: self.setup.buffers.clone(),
-            workers: self.setup.workers.clone(),
-            waits: item.waits.clone(),
-            cap: item.down.clone(),
-            reports: self.reports.clone(),
-        };
-        let task = tokio::spawn(fetch.run());
-        let fetching =
-            Fetching { conn: ConnId::MAX, from: ORIGIN, task: task.abort_handle(), came, told: 0, content, stored: 0 };
-        self.requests.insert(request, fetching);
-        let reports = self.reports.clone();
-        tokio::spawn(async move {
-            if task.await.is_err() {
-                let event = Event::Finished { request, failure: Some(Failure::Broken) };
-                let _ = reports.send(Report::Event(event)).await;
-            }
-        });
+        let Some(item) = self.items.get(&content) else { return };
+        let Some((intake, origin)) = self.intake(request, item, run).zip(item.origin.clone()) else { return };
+        let came = intake.came.clone();
+        let task = tokio::spawn(OriginFetch { origin, intake }.run());
+        self.expect(request, content, (ConnId::MAX, ORIGIN), came, task);
     }
 
     /// A piece came from the origin of a content, or a wrong one.

@@ -8,22 +8,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use protocol::{
-    Answer, Block, ContentId, DigestHasher, MAX_MANIFEST_BYTES, Manifest, ManifestError, PieceRange, Request,
-};
-use swarm::{ConnId, Event, Failure, RequestId};
+use protocol::{Answer, ContentId, DigestHasher, MAX_MANIFEST_BYTES, Manifest, ManifestError, Request};
+use swarm::{ConnId, Event, Failure};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use transport::frame::{encode, receive_message};
 use transport::{Connection, RecvStream, TransportError};
 
-use crate::disk::content::ContentStore;
-use crate::disk::workers::Workers;
-use crate::net::buffers::{Buffer, Buffers};
-use crate::net::rate::RateCap;
+use crate::net::intake::{Intake, all};
 use crate::report::Report;
-use crate::stats::{Unstored, WaitKind, WaitStats};
+use crate::stats::WaitKind;
 
 /// A part of a manifest must come within this time, and all of it, which may be many MiB over a slow link, within that one.
 const MANIFEST_PART: Duration = Duration::from_secs(20);
@@ -134,21 +129,12 @@ async fn ask(connection: &dyn Connection, request: &Request) -> Result<(Answer, 
 
 /// One request for pieces.
 pub(crate) struct PieceFetch {
-    pub(crate) request: RequestId,
     pub(crate) connection: Arc<dyn Connection>,
-    pub(crate) store: Arc<ContentStore>,
-    pub(crate) run: PieceRange,
     /// Whether somebody waits for it.
     pub(crate) awaited: bool,
     /// Whether a piece came from there before.
     pub(crate) proven: bool,
-    /// Payload bytes that have come: read by others now and then, so that no message is needed for each part.
-    pub(crate) came: Arc<AtomicU64>,
-    pub(crate) buffers: Arc<Buffers>,
-    pub(crate) workers: Arc<Workers>,
-    pub(crate) waits: Arc<WaitStats>,
-    pub(crate) cap: Arc<RateCap>,
-    pub(crate) reports: mpsc::Sender<Report>,
+    pub(crate) intake: Intake,
 }
 
 impl PieceFetch {
@@ -156,84 +142,52 @@ impl PieceFetch {
     pub(crate) async fn run(self) {
         let mut storing = Vec::new();
         let failure = self.receive(&mut storing).await.err();
-        for work in storing {
-            let _ = work.await;
-        }
-        let _ = self.reports.send(Report::Event(Event::Finished { request: self.request, failure })).await;
+        all(storing).await;
+        self.intake.finished(failure).await;
     }
 
     async fn receive(&self, storing: &mut Vec<JoinHandle<()>>) -> Result<(), Failure> {
-        let geometry = self.store.manifest().geometry();
-        let (content, run) = (self.store.id(), self.run);
+        let Intake { store, run, waits, buffers, .. } = &self.intake;
+        let (content, run, geometry) = (store.id(), *run, store.manifest().geometry());
         let question =
             if self.awaited { Request::AwaitedPieces { content, run } } else { Request::Pieces { content, run } };
         let (answer, mut recv) = ask(&*self.connection, &question).await.map_err(|_| Failure::Broken)?;
         match answer {
-            Answer::Bytes(len) if len == geometry.bytes(self.run) => {}
+            Answer::Bytes(len) if len == geometry.bytes(run) => {}
             Answer::Bytes(_) | Answer::UpRate(_) => return Err(Failure::Invalid),
             Answer::Refused(reason) => return Err(Failure::Refused(reason)),
         }
         // What is about to come can be offered to others, and the time that the answer waited for is no part of its rate.
-        let _ = self.reports.send(Report::Event(Event::Progress { request: self.request, bytes: 0 })).await;
-        let _flowing = self.waits.flowing();
+        self.intake.begins().await;
+        let _flowing = waits.flowing();
         // Taken only now that the answer flows: what merely waits for its turn holds no memory; and what only trickles, from
         // someone who never gave anything, holds little.
-        let mut first = vec![0; if self.proven { 0 } else { PROBE.min(geometry.bytes(self.run) as usize) }];
-        for block in geometry.blocks(self.run, BLOCK) {
+        let mut first = vec![0; if self.proven { 0 } else { PROBE.min(geometry.bytes(run) as usize) }];
+        for block in geometry.blocks(run, BLOCK) {
             first.truncate(block.len);
             self.fill(&mut *recv, &mut first).await.map_err(|_| Failure::Broken)?;
-            let mut buffer = self.waits.during(WaitKind::Buffers, self.buffers.take(block.len)).await;
+            let mut buffer = waits.during(WaitKind::Buffers, buffers.take(block.len)).await;
             let (probed, rest) = buffer.split_at_mut(first.len());
             probed.copy_from_slice(&first);
             self.fill(&mut *recv, rest).await.map_err(|_| Failure::Broken)?;
             first.clear();
-            self.waits.came_from(self.connection.peer_id(), block.len as u64);
-            storing.retain(|work| !work.is_finished());
-            storing.push(self.store(block, buffer).await);
+            waits.came_from(self.connection.peer_id(), block.len as u64);
+            self.intake.store(block, buffer, storing).await;
         }
         Ok(())
     }
 
     async fn fill(&self, recv: &mut dyn RecvStream, mut part: &mut [u8]) -> Result<(), TransportError> {
-        let step = self.cap.step();
+        let step = self.intake.cap.step();
         while !part.is_empty() {
             let most = part.len().min(step);
-            let count = self.waits.during(WaitKind::Network, recv.recv(&mut part[..most])).await?;
+            let count = self.intake.waits.during(WaitKind::Network, recv.recv(&mut part[..most])).await?;
             if count == 0 {
                 return Err(TransportError::Truncated);
             }
-            self.came.fetch_add(count as u64, Ordering::Relaxed);
-            self.waits.during(WaitKind::RateCap, self.cap.take(count)).await;
+            self.intake.came(count).await;
             part = &mut part[count..];
         }
         Ok(())
-    }
-
-    /// Verifies and writes, away from the packets, and reports.
-    async fn store(&self, block: Block, buffer: Buffer) -> JoinHandle<()> {
-        let work = store_block(self.request, &self.store, (block, buffer), &self.waits, &self.reports);
-        self.waits.during(WaitKind::Workers, self.workers.start(work)).await
-    }
-}
-
-/// Verifies what has come of a request, writes what is right, and reports: for a worker.
-pub(super) fn store_block(
-    request: RequestId,
-    store: &Arc<ContentStore>,
-    (block, buffer): (Block, Buffer),
-    waits: &Arc<WaitStats>,
-    reports: &mpsc::Sender<Report>,
-) -> impl FnOnce() + Send + use<> {
-    let (store, waits, reports) = (store.clone(), waits.clone(), reports.clone());
-    let unstored = Unstored::of(&waits);
-    move || {
-        let result = store.write_verified(&block, &buffer, &waits);
-        drop((buffer, unstored));
-        let report = match result {
-            Ok(verdicts) => Report::Stored { request, content: store.id(), verdicts },
-            Err(error) => Report::DiskFailed { content: store.id(), error },
-        };
-        // An error means that the node has ended.
-        let _ = reports.blocking_send(report);
     }
 }

@@ -7,6 +7,7 @@ pub(crate) mod dial_filter;
 pub(crate) mod dial_limiter;
 pub(crate) mod fetch;
 pub(crate) mod gate;
+pub(crate) mod intake;
 pub(crate) mod let_in;
 pub(crate) mod link;
 pub(crate) mod origin;

@@ -3,22 +3,16 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use protocol::{Geometry, PeerId, PieceRange};
 use storage::{Fallback, FallbackRead, StorageError};
-use swarm::{Event, Failure, RequestId};
-use tokio::sync::mpsc;
+use swarm::Failure;
 use tokio::task::JoinHandle;
 
-use crate::disk::content::ContentStore;
-use crate::disk::workers::Workers;
-use crate::net::buffers::Buffers;
-use crate::net::fetch::store_block;
-use crate::net::rate::RateCap;
+use crate::net::intake::{Intake, all};
 use crate::report::Report;
-use crate::stats::{WaitKind, WaitStats};
+use crate::stats::WaitKind;
 
 /// Stands for the origin among those that pieces came from ([`Status::sources`](crate::Status)). No peer has this id.
 pub const ORIGIN: PeerId = PeerId(protocol::Digest([0; 32]));
@@ -28,17 +22,8 @@ const BLOCK: usize = 256 << 10;
 
 /// One read.
 pub(crate) struct OriginFetch {
-    pub(crate) request: RequestId,
     pub(crate) origin: Arc<dyn Fallback>,
-    pub(crate) store: Arc<ContentStore>,
-    pub(crate) run: PieceRange,
-    /// Payload bytes that have come.
-    pub(crate) came: Arc<AtomicU64>,
-    pub(crate) buffers: Arc<Buffers>,
-    pub(crate) workers: Arc<Workers>,
-    pub(crate) waits: Arc<WaitStats>,
-    pub(crate) cap: Arc<RateCap>,
-    pub(crate) reports: mpsc::Sender<Report>,
+    pub(crate) intake: Intake,
 }
 
 impl OriginFetch {
@@ -46,37 +31,32 @@ impl OriginFetch {
     pub(crate) async fn run(self) {
         let mut storing = Vec::new();
         let outcome = self.receive(&mut storing).await;
-        for work in storing {
-            let _ = work.await;
-        }
+        all(storing).await;
         let failure = match &outcome {
             Ok(()) => None,
             Err(StorageError::Unreachable(_)) => Some(Failure::Broken),
             Err(_) => Some(Failure::Invalid),
         };
         if let Err(error) = outcome {
-            let (content, reason) = (self.store.id(), error.to_string());
-            let _ = self.reports.send(Report::OriginFailed { content, reason }).await;
+            let (content, reason) = (self.intake.store.id(), error.to_string());
+            let _ = self.intake.reports.send(Report::OriginFailed { content, reason }).await;
         }
-        let _ = self.reports.send(Report::Event(Event::Finished { request: self.request, failure })).await;
+        self.intake.finished(failure).await;
     }
 
     async fn receive(&self, storing: &mut Vec<JoinHandle<()>>) -> Result<(), StorageError> {
-        let manifest = self.store.manifest();
-        let geometry = manifest.geometry();
-        let mut reading =
-            Reading { fetch: self, ranges: ranges(geometry, self.run), current: None, rest: Bytes::new() };
-        let _flowing = self.waits.flowing();
+        let Intake { store, run, waits, buffers, .. } = &self.intake;
+        let geometry = store.manifest().geometry();
+        let mut reading = Reading { fetch: self, ranges: ranges(geometry, *run), current: None, rest: Bytes::new() };
+        let _flowing = waits.flowing();
         // No buffer is taken before something comes.
         reading.more().await?;
-        let _ = self.reports.send(Report::Event(Event::Progress { request: self.request, bytes: 0 })).await;
-        for block in geometry.blocks(self.run, BLOCK) {
-            let mut buffer = self.waits.during(WaitKind::Buffers, self.buffers.take(block.len)).await;
+        self.intake.begins().await;
+        for block in geometry.blocks(*run, BLOCK) {
+            let mut buffer = waits.during(WaitKind::Buffers, buffers.take(block.len)).await;
             reading.fill(&mut buffer).await?;
-            self.waits.came_from(ORIGIN, block.len as u64);
-            storing.retain(|work| !work.is_finished());
-            let work = store_block(self.request, &self.store, (block, buffer), &self.waits, &self.reports);
-            storing.push(self.waits.during(WaitKind::Workers, self.workers.start(work)).await);
+            waits.came_from(ORIGIN, block.len as u64);
+            self.intake.store(block, buffer, storing).await;
         }
         Ok(())
     }
@@ -125,23 +105,22 @@ impl Reading<'_> {
 
     /// Waits for the next bytes.
     async fn more(&mut self) -> Result<(), StorageError> {
-        let fetch = self.fetch;
+        let OriginFetch { origin, intake } = self.fetch;
         let (mut read, left) = match self.current.take().filter(|(_, left)| *left > 0) {
             Some(current) => current,
             None => {
                 let ended = || StorageError::Unreachable("nothing more is to come".to_owned());
                 let Range { file, offset, len } = self.ranges.pop_front().ok_or_else(ended)?;
-                (fetch.origin.read(fetch.store.manifest(), file, offset, len), len)
+                (origin.read(intake.store.manifest(), file, offset, len), len)
             }
         };
-        let bytes = fetch.waits.during(WaitKind::Network, read.next()).await?;
+        let bytes = intake.waits.during(WaitKind::Network, read.next()).await?;
         let len = bytes.len() as u64;
         if len == 0 || len > left {
             let source = std::io::Error::other("it sends another number of bytes than was asked for");
-            return Err(StorageError::Io { path: fetch.origin.shown().into(), source });
+            return Err(StorageError::Io { path: origin.shown().into(), source });
         }
-        fetch.came.fetch_add(len, Ordering::Relaxed);
-        fetch.waits.during(WaitKind::RateCap, fetch.cap.take(bytes.len())).await;
+        intake.came(bytes.len()).await;
         (self.rest, self.current) = (bytes, Some((read, left - len)));
         Ok(())
     }
