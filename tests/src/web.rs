@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A request's first line and headers; names of headers are in lower case.
 #[derive(Debug, Clone)]
@@ -98,6 +98,8 @@ pub struct WebServer {
 struct Shared {
     stop: AtomicBool,
     sent: AtomicU64,
+    /// Bytes a second over all connections, and when the next may be sent.
+    rate: Mutex<Option<(u64, Instant)>>,
     requests: Mutex<Vec<Request>>,
     handler: Box<Handler>,
 }
@@ -110,6 +112,7 @@ impl WebServer {
         let shared = Arc::new(Shared {
             stop: AtomicBool::new(false),
             sent: AtomicU64::new(0),
+            rate: Mutex::default(),
             requests: Mutex::default(),
             handler: Box::new(handler),
         });
@@ -138,6 +141,11 @@ impl WebServer {
         self.shared.sent.load(Ordering::Relaxed)
     }
 
+    /// Sends so many bytes a second from now on, over all connections together.
+    pub fn rate(&self, bytes: u64) {
+        *self.shared.rate.lock().expect("no panic holds it") = Some((bytes, Instant::now()));
+    }
+
     /// All requests so far.
     pub fn requests(&self) -> Vec<Request> {
         self.shared.requests.lock().expect("no panic holds it").clone()
@@ -149,6 +157,23 @@ impl Drop for WebServer {
         self.shared.stop.store(true, Ordering::Relaxed);
         // The thread that accepts sees that it is over.
         let _ = TcpStream::connect(self.address);
+    }
+}
+
+/// Bytes of a body that are sent at once.
+const PART: usize = 16 << 10;
+
+impl Shared {
+    /// Waits for the turn of so many bytes.
+    fn wait(&self, bytes: u64) {
+        let turn = {
+            let mut rate = self.rate.lock().expect("no panic holds it");
+            let Some((a_second, next)) = rate.as_mut() else { return };
+            let turn = (*next).max(Instant::now());
+            *next = turn + Duration::from_secs_f64(bytes as f64 / *a_second as f64);
+            turn
+        };
+        thread::sleep(turn.saturating_duration_since(Instant::now()));
     }
 }
 
@@ -178,9 +203,12 @@ fn serve(stream: &TcpStream, server: &Shared) -> std::io::Result<()> {
             Sending::Well => response.body.len(),
             Sending::Cut(len) | Sending::Stuck(len) => len.min(response.body.len()),
         };
-        // It counts before the other side can have it.
-        server.sent.fetch_add(len as u64, Ordering::Relaxed);
-        stream.write_all(&response.body[..len])?;
+        for part in response.body[..len].chunks(PART) {
+            server.wait(part.len() as u64);
+            // It counts before the other side can have it.
+            server.sent.fetch_add(part.len() as u64, Ordering::Relaxed);
+            stream.write_all(part)?;
+        }
         match response.sending {
             Sending::Well => {}
             Sending::Cut(_) => return Ok(()),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::{
-    Announce, ContentId, ContentMatch, Digest, MAX_FRAME, MailboxRequest, PROOF_LABEL, PeerAddress, PeerId,
+    Announce, ContentId, ContentMatch, Digest, LeaseRequest, MAX_FRAME, MailboxRequest, OriginKey, PROOF_LABEL, PeerAddress, PeerId,
     PeerMessage, PieceRange, ProbeRequest, Request, Role, Secret, TrackerEvent, TrackerRequest, Turn, VERSION, Wire,
 };
 use testbed::event::Sharing;
@@ -110,6 +110,7 @@ fn tracker_messages(content: ContentId, name: &str) -> Vec<Vec<u8>> {
         TrackerRequest::Mailbox(MailboxRequest::Claim { wish: Some(7) }),
         TrackerRequest::Probe(ProbeRequest { dialled: [127, 0, 0, 1].into(), tcp: Some(9000) }),
         TrackerRequest::Instance,
+        TrackerRequest::Lease(LeaseRequest::Release { key: OriginKey(content.0) }),
     ];
     all.iter().map(|message| message.encode().unwrap()).collect()
 }
@@ -298,6 +299,7 @@ fn the_holder_of_one_ticket_learns_nothing_of_another() {
                     | TrackerEvent::Leg { .. }
                     | TrackerEvent::Mailbox(_)
                     | TrackerEvent::Instance(_)
+                    | TrackerEvent::Lease(_)
                     | TrackerEvent::Probe(_)) => {
                         panic!("nothing asked for {other:?}")
                     }

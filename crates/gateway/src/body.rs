@@ -14,6 +14,7 @@ use http_body::{Body, Frame, SizeHint};
 use peer::{OpenContent, ReadMemory, Reader};
 use tokio::time::{Sleep, sleep};
 
+use crate::blobs::coming::{Coming, ComingReader};
 use crate::blobs::growing::{Growing, GrowingReader};
 
 /// A part of a body.
@@ -36,28 +37,35 @@ pub(crate) enum Source {
     Content(Arc<OpenContent>),
     /// A file of an origin, which may still be on its way.
     File(Arc<Growing>),
+    /// A file that another gateway reads from its origin.
+    Coming(Arc<Coming>),
 }
 
 impl Source {
-    fn read(&self, range: Range<u64>, memory: &ReadMemory) -> Blocks {
+    /// Reads one range.
+    pub(crate) fn read(&self, range: Range<u64>, memory: &ReadMemory) -> Blocks {
         match self {
             Source::Content(open) => Blocks::Content(open.read(range).within(memory)),
             Source::File(growing) => Blocks::File(growing.read(range, memory)),
+            Source::Coming(coming) => Blocks::Coming(coming.read(range, memory)),
         }
     }
 }
 
-/// Reads one range after another.
-enum Blocks {
+/// The blocks of a range.
+pub(crate) enum Blocks {
     Content(Reader),
     File(GrowingReader),
+    Coming(ComingReader),
 }
 
 impl Blocks {
-    fn poll_block(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+    /// The next one; empty at the end.
+    pub(crate) fn poll_block(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
         match self {
             Blocks::Content(reader) => reader.poll_block(context),
             Blocks::File(reader) => reader.poll_block(context),
+            Blocks::Coming(reader) => reader.poll_block(context),
         }
     }
 }
@@ -119,7 +127,7 @@ impl ContentBody {
             if let Some(reader) = self.reader.as_mut().filter(|_| self.left > 0) {
                 let Poll::Ready(block) = reader.poll_block(context) else {
                     return match reader {
-                        Blocks::Content(_) => self.poll_patience(context),
+                        Blocks::Content(_) | Blocks::Coming(_) => self.poll_patience(context),
                         // What is read from an origin has deadlines of its own.
                         Blocks::File(_) => Poll::Pending,
                     };
@@ -177,6 +185,7 @@ impl Body for ContentBody {
             match &self.source {
                 Source::Content(open) => tracing::info!(%error, content = %open.content(), "an answer breaks off"),
                 Source::File(growing) => tracing::info!(%error, file = growing.name(), "an answer breaks off"),
+                Source::Coming(_) => tracing::info!(%error, "an answer with what another gateway reads breaks off"),
             }
         }
         Poll::Ready(next.map(|next| next.map(Frame::data)))

@@ -1,5 +1,6 @@
 //! What a gateway serves, and to whom: what all answers share.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use peer::ReadMemory;
@@ -13,7 +14,7 @@ use crate::s3::buckets::Buckets;
 /// What is served, to whom.
 pub(crate) struct Served {
     pub(crate) access: Access,
-    pub(crate) contents: Contents,
+    pub(crate) contents: Arc<Contents>,
     pub(crate) lists: Lists,
     /// Where what nobody has comes from, if anywhere.
     pub(crate) origins: Option<RunningOrigins>,
@@ -29,7 +30,7 @@ impl Served {
     pub(crate) fn new(access: Access, contents: Contents, wait: Duration, memory: ReadMemory) -> Self {
         Served {
             access,
-            contents,
+            contents: Arc::new(contents),
             lists: Lists::new(memory.clone(), wait),
             origins: None,
             buckets: Buckets::new(Vec::new()),

@@ -1,6 +1,6 @@
 //! Whether a file's bytes are those that its digest names, told as they come one after another.
 
-use sha1::Digest as _;
+use sha2::Digest as _;
 
 use crate::FileDigest;
 
@@ -16,7 +16,7 @@ pub struct FileCheck {
 #[derive(Clone)]
 enum Hasher {
     Sha256(sha2::Sha256),
-    Sha1(sha1::Sha1),
+    Sha1(sha1_checked::Sha1),
 }
 
 impl FileCheck {
@@ -24,7 +24,11 @@ impl FileCheck {
     pub fn new(expected: FileDigest, size: u64) -> Self {
         let hasher = match expected {
             FileDigest::Sha256(_) => Hasher::Sha256(sha2::Sha256::new()),
-            FileDigest::GitBlob(_) => Hasher::Sha1(sha1::Sha1::new_with_prefix(format!("blob {size}\0"))),
+            FileDigest::GitBlob(_) => {
+                let mut hasher = sha1_checked::Sha1::new();
+                sha1_checked::Digest::update(&mut hasher, format!("blob {size}\0"));
+                Hasher::Sha1(hasher)
+            }
         };
         FileCheck { expected, size, came: 0, hasher }
     }
@@ -34,7 +38,7 @@ impl FileCheck {
         self.came += bytes.len() as u64;
         match &mut self.hasher {
             Hasher::Sha256(hasher) => hasher.update(bytes),
-            Hasher::Sha1(hasher) => hasher.update(bytes),
+            Hasher::Sha1(hasher) => sha1_checked::Digest::update(hasher, bytes),
         }
     }
 
@@ -43,12 +47,18 @@ impl FileCheck {
         self.came == self.size
     }
 
-    /// Whether all have come, and are right.
+    /// Whether all have come, and are right. A file that was made to have the SHA-1 of another is not.
     pub fn is_right(self) -> bool {
         let is_whole = self.is_whole();
         let found = match self.hasher {
             Hasher::Sha256(hasher) => FileDigest::Sha256(hasher.finalize().into()),
-            Hasher::Sha1(hasher) => FileDigest::GitBlob(hasher.finalize().into()),
+            Hasher::Sha1(hasher) => {
+                let found = hasher.try_finalize();
+                if found.has_collision() {
+                    return false;
+                }
+                FileDigest::GitBlob((*found.hash()).into())
+            }
         };
         is_whole && found == self.expected
     }

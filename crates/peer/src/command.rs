@@ -36,6 +36,8 @@ pub(crate) struct ReaderPlace {
     pub(crate) alive: Weak<()>,
     pub(crate) offset: u64,
     pub(crate) end: u64,
+    /// Most bytes ahead of it that come before others: none where it can wait.
+    pub(crate) most_ahead: u64,
     /// What its blocks may take, if that is bounded.
     pub(crate) memory: Option<ReadMemory>,
 }
@@ -65,6 +67,11 @@ pub(crate) enum Command {
     /// How the trackers are.
     Trackers {
         reply: oneshot::Sender<Vec<TrackerStatus>>,
+    },
+    /// Where the trackers are that live, best first for this content.
+    Places {
+        content: ContentId,
+        reply: oneshot::Sender<Vec<(PeerId, SocketAddr)>>,
     },
     Find {
         tracker: TrackerNumber,

@@ -71,6 +71,7 @@ mod glob;
 mod handle;
 #[cfg(feature = "serde")]
 pub mod json;
+mod lease;
 mod lock;
 mod net;
 mod node;
@@ -104,6 +105,7 @@ pub use download::{Download, DownloadBuilder};
 pub use error::PeerError;
 pub use event::PeerEvent;
 pub use glob::{Glob, GlobError, Unmatched};
+pub use lease::{Lease, LeaseState, NoLease};
 pub use net::dial_book::{DialledPeer, Unanswered, WaitingFor};
 pub use net::origin::ORIGIN;
 pub use net::tracker::{Joined, MOST_TRACKERS, Page, TrackerAddress, WatchedPage};
@@ -122,7 +124,7 @@ pub use tracker_status::{TrackerState, TrackerStatus};
 // What a user touches of the crates below: one crate is enough.
 pub use lan::Lan;
 pub use protocol::{
-    Algorithm, Code, CodeError, ContentId, ContentMatch, FileEntry, Manifest, OriginUrl, PeerAddress, PeerId,
+    Algorithm, Code, CodeError, ContentId, ContentMatch, FileEntry, Manifest, OriginKey, OriginUrl, PeerAddress, PeerId,
     PieceRange, PieceSet, Query, QueryError, Secret, Ticket, TicketTracker,
 };
 pub use storage::{Backend, Fallback, FileBackend, MemoryBackend, MmapBackend, Remote, StorageError};

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use protocol::{Code, ContentId, ContentMatch, Manifest, PeerId, Query, Secret, Ticket};
+use protocol::{Code, ContentId, ContentMatch, MAX_WRONG, Manifest, OriginKey, PeerId, Query, Secret, Ticket};
 use storage::Fallback;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::{Instant, sleep};
@@ -21,6 +21,7 @@ use crate::download::DownloadBuilder;
 use crate::driver;
 use crate::error::PeerError;
 use crate::event::PeerEvent;
+use crate::lease::{Lease, LeaseConnections, NoLease};
 use crate::lock::lock;
 use crate::net::dial;
 use crate::net::dial_book::{DialBook, DialledPeer, WaitingFor};
@@ -57,6 +58,7 @@ impl NodeBuilder {
             addresses,
             silent: Arc::default(),
             transport: self.transport.clone(),
+            leases: Arc::default(),
             rates: (self.up.clone(), self.down.clone()),
         };
         tokio::spawn(driver::run(
@@ -93,6 +95,8 @@ pub struct Node {
     silent: Arc<Mutex<Vec<String>>>,
     /// For codes, which are no business of the driver's.
     transport: Arc<dyn Transport>,
+    /// So are leases.
+    leases: Arc<LeaseConnections>,
     /// The caps on what is sent and received.
     rates: (Arc<RateCap>, Arc<RateCap>),
 }
@@ -199,6 +203,14 @@ impl Node {
     /// known before: one that is not the sharer's does not have the code.
     pub async fn redeem_code(&self, place: &TrackerAddress, code: &Code) -> Result<Ticket, RedeemError> {
         code::redeem(self.transport.clone(), place, code).await
+    }
+
+    /// Asks a tracker who is to read from an origin what has this key, and about so many bytes. All nodes ask the same tracker, by the
+    /// ranking of several. It is told that these contents are not what others have said: four of them at most.
+    pub async fn lease(&self, key: OriginKey, size: u64, wrong: &[ContentId]) -> Result<Lease, NoLease> {
+        let asked = self.commands.ask(|reply| Command::Places { content: ContentId(key.0), reply }).await;
+        let wrong = wrong.iter().rev().take(MAX_WRONG).copied().collect();
+        self.leases.claim(&self.transport, asked.unwrap_or_default(), (key, size), wrong).await
     }
 
     /// Ends a private share: nobody takes it any more, and who was about to is told this reason.

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use protocol::{ContentId, FileEntry, Manifest};
 use tokio::sync::watch;
@@ -19,6 +20,8 @@ pub struct OpenContent {
     handle: Handle,
     manifest: Arc<Manifest>,
     files: FileTable,
+    /// How long its readers wait before they hasten anything.
+    patience: Option<Duration>,
 }
 
 /// A file of an open content.
@@ -33,7 +36,13 @@ pub struct OpenFile<'a> {
 
 impl OpenContent {
     pub(crate) fn new(commands: Commands, OpenedContent { begun, manifest, files }: OpenedContent) -> Self {
-        OpenContent { handle: Handle::new(commands, begun), manifest, files }
+        OpenContent { handle: Handle::new(commands, begun), manifest, files, patience: None }
+    }
+
+    /// Readers of it are [patient](Reader::patient) from now on.
+    #[must_use]
+    pub fn patient(self, patience: Duration) -> Self {
+        OpenContent { patience: Some(patience), ..self }
     }
 
     /// Which content it is.
@@ -67,7 +76,11 @@ impl OpenContent {
     /// Reads these bytes, of all files one after another. They are waited for where they are not here yet, and each piece is
     /// verified before any of it is given.
     pub fn read(&self, range: Range<u64>) -> Reader {
-        self.handle.read_range(range)
+        let reader = self.handle.read_range(range);
+        match self.patience {
+            Some(patience) => reader.patient(patience),
+            None => reader,
+        }
     }
 
     /// Stops sharing or downloading it.

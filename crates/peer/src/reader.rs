@@ -7,10 +7,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::sync::watch;
+use tokio::time::{Sleep, sleep};
 
 use crate::command::{Command, Commands, ReaderPlace};
 use crate::error::PeerError;
@@ -42,6 +44,11 @@ pub struct Reader {
     asked: Option<Asked>,
     /// What the blocks may take, if that is bounded.
     memory: Option<ReadMemory>,
+    /// How long it waits for a block before that is fetched before others; at once unless it is said.
+    patience: Option<Duration>,
+    /// Until when it waits, and whether it has waited for so long.
+    starved: Option<Pin<Box<Sleep>>>,
+    hastens: bool,
 }
 
 /// A block that was asked for.
@@ -56,13 +63,34 @@ impl Reader {
     ) -> Self {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let (alive, block) = (Arc::new(()), Bytes::new());
-        Reader { commands, key, status, number, alive, offset: start, end, block, asked: None, memory: None }
+        Reader {
+            commands,
+            key,
+            status,
+            number,
+            alive,
+            offset: start,
+            end,
+            block,
+            asked: None,
+            memory: None,
+            patience: None,
+            starved: None,
+            hastens: false,
+        }
     }
 
     /// Reads within this memory, together with others: a block is read once there is room for it, and takes that until the last
     /// part of it is dropped. Nothing is read ahead unless most of the memory is free.
     pub fn within(mut self, memory: &ReadMemory) -> Self {
         self.memory = Some(memory.clone());
+        self
+    }
+
+    /// Takes pieces as they come, and has one fetched before others only after it has waited for it for so long. For many readers
+    /// that begin at one place at once: if each hastened what it wants next, few peers would send everybody the same.
+    pub fn patient(mut self, patience: Duration) -> Self {
+        self.patience = Some(patience);
         self
     }
 
@@ -80,10 +108,18 @@ impl Reader {
             return Poll::Ready(Ok(Bytes::new()));
         }
         let mut asked = self.asked.take().unwrap_or_else(|| self.ask());
-        let Poll::Ready(answer) = asked.as_mut().poll(context) else {
-            self.asked = Some(asked);
-            return Poll::Pending;
+        let answer = loop {
+            if let Poll::Ready(answer) = asked.as_mut().poll(context) {
+                break answer;
+            }
+            if !self.has_starved(context) {
+                self.asked = Some(asked);
+                return Poll::Pending;
+            }
+            self.hastens = true;
+            asked = self.ask();
         };
+        (self.starved, self.hastens) = (None, false);
         let mut block = answer.map_err(|error| self.failure(error))?;
         block.truncate(usize::try_from(self.end - self.offset).unwrap_or(usize::MAX));
         self.offset += block.len() as u64;
@@ -99,11 +135,24 @@ impl Reader {
         Poll::Ready(Ok(block))
     }
 
+    /// Whether it has waited for long enough to have a piece hastened that is not yet.
+    fn has_starved(&mut self, context: &mut Context<'_>) -> bool {
+        let Some(patience) = self.patience.filter(|_| !self.hastens) else { return false };
+        let starved = self.starved.get_or_insert_with(|| Box::pin(sleep(patience)));
+        starved.as_mut().poll(context).is_ready()
+    }
+
     fn ask(&self) -> Asked {
         let (commands, key) = (self.commands.clone(), self.key);
         let alive = Arc::downgrade(&self.alive);
         let memory = self.memory.clone();
-        let place = ReaderPlace { reader: self.number, alive, offset: self.offset, end: self.end, memory };
+        let most_ahead = match self.patience {
+            None => u64::MAX,
+            Some(_) if self.hastens => 1,
+            Some(_) => 0,
+        };
+        let place =
+            ReaderPlace { reader: self.number, alive, offset: self.offset, end: self.end, most_ahead, memory };
         Box::pin(async move { commands.ask(|reply| Command::Read { key, place, reply }).await? })
     }
 

@@ -24,6 +24,7 @@ mod codec;
 mod geometry;
 mod id;
 mod instance;
+mod lease;
 mod manifest;
 mod mapped_name;
 mod message;
@@ -48,6 +49,7 @@ pub use geometry::{Block, Geometry, GeometryError, Piece, Stretch, default_piece
 pub use id::{ABBREVIATED, ContentId, PeerId};
 pub use instance::TrackerInstance;
 pub use integrity::{Algorithm, Digest, DigestHasher, Key, Mac};
+pub use lease::{LeaseEvent, LeaseRequest, MAX_WRONG, OriginKey};
 pub use manifest::{FileEntry, MAX_FILES, MAX_MANIFEST_BYTES, Manifest, ManifestError, ManifestHeader};
 pub use mapped_name::{mapped_name, unmapped_name};
 pub use message::{

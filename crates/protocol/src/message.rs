@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::code::{MailboxEvent, MailboxRequest};
 use crate::codec::{Wire, bounded};
 use crate::instance::TrackerInstance;
+use crate::lease::{LeaseEvent, LeaseRequest};
 use crate::private::MAX_PROOFS;
 use crate::probe::{ProbeEvent, ProbeRequest};
 use crate::relay::{Carried, LegKey};
@@ -377,6 +378,8 @@ pub enum TrackerRequest {
     Probe(ProbeRequest),
     /// Which of several trackers is this? Said before the hello, by peers that know several. An older tracker ends the connection.
     Instance,
+    /// Who reads from an origin what nobody has? On a connection of its own, and nothing else on that. An older tracker ends it.
+    Lease(LeaseRequest),
 }
 
 impl Wire for TrackerRequest {
@@ -479,6 +482,8 @@ pub enum TrackerEvent {
     Probe(ProbeEvent),
     /// Answer to `Instance`.
     Instance(TrackerInstance),
+    /// About leases, on such a connection.
+    Lease(LeaseEvent),
 }
 
 /// What a sharer's own tracker says of a private share, to a peer that has proven to have its secret.

@@ -1,8 +1,8 @@
 //! `docs/protocol.md` shows messages as bytes, for authors of other clients: they are what the codec writes and reads.
 
 use p2p_fileshare_protocol::{
-    Announce, Answer, Carried, CodeMessage, ContentId, Digest, LegKey, MailboxEvent, MailboxRefusal, MailboxRequest,
-    PeerId, PeerMessage, PeerProgress, PieceRange, ProbeEvent, ProbeReport, ProbeRequest, RefusalReason, RelayKey,
+    Announce, Answer, Carried, CodeMessage, ContentId, Digest, LeaseEvent, LeaseRequest, LegKey, MailboxEvent, MailboxRefusal, MailboxRequest,
+    OriginKey, PeerId, PeerMessage, PeerProgress, PieceRange, ProbeEvent, ProbeReport, ProbeRequest, RefusalReason, RelayKey,
     Request, Role, TrackerEvent, TrackerInstance, TrackerRequest, VERSION, Wire,
 };
 
@@ -80,6 +80,12 @@ fn the_document_shows_what_the_codec_writes() {
     is(TrackerRequest::Instance, "tracker: `Instance`");
     let instance = TrackerInstance { label: [0x22; 16], nonce: [0x33; 16] };
     is(TrackerEvent::Instance(instance), "from the tracker: `Instance`");
+    let key = OriginKey(Digest([0x11; 32]));
+    let claim = LeaseRequest::Claim { key, size: 1 << 20, wrong: vec![] };
+    is(TrackerRequest::Lease(claim), "tracker: `Lease`, claims what has 1 MiB");
+    let published = LeaseRequest::Published { key, content };
+    is(TrackerRequest::Lease(published), "tracker: `Lease`, it is this content");
+    is(TrackerEvent::Lease(LeaseEvent::Granted { key }), "from the tracker: `Lease`, granted");
     is(CodeMessage::Wrong, "through a mailbox: the code is wrong");
     is(TrackerEvent::Welcome { seen: "[::1]:80".parse().unwrap() }, "from the tracker: `Welcome`, seen at [::1]:80");
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use p2p_fileshare_protocol::{
-    Algorithm, Announce, Answer, Carried, CodeMessage, ContentId, ContentMatch, Digest, FileEntry, Geometry, LegKey,
-    MAX_CODE_MESSAGE, MAX_MATCHES, MailboxEvent, MailboxRefusal, MailboxRequest, Manifest, ManifestHeader, PeerAddress,
+    Algorithm, Announce, Answer, Carried, CodeMessage, ContentId, ContentMatch, Digest, FileEntry, Geometry, LeaseEvent,
+    LeaseRequest, LegKey, MAX_CODE_MESSAGE, MAX_MATCHES, MAX_WRONG, MailboxEvent, MailboxRefusal, MailboxRequest, Manifest, ManifestHeader, OriginKey, PeerAddress,
     PeerId, PeerMessage, PieceRange, PieceSet, ProbeEvent, ProbeReport, ProbeRequest, RefusalReason, RelayKey, Request,
     Role, TrackerEvent, TrackerInstance, TrackerRequest, Wire, default_piece_size,
 };
@@ -81,6 +81,7 @@ fn to_tracker() -> impl Strategy<Value = TrackerRequest> {
         (any::<IpAddr>(), option::of(any::<u16>()))
             .prop_map(|(dialled, tcp)| TrackerRequest::Probe(ProbeRequest { dialled, tcp })),
         Just(TrackerRequest::Instance),
+        to_leases().prop_map(TrackerRequest::Lease),
     ]
 }
 
@@ -94,6 +95,29 @@ fn to_mailbox() -> impl Strategy<Value = MailboxRequest> {
         (any::<u16>(), handed_on()).prop_map(|(mailbox, message)| MailboxRequest::Open { mailbox, message }),
         handed_on().prop_map(|message| MailboxRequest::Say { message }),
         (any::<u32>(), handed_on()).prop_map(|(exchange, message)| MailboxRequest::Answer { exchange, message }),
+    ]
+}
+
+fn key() -> impl Strategy<Value = OriginKey> {
+    digest().prop_map(OriginKey)
+}
+
+fn to_leases() -> impl Strategy<Value = LeaseRequest> {
+    prop_oneof![
+        (key(), any::<u64>(), vec(content(), 0..=MAX_WRONG))
+            .prop_map(|(key, size, wrong)| LeaseRequest::Claim { key, size, wrong }),
+        (key(), any::<u64>()).prop_map(|(key, bytes)| LeaseRequest::Progress { key, bytes }),
+        (key(), content()).prop_map(|(key, content)| LeaseRequest::Published { key, content }),
+        key().prop_map(|key| LeaseRequest::Release { key }),
+    ]
+}
+
+fn of_leases() -> impl Strategy<Value = LeaseEvent> {
+    prop_oneof![
+        key().prop_map(|key| LeaseEvent::Granted { key }),
+        key().prop_map(|key| LeaseEvent::Held { key }),
+        (key(), content()).prop_map(|(key, content)| LeaseEvent::Published { key, content }),
+        key().prop_map(|key| LeaseEvent::Refused { key }),
     ]
 }
 
@@ -168,6 +192,7 @@ fn tracker_message() -> impl Strategy<Value = TrackerEvent> {
         of_mailbox().prop_map(TrackerEvent::Mailbox),
         of_probe().prop_map(TrackerEvent::Probe),
         any::<[[u8; 16]; 2]>().prop_map(|[label, nonce]| TrackerEvent::Instance(TrackerInstance { label, nonce })),
+        of_leases().prop_map(TrackerEvent::Lease),
     ]
 }
 

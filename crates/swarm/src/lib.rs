@@ -29,6 +29,7 @@
 pub mod bound;
 mod engine;
 mod event;
+mod leases;
 mod ranking;
 mod registry;
 mod scope;
@@ -36,6 +37,7 @@ mod shares;
 
 pub use engine::{Config, ConnectionView, ContentView, Engine, ParticipantView};
 pub use event::{Action, ConnId, Event, Failure, RequestId, ServeId};
+pub use leases::{LeaseAction, Leases};
 pub use ranking::{ANNOUNCED_TO, ranking};
 pub use registry::{Addresses, Claim, Introductions, MOST_KNOWN, Origin, Push, Registry, SAMPLE};
 pub use scope::Scope;

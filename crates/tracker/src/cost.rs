@@ -55,3 +55,7 @@ pub(crate) fn message(bytes: usize) -> usize {
 
 /// A mailbox with what waits for its owner, or what one who opens it has said and hears.
 pub(crate) const MAILBOX: usize = 16 << 10;
+/// A place of a connection at a key of an origin.
+pub(crate) const LEASE: usize = 900;
+/// A connection that is told of leases: what waits for it.
+pub(crate) const LEASES: usize = 32 << 10;

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use transport::{Config, Leg, Transport};
 
 use crate::config::ServerConfig;
+use crate::leases;
 use crate::relay::RelayLimits;
 use crate::session;
 use crate::state::{ConnectedPeer, State};
@@ -63,6 +64,8 @@ impl Server {
         let mut legs = self.legs.lock().await.take();
         let (mut session, mut look) = (0, tokio::time::interval(LOOK_FOR_MOVED));
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut look_at_leases = tokio::time::interval(leases::LOOK);
+        look_at_leases.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let connection = tokio::select! {
                 connection = self.transport.accept() => match connection {
@@ -76,6 +79,10 @@ impl Server {
                 _ = look.tick() => {
                     self.state.send_moved_away();
                     self.state.sweep_relay();
+                    continue;
+                }
+                _ = look_at_leases.tick() => {
+                    self.state.leases.look(&self.state);
                     continue;
                 }
             };

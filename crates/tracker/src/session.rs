@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{Announce, MailboxRequest, NOT_YET, PeerId, ProbeRequest, TrackerEvent, TrackerRequest, VERSION};
+use protocol::{Announce, LeaseRequest, MailboxRequest, NOT_YET, PeerId, ProbeRequest, TrackerEvent, TrackerRequest, VERSION};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use transport::frame::{MessageReceiver, MessageSender, encode};
@@ -64,6 +64,10 @@ async fn talk(session: u64, connection: &Arc<dyn Connection>, state: &State) -> 
                 }
                 return last_words(&mut send, connection).await;
             }
+            Greeted::Leases(mut send, recv, first) => {
+                state.is_for_leases(session);
+                return state.leases.serve(state, session, &mut send, recv, first).await;
+            }
             Greeted::Refused(mut send, _recv, sentence) => {
                 send.send(&TrackerEvent::Refused(sentence)).await?;
                 return last_words(&mut send, connection).await;
@@ -105,6 +109,8 @@ enum Greeted {
     Mailbox(MessageSender<TrackerEvent>, MessageReceiver<TrackerRequest>, MailboxRequest),
     /// It is here to learn how it is reached, and for nothing else.
     Probe(MessageSender<TrackerEvent>, MessageReceiver<TrackerRequest>, ProbeRequest),
+    /// It is here to learn who reads from origins, and for nothing else.
+    Leases(MessageSender<TrackerEvent>, MessageReceiver<TrackerRequest>, LeaseRequest),
     /// One that is refused may be saying hello still: what it says is heard until it has gone, or it would learn of that first,
     /// and never read why.
     Refused(MessageSender<TrackerEvent>, MessageReceiver<TrackerRequest>, String),
@@ -134,6 +140,12 @@ async fn greet(connection: &Arc<dyn Connection>, state: &State) -> Result<Greete
         return Ok(match state.private() {
             Some(_) => Greeted::Refused(send, recv, private::REFUSED.to_owned()),
             None => Greeted::Probe(send, recv, request),
+        });
+    }
+    if let Some(TrackerRequest::Lease(first)) = hello {
+        return Ok(match state.private() {
+            Some(_) => Greeted::Refused(send, recv, private::REFUSED.to_owned()),
+            None => Greeted::Leases(send, recv, first),
         });
     }
     if let Some(private) = state.private() {
@@ -290,6 +302,9 @@ async fn read(
             }
             TrackerRequest::Mailbox(_) => {
                 return Err(TransportError::Lost("mailboxes are had by connections of their own".to_owned()));
+            }
+            TrackerRequest::Lease(_) => {
+                return Err(TransportError::Lost("leases are had by connections of their own".to_owned()));
             }
             TrackerRequest::Prove { .. } => return Err(TransportError::Lost("it proves what is not asked".to_owned())),
         };

@@ -23,6 +23,7 @@ use transport::{Config, Connection};
 use crate::catalogue::{Catalogue, Name, Namer};
 use crate::config::ServerConfig;
 use crate::cost;
+use crate::leases::LeaseDesk;
 use crate::ledger::{Ledger, Room, Use};
 use crate::mailboxes::Mailboxes;
 use crate::outbox::Outbox;
@@ -61,6 +62,8 @@ pub(crate) struct State {
     udp_works: AtomicBool,
     /// Mailboxes for codes.
     pub(crate) mailboxes: Mailboxes,
+    /// Who reads from origins.
+    pub(crate) leases: LeaseDesk,
     /// How often something was announced, and a connection refused for want of room.
     announces: AtomicU64,
     refusals: AtomicU64,
@@ -132,6 +135,7 @@ impl State {
             prober: OnceLock::new(),
             udp_works: AtomicBool::new(false),
             mailboxes: Mailboxes::default(),
+            leases: LeaseDesk::default(),
             announces: AtomicU64::new(0),
             refusals: AtomicU64::new(0),
         }
@@ -227,6 +231,18 @@ impl State {
         self.make_room();
     }
 
+    /// A session asks for leases.
+    pub(crate) fn is_for_leases(&self, session: u64) {
+        self.ledger().change(session, cost::LEASES as i64);
+        self.ledger().raise_use(session, Use::Alone);
+        self.make_room();
+    }
+
+    /// A session takes so many bytes more, or less.
+    pub(crate) fn takes(&self, session: u64, bytes: i64) {
+        self.ledger().change(session, bytes);
+    }
+
     /// Ends the connections of those whose packets come from another address than in their handshake: their network has changed,
     /// and what others are told of them leads nowhere any more. The sender of a packet can be forged, so nobody is believed
     /// to be where it seems to be: it is to come again, and the new handshake proves where it is.
@@ -250,7 +266,7 @@ impl State {
     }
 
     /// Lets go the peers that have to, until there is room. To be called with no lock held.
-    fn make_room(&self) {
+    pub(crate) fn make_room(&self) {
         loop {
             let Some(session) = self.ledger().surplus() else { return };
             let connection = self.sessions.get(&session).map(|connection| connection.clone());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use origins::{FileCheck, FileDigest};
-use peer::{ContentId, Reader};
+use peer::{ContentId, Reader, Status};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
@@ -17,6 +17,8 @@ use super::swarm::Found;
 
 /// How often as long as the swarm is waited for otherwise, the next piece is before the file is looked for elsewhere.
 const STALL: u32 = 6;
+/// Where many begin at once, clients hasten what they wait for, and a check does not.
+const NEVER: Duration = Duration::from_secs(86_400);
 
 /// Begins to digest these bytes of a content. A content that is wrong is not taken again, and goes if it was
 /// downloaded here, or is nothing but that file. So does one that was begun for this, and does not come.
@@ -26,8 +28,12 @@ pub(super) fn begin(shared: &Arc<Shared>, found: Found, range: Range<u64>, diges
     let held = Held::in_content(found.open.clone(), offset, size, verdict);
     let shared = shared.clone();
     tokio::spawn(async move {
-        let reader = found.open.read(range).within(&shared.checks);
-        let verdict = digested(reader, FileCheck::new(digest, size), size, shared.patience * STALL).await;
+        let mut reader = found.open.read(range).within(&shared.checks);
+        if found.is_patient {
+            reader = reader.patient(NEVER);
+        }
+        let status = found.open.status();
+        let verdict = digested(reader, status, FileCheck::new(digest, size), size, shared.patience * STALL).await;
         let content = found.open.content();
         // Those who hear it look for another one at once.
         match verdict {
@@ -44,11 +50,19 @@ pub(super) fn begin(shared: &Arc<Shared>, found: Found, range: Range<u64>, diges
     held
 }
 
-async fn digested(mut reader: Reader, mut check: FileCheck, size: u64, patience: Duration) -> Verdict {
-    let mut left = size;
+async fn digested(
+    mut reader: Reader,
+    status: watch::Receiver<Status>,
+    mut check: FileCheck,
+    size: u64,
+    patience: Duration,
+) -> Verdict {
+    let (mut left, mut have) = (size, None);
     while left > 0 {
         let block = match timeout(patience, reader.block()).await {
             Ok(Ok(block)) if !block.is_empty() => block,
+            // Others may come before the one that is next.
+            Err(_) if have.replace(status.borrow().have) != Some(status.borrow().have) => continue,
             _ => return Verdict::Failed,
         };
         left = left.saturating_sub(block.len() as u64);
@@ -70,7 +84,7 @@ pub(super) fn is_wrong(shared: &Shared, content: ContentId) {
 
 /// Stops a content, and removes what came of it.
 pub(super) async fn remove(found: Found) {
-    let Found { node, open, folder } = found;
+    let Found { node, open, folder, .. } = found;
     let Some(again) = node.open(open.content()).await else { return };
     if let Err(error) = again.stop().await {
         tracing::warn!(%error, "a wrong content is not stopped");

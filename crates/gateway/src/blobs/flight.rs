@@ -10,10 +10,11 @@ use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 use origins::{FileCheck, FileDigest, Object, Origin, OriginError};
-use peer::{Algorithm, Manifest, OpenContent, PeerError, Spool};
+use peer::{Algorithm, ContentId, Manifest, OpenContent, PeerError, Spool};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::task::spawn_blocking;
 
+use super::fleet::Reading;
 use super::growing::Growing;
 use super::growing::Verdict;
 use super::held::Held;
@@ -51,9 +52,8 @@ fn growing(path: PathBuf, size: u64, so_far: u64) -> (Arc<Growing>, Said) {
 /// Begins to read a file from its origin.
 pub(super) async fn begin(
     shared: &Arc<Shared>,
-    origin: Origin,
-    object: Object,
-    digest: FileDigest,
+    (origin, object, digest): (Origin, Object, FileDigest),
+    reading: Option<Reading>,
     entry: &Entry,
 ) -> Result<Held, Refusal> {
     let turn = shared.flights.clone().acquire_owned().await.map_err(|_| Refusal::Busy)?;
@@ -71,7 +71,7 @@ pub(super) async fn begin(
     };
     let key = key_of(digest);
     let (growing, said) = growing(shared.folder.of(&key).join(&key), object.size, begun.spool.bytes());
-    let flight = Flight { shared: shared.clone(), origin, object, digest, entry: entry.clone(), _turn: turn };
+    let flight = Flight { shared: shared.clone(), origin, object, digest, reading, entry: entry.clone(), _turn: turn };
     tokio::spawn(flight.fly(begun, growing.clone(), said));
     Ok(Held::growing(growing))
 }
@@ -91,12 +91,14 @@ struct Flight {
     origin: Origin,
     object: Object,
     digest: FileDigest,
+    /// What other gateways hear of it. Dropped before its end, it tells them that nothing came of it.
+    reading: Option<Reading>,
     entry: Entry,
     _turn: OwnedSemaphorePermit,
 }
 
 impl Flight {
-    async fn fly(self, begun: Parked, growing: Arc<Growing>, said: Said) {
+    async fn fly(mut self, begun: Parked, growing: Arc<Growing>, said: Said) {
         let so_far = begun.spool.bytes();
         let (send, parts) = mpsc::channel(WAITING);
         let writing = spawn_blocking(move || {
@@ -138,16 +140,26 @@ impl Flight {
         let _ = said.verdict.send(Verdict::Right);
         let manifest = spawn_blocking(move || spool.finish()).await;
         match manifest {
-            Ok(Ok(spooled)) => self.shared.shares(self.digest, &growing, Some(spooled.manifest), &self.entry).await,
+            Ok(Ok(spooled)) => {
+                let shared = self.shared.shares(&growing, Some(spooled.manifest), &self.entry).await;
+                if let Some((reading, content)) = self.reading.zip(shared) {
+                    reading.publish(content);
+                }
+            }
             Ok(Err(error)) => tracing::warn!(%error, "a file of an origin is not shared"),
             Err(_) => {}
         }
     }
 
     /// Reads what is not there yet.
-    async fn read(&self, so_far: u64, send: mpsc::Sender<Bytes>) -> Result<(), OriginError> {
+    async fn read(&mut self, so_far: u64, send: mpsc::Sender<Bytes>) -> Result<(), OriginError> {
         let mut reader = self.origin.reader(&self.object, so_far..self.object.size)?;
+        let mut come = so_far;
         while let Some(bytes) = reader.next().await? {
+            come += bytes.len() as u64;
+            if let Some(reading) = &mut self.reading {
+                reading.progress(come).await;
+            }
             if send.send(bytes).await.is_err() {
                 return Ok(());
             }
@@ -198,7 +210,7 @@ pub(super) async fn kept(shared: &Arc<Shared>, digest: FileDigest, size: Option<
         let is_right = spawn_blocking(move || is_right(&path, check)).await.unwrap_or(false);
         if is_right {
             let _ = said.verdict.send(Verdict::Right);
-            shared.shares(digest, &growing, None, &entry).await;
+            shared.shares(&growing, None, &entry).await;
         } else {
             shared.removes(key).await;
             let _ = said.verdict.send(Verdict::Wrong);
@@ -221,11 +233,8 @@ fn is_right(path: &std::path::Path, mut check: FileCheck) -> bool {
 }
 
 impl Shared {
-    /// Shares a file that is right, and serves it as a content from then on. What no other gateway takes from the swarm is not shared.
-    async fn shares(&self, digest: FileDigest, growing: &Growing, manifest: Option<Manifest>, entry: &Entry) {
-        if !matches!(digest, FileDigest::Sha256(_)) {
-            return;
-        }
+    /// Shares a file that is right, and serves it as a content from then on.
+    async fn shares(&self, growing: &Growing, manifest: Option<Manifest>, entry: &Entry) -> Option<ContentId> {
         let mut shared = None;
         for node in &self.nodes {
             let mut sharing = node.share(&growing.path);
@@ -242,12 +251,12 @@ impl Shared {
             };
             shared = shared.or(node.open(content).await);
         }
-        let Some(open) = shared.filter(|open: &OpenContent| open.manifest().geometry().total() == growing.size) else {
-            return;
-        };
+        let open = shared.filter(|open: &OpenContent| open.manifest().geometry().total() == growing.size)?;
+        let content = open.content();
         // It was digested as it was written, and pieces are verified when they are read.
         let (_, right) = watch::channel(Verdict::Right);
         *entry.lock().await = Some(Held::in_content(Arc::new(open), 0, growing.size, right));
+        Some(content)
     }
 
     async fn removes(self: Arc<Self>, key: String) {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use peer::OpenContent;
 use tokio::sync::watch;
 
+use super::coming::Coming;
 use super::growing::{Growing, Verdict, outcome};
 use super::is_gone;
 use crate::body::{Awaited, Source};
@@ -39,13 +40,28 @@ impl Held {
         Held { source: Source::File(growing), offset: 0, size, verdict }
     }
 
+    /// A file that another gateway reads.
+    pub(super) fn coming(coming: Arc<Coming>, verdict: watch::Receiver<Verdict>) -> Self {
+        let size = coming.size();
+        Held { source: Source::Coming(coming), offset: 0, size, verdict }
+    }
+
+    /// What is known of it.
+    pub(super) fn verdict(&self) -> Verdict {
+        *self.verdict.borrow()
+    }
+
     /// Whether it must be looked for again.
     pub(super) fn is_over(&self) -> bool {
         let verdict = *self.verdict.borrow();
         let is_lost = verdict == Verdict::Open && self.verdict.has_changed().is_err();
         is_lost
             || matches!(verdict, Verdict::Wrong | Verdict::Failed)
-            || matches!(&self.source, Source::Content(open) if is_gone(open))
+            || match &self.source {
+                Source::Content(open) => is_gone(open),
+                Source::File(_) => false,
+                Source::Coming(coming) => coming.real().is_some_and(|real| real.is_over()),
+            }
     }
 
     /// What the end of an answer waits for; nothing if the file is known to be right.

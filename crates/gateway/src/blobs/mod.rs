@@ -3,12 +3,14 @@
 //! success.
 //!
 //! What came from an origin is shared under its digest (`sha256-…`), so that other gateways take it from the swarm. There it is
-//! believed by nobody: all of it is digested again before the end of it is sent. A file that is known by a SHA-1 alone (Git's) is taken
-//! from its origin and never from the swarm: others can make two files with one SHA-1.
+//! believed by nobody: all of it is digested again before the end of it is sent. Where a file is known by a SHA-1 alone (Git's), others can
+//! make two files with one digest: such pairs show in the digest's inner state, and are refused like any other wrong file.
 
 mod avoided;
 mod begun;
 mod check;
+pub(crate) mod coming;
+mod fleet;
 mod flight;
 mod folder;
 pub(crate) mod growing;
@@ -20,11 +22,12 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::path::Path;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use origins::{FileDigest, Object, Origin, OriginError};
-use peer::{Manifest, Node, OpenContent, ReadMemory};
+use peer::{LeaseState, Manifest, NoLease, Node, OpenContent, ReadMemory};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
@@ -33,14 +36,17 @@ use crate::error::{GatewayError, Refusal};
 use crate::recent::Recent;
 use avoided::Avoided;
 use begun::Begun;
+use fleet::{Claimed, Turn};
 use flight::Parked;
 use folder::Folder;
 use held::Held;
 use key::key_of;
-use swarm::Found;
+use swarm::{Fit, Found};
 
 /// Most files that are read from origins at once; more wait.
 const FLIGHTS: usize = 32;
+/// Most files that are looked for at once.
+const LOOKS: usize = 1024;
 /// Most files that are known at once. Those that nobody asks for are found again.
 const MOST: usize = 32 << 10;
 /// What checks of contents may have in memory together. Answers that wait for them hold none of it.
@@ -52,7 +58,7 @@ const NAMES: Duration = Duration::from_secs(15);
 const MOST_NAMES: usize = 256;
 
 /// A file that is wanted.
-pub(crate) struct Asked<'a> {
+pub(crate) struct Asked {
     /// What it is.
     pub(crate) digest: FileDigest,
     /// Its size, if that is known.
@@ -60,23 +66,23 @@ pub(crate) struct Asked<'a> {
     /// Most bytes that it may have, where that is not known.
     pub(crate) most: u64,
     /// A folder that may be in the swarm and have it.
-    pub(crate) published: Option<Published<'a>>,
+    pub(crate) published: Option<Published>,
     /// Where it comes from. It is asked only if nobody else has it.
-    pub(crate) origin: FromOrigin<'a>,
+    pub(crate) origin: FromOrigin,
 }
 
 /// A folder that may be in the swarm.
-pub(crate) struct Published<'a> {
+pub(crate) struct Published {
     /// What it is called.
     pub(crate) name: String,
     /// Most bytes that all of it may have: more is not downloaded.
     pub(crate) most: u64,
     /// Where in it the file should be.
-    pub(crate) path: &'a str,
+    pub(crate) path: String,
 }
 
 /// Asks an origin for an object.
-pub(crate) type FromOrigin<'a> = Pin<Box<dyn Future<Output = Result<(Origin, Object), OriginError>> + Send + 'a>>;
+pub(crate) type FromOrigin = Pin<Box<dyn Future<Output = Result<(Origin, Object), OriginError>> + Send>>;
 
 /// A file that is brought once: who holds this looks for it, and others wait.
 type Entry = Arc<tokio::sync::Mutex<Option<Held>>>;
@@ -93,6 +99,9 @@ struct Shared {
     nodes: Vec<Node>,
     entries: Mutex<HashMap<FileDigest, Entry>>,
     flights: Arc<Semaphore>,
+    looks: Arc<Semaphore>,
+    /// Whether it was said that there is no tracker to say who reads.
+    reads_alone: AtomicBool,
     parked: Mutex<HashMap<FileDigest, Parked>>,
     checks: ReadMemory,
     avoided: Avoided,
@@ -117,6 +126,8 @@ impl Blobs {
             nodes,
             entries: Mutex::default(),
             flights: Arc::new(Semaphore::new(FLIGHTS)),
+            looks: Arc::new(Semaphore::new(LOOKS)),
+            reads_alone: AtomicBool::new(false),
             parked: Mutex::default(),
             checks: ReadMemory::new(CHECKS),
             avoided: Avoided::default(),
@@ -125,17 +136,24 @@ impl Blobs {
         })))
     }
 
-    /// A file, from where it is now. What is there of it may yet turn out to be wrong.
-    pub(crate) async fn get(&self, contents: &Contents, asked: Asked<'_>, wait: Duration) -> Result<Held, Refusal> {
+    /// A file, from where it is now. What is there of it may yet turn out to be wrong. It is looked for though who has asked has gone:
+    /// another gateway may need longer to read it than a client waits.
+    pub(crate) async fn get(&self, contents: &Arc<Contents>, asked: Asked, wait: Duration) -> Result<Held, Refusal> {
         let entry = self.0.entry(asked.digest);
         let getting = async {
-            let mut known = entry.lock().await;
+            let mut known = entry.clone().lock_owned().await;
             if let Some(held) = known.as_ref().filter(|held| !held.is_over()) {
                 return Ok(held.clone());
             }
-            let held = self.0.find(contents, asked, &entry).await?;
-            *known = Some(held.clone());
-            Ok(held)
+            let look = self.0.looks.clone().try_acquire_owned().map_err(|_| Refusal::Busy)?;
+            let (shared, contents) = (self.0.clone(), contents.clone());
+            let looking = tokio::spawn(async move {
+                let held = shared.find(&contents, asked, &entry).await?;
+                *known = Some(held.clone());
+                drop(look);
+                Ok(held)
+            });
+            looking.await.unwrap_or(Err(Refusal::Failed))
         };
         timeout(wait, getting).await.unwrap_or(Err(Refusal::Late))
     }
@@ -167,44 +185,69 @@ impl Shared {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn find(self: &Arc<Self>, contents: &Contents, asked: Asked<'_>, entry: &Entry) -> Result<Held, Refusal> {
+    async fn find(self: &Arc<Self>, contents: &Arc<Contents>, asked: Asked, entry: &Entry) -> Result<Held, Refusal> {
         let Asked { digest, size, most, published, origin } = asked;
         if let Some(growing) = flight::kept(self, digest, size, entry).await {
             return Ok(growing);
         }
-        if matches!(digest, FileDigest::Sha256(_)) {
-            let end = Instant::now() + self.patience * SEARCH;
-            if let Some(published) = published
-                && let Some(held) = self.in_published(contents, published, end, digest, size).await
-            {
-                return Ok(held);
-            }
-            let key = key_of(digest);
-            let found = swarm::find(contents, self, end, &key, |manifest| {
-                let header = manifest.header();
-                let fits = |found: u64| size.is_none_or(|size| found == size) && found <= most;
-                matches!(&header.files[..], [file] if !header.folder && fits(file.size))
-            });
-            if let Some(found) = found.await
-                && let Some(file) = found.open.files().next()
-            {
-                let (offset, size) = (file.offset, file.entry.size);
-                return Ok(check::begin(self, found.clone(), offset..offset + size, digest, true));
-            }
+        let end = Instant::now() + self.patience * SEARCH;
+        if let Some(published) = published
+            && let Some(held) = self.in_published(contents, published, end, digest, size).await
+        {
+            return Ok(held);
         }
+        let fit = Fit { size, most };
+        let found = swarm::find(contents, self, end, &key_of(digest), |manifest| fit.fits(manifest));
+        if let Some(found) = found.await {
+            return self.only_file(found, digest);
+        }
+        let mut claimed = fleet::claim(self, contents, digest, fit, &[]).await;
+        let is_held = |claimed: &mut Claimed| size.is_some() && claimed.1.state() == LeaseState::Held;
+        if let Some(held) = claimed.take_if(is_held) {
+            let (origin, object) = self.object(origin, digest, size).await?;
+            return Ok(coming::begin(self, contents, held, (origin, object, digest), entry));
+        }
+        let reading = match fleet::turn(self, contents, digest, fit, claimed).await {
+            Turn::Theirs(found) => return self.only_file(found, digest),
+            Turn::Ours(reading) => reading,
+        };
+        let (origin, object) = self.object(origin, digest, size).await?;
+        flight::begin(self, (origin, object, digest), reading, entry).await
+    }
+
+    /// What an origin has, if it is what was asked for.
+    async fn object(
+        &self,
+        origin: FromOrigin,
+        digest: FileDigest,
+        size: Option<u64>,
+    ) -> Result<(Origin, Object), Refusal> {
         let (origin, object) = origin.await.map_err(|error| refused(&error))?;
         if object.digest != Some(digest) || size.is_some_and(|size| size != object.size) {
             tracing::warn!(url = origin.url(), "an origin has another file than it says");
             return Err(Refusal::Failed);
         }
-        flight::begin(self, origin, object, digest, entry).await
+        Ok((origin, object))
+    }
+
+    /// The only file of a content, which is digested from now on.
+    fn only_file(self: &Arc<Self>, found: Found, digest: FileDigest) -> Result<Held, Refusal> {
+        let range = found.open.files().next().map(|file| file.offset..file.offset + file.entry.size);
+        Ok(check::begin(self, found, range.ok_or(Refusal::Failed)?, digest, true))
+    }
+
+    /// The tracker does not say who reads.
+    fn says_once_that_it_reads_alone(&self, why: &NoLease) {
+        if !self.reads_alone.swap(true, Ordering::Relaxed) {
+            tracing::warn!("{why}: this gateway reads from origins itself what is not in the swarm, and so does every other one");
+        }
     }
 
     /// A file of a folder that somebody shares.
     async fn in_published(
         self: &Arc<Self>,
         contents: &Contents,
-        Published { name, most, path }: Published<'_>,
+        Published { name, most, path }: Published,
         end: Instant,
         digest: FileDigest,
         size: Option<u64>,

@@ -2,15 +2,41 @@
 //! digested before they are believed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use peer::{Manifest, Node, OpenContent};
-use tokio::time::{Instant, timeout};
+use peer::{ContentId, Manifest, Node, OpenContent};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{Shared, is_over};
 use crate::contents::Contents;
+use crate::error::Refusal;
+use crate::swarm::Swarm;
 
 /// Contents of one name that are tried.
 const TRIES: usize = 3;
+/// How often as long as usual what has just been read is waited for: everybody asks its reader for the manifest at once.
+const AT_ONCE: u32 = 4;
+/// Time between two looks for room.
+const ROOM: Duration = Duration::from_millis(100);
+/// Where many begin at once, a client waits so long for a piece before that comes before others.
+const STARVED: Duration = Duration::from_secs(4);
+
+/// What the manifest of a single file that is wanted says.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fit {
+    /// Its size, if that is known.
+    pub(super) size: Option<u64>,
+    /// Most bytes that it may have.
+    pub(super) most: u64,
+}
+
+impl Fit {
+    pub(super) fn fits(&self, manifest: &Manifest) -> bool {
+        let header = manifest.header();
+        let fits = |found: u64| self.size.is_none_or(|size| found == size) && found <= self.most;
+        matches!(&header.files[..], [file] if !header.folder && fits(file.size))
+    }
+}
 
 /// A content that could be it.
 #[derive(Clone)]
@@ -19,6 +45,8 @@ pub(super) struct Found {
     pub(super) open: Arc<OpenContent>,
     /// Where it is downloaded, if this is a folder of its own.
     pub(super) folder: Option<std::path::PathBuf>,
+    /// Whether many begin with it at once, so that nobody's readers hasten anything.
+    pub(super) is_patient: bool,
 }
 
 impl Found {
@@ -48,7 +76,8 @@ pub(super) async fn find(
             if Instant::now() >= end {
                 return None;
             }
-            let found = |open| Found { node: swarm.node.clone(), open, folder: swarm.folder(content) };
+            let found =
+                |open| Found { node: swarm.node.clone(), open, folder: swarm.folder(content), is_patient: false };
             if let Some(open) = swarm.node.open(content).await {
                 if fits(open.manifest()) {
                     return Some(found(Arc::new(open)));
@@ -84,4 +113,50 @@ pub(super) async fn find(
         }
     }
     None
+}
+
+/// A content that another gateway has just read, and that all who waited for it begin to download now. Its manifest is waited for a little
+/// longer than usual, and room for one more download too: the origin is to be read once.
+pub(super) async fn take(
+    contents: &Contents,
+    shared: &Shared,
+    swarm: &Swarm,
+    content: ContentId,
+    name: &str,
+    fit: Fit,
+) -> Option<Found> {
+    let Shared { avoided, begun, patience, .. } = shared;
+    let patience = *patience * AT_ONCE;
+    let Ok(Ok(manifest)) = timeout(patience, swarm.node.manifest(content)).await else {
+        avoided.slow(content);
+        return None;
+    };
+    if manifest.header().name != name || !fit.fits(&manifest) {
+        avoided.wrong(content);
+        return None;
+    }
+    let is_new = swarm.node.status(content).await.is_none_or(|status| is_over(&status.state));
+    let beginning = async {
+        while is_new && !begun.has_room() {
+            sleep(ROOM).await;
+        }
+        loop {
+            match contents.begin(swarm, content, Some(name)).await {
+                Err(Refusal::Busy) => sleep(ROOM).await,
+                other => return other,
+            }
+        }
+    };
+    let Ok(Ok(open)) = timeout(patience, beginning).await else {
+        avoided.slow(content);
+        if is_new {
+            contents.abandon(swarm, content).await;
+        }
+        return None;
+    };
+    if is_new {
+        begun.add(content, open.status());
+    }
+    let open = Arc::new(swarm.node.open(content).await?.patient(STARVED));
+    Some(Found { node: swarm.node.clone(), open, folder: swarm.folder(content), is_patient: true })
 }

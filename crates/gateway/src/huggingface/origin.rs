@@ -1,6 +1,7 @@
 //! Models and data sets of a hub: what a revision is and which files it has, the hub says; their bytes come from the swarm where it has
 //! them, and else from the hub. Either way each file is digested, and is what the hub lists, or its answer breaks off.
 
+use std::future::ready;
 use std::sync::Arc;
 
 use axum::extract::Request;
@@ -124,9 +125,9 @@ async fn respond_file(
     // What the hub has no digest of cannot be told from anything else.
     let digest = file.digest().ok_or(Refusal::Origin)?;
     let origins = served.origins.as_ref().ok_or(Refusal::NotFound)?;
-    let origin = async { Ok((hub.hub.origin(repo, commit), file.object(commit))) };
+    let origin = ready(Ok((hub.hub.origin(repo, commit), file.object(commit))));
     let most = total.saturating_add(BESIDE);
-    let published = Some(Published { name: repo.content_name(commit), most, path: &file.path });
+    let published = Some(Published { name: repo.content_name(commit), most, path: file.path.clone() });
     let asked = Asked { digest, size: Some(file.size), most: file.size, published, origin: Box::pin(origin) };
     let held = origins.blobs.get(&served.contents, asked, served.wait).await?;
     files::respond_held(request, &held, &files::Served::of_held(&held, name, tag), manner).await

@@ -129,7 +129,7 @@ async fn answer(
                 size: None,
                 most: MANIFEST,
                 published: None,
-                origin: Box::pin(registries.registry(number).find(name, Kind::Manifest, digest)),
+                origin: find(registries.registry(number), name, Kind::Manifest, digest),
             };
             let held = blobs.get(&served.contents, asked, served.wait).await?;
             let bytes = timeout(served.wait, whole(served, blobs, &held)).await.unwrap_or(Err(Refusal::Late))?;
@@ -140,16 +140,22 @@ async fn answer(
 }
 
 /// A layer that is wanted. Its size is asked first: of what others share under its digest, nothing larger is downloaded.
-async fn blob<'a>(registry: &'a Registry, name: &'a str, digest: [u8; 32]) -> Result<Asked<'a>, Refusal> {
+async fn blob(registry: &Registry, name: &str, digest: [u8; 32]) -> Result<Asked, Refusal> {
     let finding = registry.find(name, Kind::Blob, digest);
-    let (size, origin): (_, FromOrigin<'a>) = match timeout(LOOK, finding).await {
+    let (size, origin): (_, FromOrigin) = match timeout(LOOK, finding).await {
         Ok(Ok((origin, object))) => (Some(object.size), Box::pin(ready(Ok((origin, object))))),
         // The swarm may have what the registry has no more.
         Ok(Err(error @ OriginError::NotFound(_))) => (None, Box::pin(ready(Err(error)))),
         Ok(Err(error)) if !error.is_transient() => return Err(refused(&error)),
-        Ok(Err(_)) | Err(_) => (None, Box::pin(registry.find(name, Kind::Blob, digest))),
+        Ok(Err(_)) | Err(_) => (None, find(registry, name, Kind::Blob, digest)),
     };
     Ok(Asked { digest: FileDigest::Sha256(digest), size, most: u64::MAX, published: None, origin })
+}
+
+/// Asks a registry for something later.
+fn find(registry: &Registry, name: &str, kind: Kind, digest: [u8; 32]) -> FromOrigin {
+    let (registry, name) = (registry.clone(), name.to_owned());
+    Box::pin(async move { registry.find(&name, kind, digest).await })
 }
 
 /// A manifest, which is known to be right.

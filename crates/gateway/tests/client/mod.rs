@@ -57,6 +57,11 @@ impl Peers {
         (node, share.content())
     }
 
+    /// An address of their network.
+    pub fn bind(&self) -> Arc<dyn Transport> {
+        Arc::new(self.network.bind(&Identity::generate().unwrap(), vec!["127.0.0.1:0".parse().unwrap()]).unwrap())
+    }
+
     /// A tracker for them, until the test ends.
     pub fn tracker(&self) -> TrackerAddress {
         let at = "127.0.0.1:0".parse().unwrap();

@@ -34,6 +34,9 @@ impl Driver {
             Command::Trackers { reply } => {
                 let _ = reply.send(self.trackers.statuses());
             }
+            Command::Places { content, reply } => {
+                let _ = reply.send(self.trackers.places(content));
+            }
             Command::Find { tracker, query, reply } => self.ask_tracker(Some(tracker), ToClient::Find { query, reply }),
             Command::List { tracker, before, reply } => {
                 self.ask_tracker(Some(tracker), ToClient::List { before, reply })

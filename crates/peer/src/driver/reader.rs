@@ -81,12 +81,14 @@ impl Driver {
     fn tell_window(&mut self, content: ContentId, reader: u64) {
         let Some(item) = self.items.get_mut(&content).filter(|item| !item.finished) else { return };
         let (Some(store), Some(state)) = (item.store.clone(), item.readers.get_mut(&reader)) else { return };
-        let last = state.end.min(state.offset.saturating_add(state.ahead)).saturating_sub(1).max(state.offset);
+        let ahead = state.ahead.min(state.most_ahead);
+        let last = state.end.min(state.offset.saturating_add(ahead)).saturating_sub(1).max(state.offset);
         let last = last.min(store.wanted().saturating_sub(1));
         let window = store.locate(state.offset).zip(store.locate(last)).map(|((first, _), (last, _))| PieceRange {
             first: first.start,
             count: (last.start + 1).saturating_sub(first.start),
         });
+        let window = window.filter(|_| state.most_ahead > 0);
         if state.told != window {
             state.told = window;
             self.event(Event::Reading { content, reader, window });

@@ -33,6 +33,8 @@ pub(super) struct ReaderState {
     pub(super) given: Option<(Instant, u64)>,
     /// Bytes that are fetched ahead of it.
     pub(super) ahead: u64,
+    /// Most of them, as it says.
+    pub(super) most_ahead: u64,
     /// What its blocks may take, if that is bounded.
     pub(super) memory: Option<ReadMemory>,
     /// What the engine knows of it.
@@ -49,6 +51,7 @@ impl ReaderState {
             waiting: None,
             given: None,
             ahead: LEAST_AHEAD,
+            most_ahead: place.most_ahead,
             memory: place.memory.clone(),
             told: None,
         }
@@ -60,6 +63,7 @@ impl ReaderState {
             let pace = bytes as f64 / since.elapsed().as_secs_f64().max(0.001);
             self.ahead = ((pace * AHEAD.as_secs_f64()) as u64).clamp(LEAST_AHEAD, MOST_AHEAD);
         }
+        self.most_ahead = place.most_ahead;
         (self.offset, self.end, self.at, self.waiting) = (place.offset, place.end, None, Some(reply));
     }
 

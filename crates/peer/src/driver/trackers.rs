@@ -255,6 +255,12 @@ impl Trackers {
         targets.filter(|tracker| tracker.announced.contains(&content)).map(|tracker| tracker.client.clone()).collect()
     }
 
+    /// Where those are that live, best first for a content.
+    pub(super) fn places(&self, content: ContentId) -> Vec<(PeerId, SocketAddr)> {
+        let ranked = self.targets(content, true).into_iter().map(|place| &self.all[place]);
+        ranked.filter(|tracker| tracker.is_up()).filter_map(|tracker| Some((tracker.id, tracker.at?))).collect()
+    }
+
     /// The one to ask who takes part in a content.
     pub(super) fn first_of(&self, content: ContentId) -> Option<TrackerNumber> {
         self.targets(content, false).first().map(|&place| self.all[place].number)

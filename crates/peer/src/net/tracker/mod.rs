@@ -576,6 +576,7 @@ impl Client {
                         | TrackerEvent::Proven { .. }
                         | TrackerEvent::Mailbox(_)
                         | TrackerEvent::Instance(_)
+                        | TrackerEvent::Lease(_)
                         | TrackerEvent::Probe(_),
                     ) => {}
                 },

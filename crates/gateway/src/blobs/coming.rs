@@ -1,0 +1,214 @@
+//! A file that another gateway reads from its origin at the moment. Nobody has any of it before all of it is read, and that may take longer than
+//! clients wait for a byte: so that they stay, a few bytes at a time come from the origin itself. When the file is in the swarm, the
+//! rest is read from there; that it begins with what was sent is compared before the end of an answer.
+
+use std::future::{pending, poll_fn};
+use std::io;
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use origins::{FileDigest, Object, Origin, OriginError};
+use peer::ReadMemory;
+use tokio::sync::{Mutex, watch};
+use tokio::time::sleep;
+
+use super::fleet::{self, Claimed, Turn};
+use super::growing::Verdict;
+use super::held::Held;
+use super::swarm::Fit;
+use super::{Entry, Shared, flight};
+use crate::body::Blocks;
+use crate::contents::Contents;
+
+/// Clients of Hugging Face wait ten seconds for a byte.
+const EVERY: Duration = Duration::from_secs(6);
+/// So many bytes come then, for all clients of this gateway together: of a fleet of fifty, less than 2 MiB in five minutes.
+const A_TIME: u64 = 1 << 10;
+/// Most bytes of a file that come so. After that its clients wait for as long as they do.
+const MOST: usize = 1 << 20;
+
+/// A file that another gateway reads.
+pub(crate) struct Coming {
+    origin: Origin,
+    object: Object,
+    /// What came of it beforehand.
+    first: Mutex<Vec<u8>>,
+    /// Where it is once it is in the swarm, or on its way to this gateway.
+    real: watch::Receiver<Option<Held>>,
+}
+
+/// Waits for a file in the background. The lease is one that another gateway holds.
+pub(super) fn begin(
+    shared: &Arc<Shared>,
+    contents: &Arc<Contents>,
+    claimed: Claimed,
+    (origin, object, digest): (Origin, Object, FileDigest),
+    entry: &Entry,
+) -> Held {
+    let (say, verdict) = watch::channel(Verdict::Open);
+    let (tell, real) = watch::channel(None);
+    let coming = Coming { origin: origin.clone(), object: object.clone(), first: Mutex::default(), real };
+    let coming = Arc::new(coming);
+    let held = Held::coming(coming.clone(), verdict);
+    let (shared, contents, entry) = (shared.clone(), contents.clone(), entry.clone());
+    tokio::spawn(async move {
+        let fit = Fit { size: Some(object.size), most: object.size };
+        let real = match fleet::turn(&shared, &contents, digest, fit, Some(claimed)).await {
+            Turn::Theirs(found) => shared.only_file(found, digest),
+            Turn::Ours(reading) => flight::begin(&shared, (origin, object, digest), reading, &entry).await,
+        };
+        let verdict = match real {
+            Ok(real) => {
+                tell.send_replace(Some(real.clone()));
+                coming.compared(&real, &shared.checks).await
+            }
+            Err(_) => Verdict::Failed,
+        };
+        let _ = say.send(verdict);
+    });
+    held
+}
+
+impl Coming {
+    /// Its size.
+    pub(super) fn size(&self) -> u64 {
+        self.object.size
+    }
+
+    /// Where it is, if that is known.
+    pub(super) fn real(&self) -> Option<Held> {
+        self.real.borrow().clone()
+    }
+
+    /// Reads these bytes as they come.
+    pub(crate) fn read(self: &Arc<Self>, range: Range<u64>, memory: &ReadMemory) -> ComingReader {
+        ComingReader { coming: self.clone(), range, memory: memory.clone(), asked: None, real: None }
+    }
+
+    /// What becomes of it: it must be right, and begin with what clients have been sent.
+    async fn compared(&self, real: &Held, memory: &ReadMemory) -> Verdict {
+        if real.is_right().await.is_err() {
+            return real.verdict();
+        }
+        // Nothing is added any more: those who read have heard where it is.
+        let first = self.first.lock().await;
+        let mut blocks = real.source.read(real.offset..real.offset + first.len() as u64, memory);
+        let mut left = &first[..];
+        while !left.is_empty() {
+            match poll_fn(|context| blocks.poll_block(context)).await {
+                Ok(block) if !block.is_empty() && left.starts_with(&block) => left = &left[block.len()..],
+                Ok(_) => {
+                    tracing::warn!(url = self.origin.url(), "an origin has sent other bytes than those of the whole file");
+                    return Verdict::Wrong;
+                }
+                Err(_) => return Verdict::Failed,
+            }
+        }
+        Verdict::Right
+    }
+
+    /// What comes next at this place: a few bytes, or where the file is.
+    async fn next(&self, range: Range<u64>) -> io::Result<Next> {
+        let mut real = self.real.clone();
+        tokio::select! {
+            biased;
+            known = real.wait_for(Option::is_some) => match known.map(|known| known.clone()) {
+                Ok(Some(held)) => Ok(Next::Real(held)),
+                _ => Err(io::Error::new(io::ErrorKind::TimedOut, "it does not come")),
+            },
+            bytes = self.beforehand(range) => Ok(Next::Bytes(bytes)),
+        }
+    }
+
+    /// A few bytes at this place, after a while; never, if others than the next ones are wanted.
+    async fn beforehand(&self, range: Range<u64>) -> Bytes {
+        if let Some(known) = known(&self.first.lock().await, &range) {
+            return known;
+        }
+        loop {
+            sleep(EVERY).await;
+            let mut first = self.first.lock().await;
+            if let Some(known) = known(&first, &range) {
+                return known;
+            }
+            if range.start != first.len() as u64 || first.len() >= MOST {
+                return pending().await;
+            }
+            let end = (range.start + A_TIME).min(range.end);
+            match self.from_origin(range.start..end).await {
+                Ok(bytes) => {
+                    first.extend_from_slice(&bytes);
+                    return bytes.into();
+                }
+                // Who reads it has the same trouble, or none.
+                Err(error) => tracing::debug!(%error, "nothing comes beforehand"),
+            }
+        }
+    }
+
+    async fn from_origin(&self, range: Range<u64>) -> Result<Vec<u8>, OriginError> {
+        let mut reader = self.origin.reader(&self.object, range)?;
+        let mut bytes = Vec::new();
+        while let Some(part) = reader.next().await? {
+            bytes.extend_from_slice(&part);
+        }
+        Ok(bytes)
+    }
+}
+
+/// What is there of a range.
+fn known(first: &[u8], range: &Range<u64>) -> Option<Bytes> {
+    let end = (range.end.min(first.len() as u64)) as usize;
+    let bytes = first.get(usize::try_from(range.start).ok()?..end)?;
+    (!bytes.is_empty()).then(|| Bytes::copy_from_slice(bytes))
+}
+
+/// What a reader hears.
+enum Next {
+    Bytes(Bytes),
+    Real(Held),
+}
+
+/// Reads a range of such a file.
+pub(crate) struct ComingReader {
+    coming: Arc<Coming>,
+    range: Range<u64>,
+    memory: ReadMemory,
+    asked: Option<Pin<Box<dyn Future<Output = io::Result<Next>> + Send>>>,
+    real: Option<Box<Blocks>>,
+}
+
+impl ComingReader {
+    /// The next block; empty at the end.
+    pub(crate) fn poll_block(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        loop {
+            if let Some(real) = &mut self.real {
+                return real.poll_block(context);
+            }
+            if self.range.is_empty() {
+                return Poll::Ready(Ok(Bytes::new()));
+            }
+            let (coming, range) = (&self.coming, &self.range);
+            let asked = self.asked.get_or_insert_with(|| {
+                let (coming, range) = (coming.clone(), range.clone());
+                Box::pin(async move { coming.next(range).await })
+            });
+            let Poll::Ready(next) = asked.as_mut().poll(context) else { return Poll::Pending };
+            self.asked = None;
+            match next? {
+                Next::Bytes(bytes) => {
+                    self.range.start += bytes.len() as u64;
+                    return Poll::Ready(Ok(bytes));
+                }
+                Next::Real(held) => {
+                    let range = held.offset + self.range.start..held.offset + self.range.end;
+                    self.real = Some(Box::new(held.source.read(range, &self.memory)));
+                }
+            }
+        }
+    }
+}

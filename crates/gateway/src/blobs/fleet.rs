@@ -1,0 +1,135 @@
+//! Who reads a file from its origin, where many gateways are asked for it at once: the tracker says which one does, and the others wait
+//! until it shares what it has read. So the origin sends about one copy.
+//!
+//! What others say to be the file is believed no more than anything else in the swarm: it is digested. A content that turns out wrong
+//! costs one more reading, by one of those who found it so. Where no tracker says who reads, each gateway does.
+
+use std::time::Duration;
+
+use origins::FileDigest;
+use peer::{ContentId, Lease, LeaseState, NoLease, Node, OriginKey};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::Shared;
+use super::key::key_of;
+use super::swarm::{self, Fit, Found};
+use crate::contents::Contents;
+
+/// Whoever reads has so long in all. The tracker sees to it that one makes progress.
+const LONGEST: Duration = Duration::from_secs(12 * 3600);
+/// Contents of others that are tried.
+const TRIES: usize = 3;
+/// How often the tracker may be lost while it is waited for. Between two tries there is a second or two: who reads comes first.
+const LOSSES: u32 = 3;
+const AFTER_LOSS: Duration = Duration::from_secs(1);
+/// Who has lost the tracker while it reads says no more often than this that it does.
+const SAY_AGAIN: Duration = Duration::from_secs(5);
+/// What was read by somebody who has gone is looked for within this time.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// Whose turn it is.
+pub(super) enum Turn {
+    /// Another gateway has read it, and shares this.
+    Theirs(Found),
+    /// This gateway's own.
+    Ours(Option<Reading>),
+}
+
+/// What others hear of while this gateway reads.
+pub(super) struct Reading {
+    node: Node,
+    lease: Lease,
+    key: OriginKey,
+    size: u64,
+    said: Instant,
+}
+
+impl Reading {
+    /// So many bytes have come.
+    pub(super) async fn progress(&mut self, bytes: u64) {
+        if self.lease.state() == LeaseState::Lost && self.said.elapsed() >= SAY_AGAIN {
+            self.said = Instant::now();
+            if let Ok(lease) = self.node.lease(self.key, self.size, &[]).await {
+                self.lease = lease;
+            }
+        }
+        self.lease.progress(bytes);
+    }
+
+    /// It is this content.
+    pub(super) fn publish(self, content: ContentId) {
+        self.lease.publish(content);
+    }
+}
+
+/// A lease, and by which swarm's tracker.
+pub(super) type Claimed = (usize, Lease);
+
+/// Asks the first swarm whose tracker says who reads a file. These contents are not it.
+pub(super) async fn claim(
+    shared: &Shared,
+    contents: &Contents,
+    digest: FileDigest,
+    fit: Fit,
+    wrong: &[ContentId],
+) -> Option<Claimed> {
+    let key = OriginKey::of(&key_of(digest));
+    for (number, swarm) in contents.swarms.iter().enumerate().filter(|(_, swarm)| swarm.asks) {
+        match swarm.node.lease(key, fit.size.unwrap_or(fit.most), wrong).await {
+            Ok(lease) => return Some((number, lease)),
+            Err(error @ NoLease::OldTracker) => shared.says_once_that_it_reads_alone(&error),
+            Err(error) => tracing::debug!(%error, "this gateway reads from the origin itself"),
+        }
+    }
+    None
+}
+
+/// Waits until it is this gateway's turn to read a file, or another one has. Without a claim it is its own.
+pub(super) async fn turn(
+    shared: &Shared,
+    contents: &Contents,
+    digest: FileDigest,
+    fit: Fit,
+    mut claimed: Option<Claimed>,
+) -> Turn {
+    let name = key_of(digest);
+    let (until, mut wrong, mut losses) = (Instant::now() + LONGEST, Vec::new(), 0);
+    while let Some((number, mut lease)) = claimed {
+        let swarm = &contents.swarms[number];
+        let has_waited = lease.state() == LeaseState::Held;
+        match timeout_at(until, lease.decided()).await.unwrap_or(LeaseState::Lost) {
+            LeaseState::Granted => {
+                // Who has read it may be gone, and not what came of it.
+                let look = swarm::find(contents, shared, Instant::now() + LOOK, &name, |manifest| fit.fits(manifest));
+                if has_waited && let Some(found) = look.await {
+                    lease.publish(found.open.content());
+                    return Turn::Theirs(found);
+                }
+                let (key, size) = (OriginKey::of(&name), fit.size.unwrap_or(fit.most));
+                let (node, said) = (swarm.node.clone(), Instant::now());
+                return Turn::Ours(Some(Reading { node, lease, key, size, said }));
+            }
+            LeaseState::Published(content) => {
+                if !shared.avoided.has(content)
+                    && let Some(found) = swarm::take(contents, shared, swarm, content, &name, fit).await
+                {
+                    return Turn::Theirs(found);
+                }
+                wrong.push(content);
+                if wrong.len() >= TRIES {
+                    break;
+                }
+            }
+            _ => {
+                losses += 1;
+                if losses > LOSSES || Instant::now() >= until {
+                    break;
+                }
+                sleep(AFTER_LOSS.mul_f64(1.0 + fastrand::f64())).await;
+            }
+        }
+        drop(lease);
+        claimed = claim(shared, contents, digest, fit, &wrong).await;
+    }
+    Turn::Ours(None)
+}
