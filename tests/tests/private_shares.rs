@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::{
-    Announce, ContentId, ContentMatch, Digest, LeaseRequest, MAX_FRAME, MailboxRequest, OriginKey, PROOF_LABEL, PeerAddress, PeerId,
-    PeerMessage, PieceRange, ProbeRequest, Request, Role, Secret, TrackerEvent, TrackerRequest, Turn, VERSION, Wire,
+    Announce, ContentId, ContentMatch, Digest, LeaseRequest, MAX_FRAME, MailboxRequest, OriginKey, PROOF_LABEL,
+    PeerAddress, PeerId, PeerMessage, PieceRange, ProbeRequest, Request, Role, Secret, TrackerEvent, TrackerRequest,
+    Turn, VERSION, Wire,
 };
 use testbed::event::Sharing;
 use tests::false_tracker::FalseTracker;

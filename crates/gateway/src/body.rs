@@ -14,7 +14,6 @@ use http_body::{Body, Frame, SizeHint};
 use peer::{OpenContent, ReadMemory, Reader};
 use tokio::time::{Sleep, sleep};
 
-use crate::blobs::coming::{Coming, ComingReader};
 use crate::blobs::growing::{Growing, GrowingReader};
 
 /// A part of a body.
@@ -37,8 +36,23 @@ pub(crate) enum Source {
     Content(Arc<OpenContent>),
     /// A file of an origin, which may still be on its way.
     File(Arc<Growing>),
-    /// A file that another gateway reads from its origin.
-    Coming(Arc<Coming>),
+    /// What is known to be in one of these later.
+    Later(Arc<dyn Later>),
+}
+
+/// Bytes of which it is not known yet where they come from.
+pub(crate) trait Later: Send + Sync {
+    /// Reads one range.
+    fn read(self: Arc<Self>, range: Range<u64>, memory: &ReadMemory) -> Box<dyn LaterBlocks>;
+
+    /// Whether they must be looked for again.
+    fn is_over(&self) -> bool;
+}
+
+/// The blocks of a range of such bytes.
+pub(crate) trait LaterBlocks: Send {
+    /// The next one; empty at the end.
+    fn poll_block(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Bytes>>;
 }
 
 impl Source {
@@ -47,7 +61,7 @@ impl Source {
         match self {
             Source::Content(open) => Blocks::Content(open.read(range).within(memory)),
             Source::File(growing) => Blocks::File(growing.read(range, memory)),
-            Source::Coming(coming) => Blocks::Coming(coming.read(range, memory)),
+            Source::Later(later) => Blocks::Later(later.clone().read(range, memory)),
         }
     }
 }
@@ -56,7 +70,7 @@ impl Source {
 pub(crate) enum Blocks {
     Content(Reader),
     File(GrowingReader),
-    Coming(ComingReader),
+    Later(Box<dyn LaterBlocks>),
 }
 
 impl Blocks {
@@ -65,7 +79,7 @@ impl Blocks {
         match self {
             Blocks::Content(reader) => reader.poll_block(context),
             Blocks::File(reader) => reader.poll_block(context),
-            Blocks::Coming(reader) => reader.poll_block(context),
+            Blocks::Later(reader) => reader.poll_block(context),
         }
     }
 }
@@ -127,7 +141,7 @@ impl ContentBody {
             if let Some(reader) = self.reader.as_mut().filter(|_| self.left > 0) {
                 let Poll::Ready(block) = reader.poll_block(context) else {
                     return match reader {
-                        Blocks::Content(_) | Blocks::Coming(_) => self.poll_patience(context),
+                        Blocks::Content(_) | Blocks::Later(_) => self.poll_patience(context),
                         // What is read from an origin has deadlines of its own.
                         Blocks::File(_) => Poll::Pending,
                     };
@@ -185,7 +199,7 @@ impl Body for ContentBody {
             match &self.source {
                 Source::Content(open) => tracing::info!(%error, content = %open.content(), "an answer breaks off"),
                 Source::File(growing) => tracing::info!(%error, file = growing.name(), "an answer breaks off"),
-                Source::Coming(_) => tracing::info!(%error, "an answer with what another gateway reads breaks off"),
+                Source::Later(_) => tracing::info!(%error, "an answer with what another gateway reads breaks off"),
             }
         }
         Poll::Ready(next.map(|next| next.map(Frame::data)))

@@ -135,7 +135,8 @@ async fn another_gateway_reads_when_the_first_dies_half_way() {
     });
     let fleet = fleet(&peers, &peers.tracker(), &hub, FLEET).await;
     let first = fleet[0].1.clone();
-    let dies = tokio::spawn(async move { first.try_raw(&format!("GET {MODEL} HTTP/1.1\r\nHost: localhost\r\n\r\n")).await });
+    let dies =
+        tokio::spawn(async move { first.try_raw(&format!("GET {MODEL} HTTP/1.1\r\nHost: localhost\r\n\r\n")).await });
     while !begun.load(Ordering::Relaxed) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

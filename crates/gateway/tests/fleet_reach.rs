@@ -107,8 +107,16 @@ async fn twenty_gateways_read_a_model_once() {
     took.sort();
     let copy = SIZE as f64 / RATE as f64;
     let of = |time: &Duration| time.as_secs_f64() / copy;
-    println!("one copy from the hub takes {copy:.1} s; {} of {GATEWAYS} were asked by hf download", if hf.is_some() { BY_HF } else { 0 });
-    println!("first {:.2}, median {:.2}, last {:.2} times that", of(&took[0]), of(&took[GATEWAYS / 2]), of(&took[GATEWAYS - 1]));
+    println!(
+        "one copy from the hub takes {copy:.1} s; {} of {GATEWAYS} were asked by hf download",
+        if hf.is_some() { BY_HF } else { 0 }
+    );
+    println!(
+        "first {:.2}, median {:.2}, last {:.2} times that",
+        of(&took[0]),
+        of(&took[GATEWAYS / 2]),
+        of(&took[GATEWAYS - 1])
+    );
     println!("the hub sent {:.3} copies", hub.server().sent() as f64 / SIZE as f64);
     for (node, _) in &fleet {
         node.shutdown().await;

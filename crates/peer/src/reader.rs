@@ -151,8 +151,7 @@ impl Reader {
             Some(_) if self.hastens => 1,
             Some(_) => 0,
         };
-        let place =
-            ReaderPlace { reader: self.number, alive, offset: self.offset, end: self.end, most_ahead, memory };
+        let place = ReaderPlace { reader: self.number, alive, offset: self.offset, end: self.end, most_ahead, memory };
         Box::pin(async move { commands.ask(|reply| Command::Read { key, place, reply }).await? })
     }
 

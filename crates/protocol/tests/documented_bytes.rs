@@ -1,9 +1,9 @@
 //! `docs/protocol.md` shows messages as bytes, for authors of other clients: they are what the codec writes and reads.
 
 use p2p_fileshare_protocol::{
-    Announce, Answer, Carried, CodeMessage, ContentId, Digest, LeaseEvent, LeaseRequest, LegKey, MailboxEvent, MailboxRefusal, MailboxRequest,
-    OriginKey, PeerId, PeerMessage, PeerProgress, PieceRange, ProbeEvent, ProbeReport, ProbeRequest, RefusalReason, RelayKey,
-    Request, Role, TrackerEvent, TrackerInstance, TrackerRequest, VERSION, Wire,
+    Announce, Answer, Carried, CodeMessage, ContentId, Digest, LeaseEvent, LeaseRequest, LegKey, MailboxEvent,
+    MailboxRefusal, MailboxRequest, OriginKey, PeerId, PeerMessage, PeerProgress, PieceRange, ProbeEvent, ProbeReport,
+    ProbeRequest, RefusalReason, RelayKey, Request, Role, TrackerEvent, TrackerInstance, TrackerRequest, VERSION, Wire,
 };
 
 const PROTOCOL: &str = include_str!("../../../docs/protocol.md");

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use p2p_fileshare_protocol::{
-    Algorithm, Announce, Answer, Carried, CodeMessage, ContentId, ContentMatch, Digest, FileEntry, Geometry, LeaseEvent,
-    LeaseRequest, LegKey, MAX_CODE_MESSAGE, MAX_MATCHES, MAX_WRONG, MailboxEvent, MailboxRefusal, MailboxRequest, Manifest, ManifestHeader, OriginKey, PeerAddress,
-    PeerId, PeerMessage, PieceRange, PieceSet, ProbeEvent, ProbeReport, ProbeRequest, RefusalReason, RelayKey, Request,
-    Role, TrackerEvent, TrackerInstance, TrackerRequest, Wire, default_piece_size,
+    Algorithm, Announce, Answer, Carried, CodeMessage, ContentId, ContentMatch, Digest, FileEntry, Geometry,
+    LeaseEvent, LeaseRequest, LegKey, MAX_CODE_MESSAGE, MAX_MATCHES, MAX_WRONG, MailboxEvent, MailboxRefusal,
+    MailboxRequest, Manifest, ManifestHeader, OriginKey, PeerAddress, PeerId, PeerMessage, PieceRange, PieceSet,
+    ProbeEvent, ProbeReport, ProbeRequest, RefusalReason, RelayKey, Request, Role, TrackerEvent, TrackerInstance,
+    TrackerRequest, Wire, default_piece_size,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -104,8 +105,11 @@ fn key() -> impl Strategy<Value = OriginKey> {
 
 fn to_leases() -> impl Strategy<Value = LeaseRequest> {
     prop_oneof![
-        (key(), any::<u64>(), vec(content(), 0..=MAX_WRONG))
-            .prop_map(|(key, size, wrong)| LeaseRequest::Claim { key, size, wrong }),
+        (key(), any::<u64>(), vec(content(), 0..=MAX_WRONG)).prop_map(|(key, size, wrong)| LeaseRequest::Claim {
+            key,
+            size,
+            wrong
+        }),
         (key(), any::<u64>()).prop_map(|(key, bytes)| LeaseRequest::Progress { key, bytes }),
         (key(), content()).prop_map(|(key, content)| LeaseRequest::Published { key, content }),
         key().prop_map(|key| LeaseRequest::Release { key }),

@@ -112,11 +112,12 @@ impl Key {
     /// share it.
     fn is_slow(&self, now: Duration) -> bool {
         let another = self.line.iter().any(|waiting| !waiting.had_it);
-        another && self.holder.as_ref().is_some_and(|holder| {
-            let held = now.saturating_sub(holder.since).saturating_sub(SILENT);
-            let least = held.as_secs().saturating_mul(RATE);
-            now.saturating_sub(holder.moved) >= SILENT || least > holder.bytes.min(self.size())
-        })
+        another
+            && self.holder.as_ref().is_some_and(|holder| {
+                let held = now.saturating_sub(holder.since).saturating_sub(SILENT);
+                let least = held.as_secs().saturating_mul(RATE);
+                now.saturating_sub(holder.moved) >= SILENT || least > holder.bytes.min(self.size())
+            })
     }
 }
 
@@ -248,7 +249,8 @@ impl Leases {
         found.take_place(session);
         found.failures = 0;
         found.published.push_back((session, content));
-        let told: Vec<u64> = found.line.iter().filter(|waiting| !waiting.wrong.contains(&content)).map(|w| w.session).collect();
+        let told: Vec<u64> =
+            found.line.iter().filter(|waiting| !waiting.wrong.contains(&content)).map(|w| w.session).collect();
         let oldest = (found.published.len() > MOST_CONTENTS).then(|| found.published[0].0);
         if let Some(known) = self.sessions.get_mut(&session) {
             known.published.push_back(key);
@@ -412,7 +414,8 @@ mod tests {
         for session in 1..=4 {
             assert_eq!(world.say(session, LeaseRequest::Release { key: KEY }), []);
             let began = world.now;
-            let told = (0..100).find_map(|_| Some(world.after(Duration::from_millis(100))).filter(|told| !told.is_empty()));
+            let told =
+                (0..100).find_map(|_| Some(world.after(Duration::from_millis(100))).filter(|told| !told.is_empty()));
             assert_eq!(told, Some(vec![(session + 1, GRANTED)]));
             waits.push((world.now - began).as_millis());
         }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{Announce, LeaseRequest, MailboxRequest, NOT_YET, PeerId, ProbeRequest, TrackerEvent, TrackerRequest, VERSION};
+use protocol::{
+    Announce, LeaseRequest, MailboxRequest, NOT_YET, PeerId, ProbeRequest, TrackerEvent, TrackerRequest, VERSION,
+};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use transport::frame::{MessageReceiver, MessageSender, encode};

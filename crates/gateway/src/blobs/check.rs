@@ -57,12 +57,12 @@ async fn digested(
     size: u64,
     patience: Duration,
 ) -> Verdict {
-    let (mut left, mut have) = (size, None);
+    let (mut left, mut have) = (size, status.borrow().have);
     while left > 0 {
         let block = match timeout(patience, reader.block()).await {
             Ok(Ok(block)) if !block.is_empty() => block,
             // Others may come before the one that is next.
-            Err(_) if have.replace(status.borrow().have) != Some(status.borrow().have) => continue,
+            Err(_) if std::mem::replace(&mut have, status.borrow().have) != have => continue,
             _ => return Verdict::Failed,
         };
         left = left.saturating_sub(block.len() as u64);

@@ -21,7 +21,7 @@ use super::growing::Verdict;
 use super::held::Held;
 use super::swarm::Fit;
 use super::{Entry, Shared, flight};
-use crate::body::Blocks;
+use crate::body::{Blocks, Later, LaterBlocks};
 use crate::contents::Contents;
 
 /// Clients of Hugging Face wait ten seconds for a byte.
@@ -32,7 +32,7 @@ const A_TIME: u64 = 1 << 10;
 const MOST: usize = 1 << 20;
 
 /// A file that another gateway reads.
-pub(crate) struct Coming {
+struct Coming {
     origin: Origin,
     object: Object,
     /// What came of it beforehand.
@@ -53,7 +53,7 @@ pub(super) fn begin(
     let (tell, real) = watch::channel(None);
     let coming = Coming { origin: origin.clone(), object: object.clone(), first: Mutex::default(), real };
     let coming = Arc::new(coming);
-    let held = Held::coming(coming.clone(), verdict);
+    let held = Held::later(coming.clone(), object.size, verdict);
     let (shared, contents, entry) = (shared.clone(), contents.clone(), entry.clone());
     tokio::spawn(async move {
         let fit = Fit { size: Some(object.size), most: object.size };
@@ -73,22 +73,17 @@ pub(super) fn begin(
     held
 }
 
+impl Later for Coming {
+    fn read(self: Arc<Self>, range: Range<u64>, memory: &ReadMemory) -> Box<dyn LaterBlocks> {
+        Box::new(ComingReader { coming: self, range, memory: memory.clone(), asked: None, real: None })
+    }
+
+    fn is_over(&self) -> bool {
+        self.real.borrow().as_ref().is_some_and(Held::is_over)
+    }
+}
+
 impl Coming {
-    /// Its size.
-    pub(super) fn size(&self) -> u64 {
-        self.object.size
-    }
-
-    /// Where it is, if that is known.
-    pub(super) fn real(&self) -> Option<Held> {
-        self.real.borrow().clone()
-    }
-
-    /// Reads these bytes as they come.
-    pub(crate) fn read(self: &Arc<Self>, range: Range<u64>, memory: &ReadMemory) -> ComingReader {
-        ComingReader { coming: self.clone(), range, memory: memory.clone(), asked: None, real: None }
-    }
-
     /// What becomes of it: it must be right, and begin with what clients have been sent.
     async fn compared(&self, real: &Held, memory: &ReadMemory) -> Verdict {
         if real.is_right().await.is_err() {
@@ -102,7 +97,10 @@ impl Coming {
             match poll_fn(|context| blocks.poll_block(context)).await {
                 Ok(block) if !block.is_empty() && left.starts_with(&block) => left = &left[block.len()..],
                 Ok(_) => {
-                    tracing::warn!(url = self.origin.url(), "an origin has sent other bytes than those of the whole file");
+                    tracing::warn!(
+                        url = self.origin.url(),
+                        "an origin has sent other bytes than those of the whole file"
+                    );
                     return Verdict::Wrong;
                 }
                 Err(_) => return Verdict::Failed,
@@ -114,11 +112,12 @@ impl Coming {
     /// What comes next at this place: a few bytes, or where the file is.
     async fn next(&self, range: Range<u64>) -> io::Result<Next> {
         let mut real = self.real.clone();
+        let known = async move { real.wait_for(|real| real.is_some()).await.ok().and_then(|real| real.clone()) };
         tokio::select! {
             biased;
-            known = real.wait_for(Option::is_some) => match known.map(|known| known.clone()) {
-                Ok(Some(held)) => Ok(Next::Real(held)),
-                _ => Err(io::Error::new(io::ErrorKind::TimedOut, "it does not come")),
+            known = known => match known {
+                Some(held) => Ok(Next::Real(held)),
+                None => Err(io::Error::new(io::ErrorKind::TimedOut, "it does not come")),
             },
             bytes = self.beforehand(range) => Ok(Next::Bytes(bytes)),
         }
@@ -174,17 +173,16 @@ enum Next {
 }
 
 /// Reads a range of such a file.
-pub(crate) struct ComingReader {
+struct ComingReader {
     coming: Arc<Coming>,
     range: Range<u64>,
     memory: ReadMemory,
     asked: Option<Pin<Box<dyn Future<Output = io::Result<Next>> + Send>>>,
-    real: Option<Box<Blocks>>,
+    real: Option<Blocks>,
 }
 
-impl ComingReader {
-    /// The next block; empty at the end.
-    pub(crate) fn poll_block(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+impl LaterBlocks for ComingReader {
+    fn poll_block(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
         loop {
             if let Some(real) = &mut self.real {
                 return real.poll_block(context);
@@ -206,7 +204,7 @@ impl ComingReader {
                 }
                 Next::Real(held) => {
                     let range = held.offset + self.range.start..held.offset + self.range.end;
-                    self.real = Some(Box::new(held.source.read(range, &self.memory)));
+                    self.real = Some(held.source.read(range, &self.memory));
                 }
             }
         }

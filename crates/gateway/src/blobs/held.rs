@@ -6,10 +6,9 @@ use std::sync::Arc;
 use peer::OpenContent;
 use tokio::sync::watch;
 
-use super::coming::Coming;
 use super::growing::{Growing, Verdict, outcome};
 use super::is_gone;
-use crate::body::{Awaited, Source};
+use crate::body::{Awaited, Later, Source};
 
 /// A file that is here or on its way.
 #[derive(Clone)]
@@ -40,10 +39,9 @@ impl Held {
         Held { source: Source::File(growing), offset: 0, size, verdict }
     }
 
-    /// A file that another gateway reads.
-    pub(super) fn coming(coming: Arc<Coming>, verdict: watch::Receiver<Verdict>) -> Self {
-        let size = coming.size();
-        Held { source: Source::Coming(coming), offset: 0, size, verdict }
+    /// A file of which it is not known yet where it comes from.
+    pub(super) fn later(later: Arc<dyn Later>, size: u64, verdict: watch::Receiver<Verdict>) -> Self {
+        Held { source: Source::Later(later), offset: 0, size, verdict }
     }
 
     /// What is known of it.
@@ -60,7 +58,7 @@ impl Held {
             || match &self.source {
                 Source::Content(open) => is_gone(open),
                 Source::File(_) => false,
-                Source::Coming(coming) => coming.real().is_some_and(|real| real.is_over()),
+                Source::Later(later) => later.is_over(),
             }
     }
 

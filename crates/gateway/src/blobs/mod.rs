@@ -9,7 +9,7 @@
 mod avoided;
 mod begun;
 mod check;
-pub(crate) mod coming;
+mod coming;
 mod fleet;
 mod flight;
 mod folder;
@@ -239,7 +239,9 @@ impl Shared {
     /// The tracker does not say who reads.
     fn says_once_that_it_reads_alone(&self, why: &NoLease) {
         if !self.reads_alone.swap(true, Ordering::Relaxed) {
-            tracing::warn!("{why}: this gateway reads from origins itself what is not in the swarm, and so does every other one");
+            tracing::warn!(
+                "{why}: this gateway reads from origins itself what is not in the swarm, and so does every other one"
+            );
         }
     }
 

@@ -128,7 +128,7 @@ async fn talk(
                         let _ = own.try_send(LeaseRequest::Release { key: event.key() });
                     }
                 }
-                Ok(_) => return Err(TransportError::Lost("it says something else than of leases".to_owned())),
+                Ok(_) => return Err::<(), _>(TransportError::Lost("it says something else than of leases".to_owned())),
                 Err(error) => return Err(error),
             }
         }
@@ -137,7 +137,7 @@ async fn talk(
         while let Some(request) = said.recv().await {
             send.send(&TrackerRequest::Lease(request)).await?;
         }
-        Ok(())
+        Ok::<(), TransportError>(())
     };
     let ended = tokio::select! {
         ended = reading => ended,
