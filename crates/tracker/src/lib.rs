@@ -21,7 +21,6 @@
 mod catalogue;
 mod config;
 mod cost;
-mod leases;
 mod ledger;
 mod mailboxes;
 mod outbox;

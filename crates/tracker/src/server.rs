@@ -9,7 +9,6 @@ use tokio::sync::mpsc;
 use transport::{Config, Leg, Transport};
 
 use crate::config::ServerConfig;
-use crate::leases;
 use crate::relay::RelayLimits;
 use crate::session;
 use crate::state::{ConnectedPeer, State};
@@ -38,6 +37,8 @@ pub struct ObservedPeer {
 
 /// Time between two looks at who is seen elsewhere than before.
 const LOOK_FOR_MOVED: Duration = Duration::from_secs(5);
+/// The same at who makes no progress with what it holds a lease of.
+const LOOK_AT_LEASES: Duration = Duration::from_secs(1);
 
 impl Server {
     /// A tracker that nobody has reached yet.
@@ -64,7 +65,7 @@ impl Server {
         let mut legs = self.legs.lock().await.take();
         let (mut session, mut look) = (0, tokio::time::interval(LOOK_FOR_MOVED));
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut look_at_leases = tokio::time::interval(leases::LOOK);
+        let mut look_at_leases = tokio::time::interval(LOOK_AT_LEASES);
         look_at_leases.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let connection = tokio::select! {
@@ -82,7 +83,7 @@ impl Server {
                     continue;
                 }
                 _ = look_at_leases.tick() => {
-                    self.state.leases.look(&self.state);
+                    self.state.look_at_leases();
                     continue;
                 }
             };

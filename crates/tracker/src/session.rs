@@ -67,8 +67,7 @@ async fn talk(session: u64, connection: &Arc<dyn Connection>, state: &State) -> 
                 return last_words(&mut send, connection).await;
             }
             Greeted::Leases(mut send, recv, first) => {
-                state.is_for_leases(session);
-                return state.leases.serve(state, session, &mut send, recv, first).await;
+                return state.serve_leases(session, &mut send, recv, first).await;
             }
             Greeted::Refused(mut send, _recv, sentence) => {
                 send.send(&TrackerEvent::Refused(sentence)).await?;

@@ -2,11 +2,12 @@
 //!
 //! Contents lie in a `DashMap`, so that they never wait for each other. A content's lock is held while its news are
 //! put into the members' outboxes (which never waits), so that news of one content arrive in order. Locks are taken
-//! in one order: content, then catalogue or member, then ledger, then outbox.
+//! in one order: content, then catalogue or member, or the leases, then ledger, then outbox.
 //!
 //! What each connection takes is in the ledger's books. A session that lets them grow makes room afterwards, holding no lock.
 
 mod asked;
+mod leased;
 mod relayed;
 mod watched;
 
@@ -23,7 +24,6 @@ use transport::{Config, Connection};
 use crate::catalogue::{Catalogue, Name, Namer};
 use crate::config::ServerConfig;
 use crate::cost;
-use crate::leases::LeaseDesk;
 use crate::ledger::{Ledger, Room, Use};
 use crate::mailboxes::Mailboxes;
 use crate::outbox::Outbox;
@@ -32,6 +32,7 @@ use crate::private::PrivateTracker;
 use crate::probe::{self, Prober};
 use crate::relay::Relay;
 use crate::watching::{Asking, Watched};
+use leased::LeaseDesk;
 
 /// A peer that is connected to a tracker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +64,7 @@ pub(crate) struct State {
     /// Mailboxes for codes.
     pub(crate) mailboxes: Mailboxes,
     /// Who reads from origins.
-    pub(crate) leases: LeaseDesk,
+    leases: LeaseDesk,
     /// How often something was announced, and a connection refused for want of room.
     announces: AtomicU64,
     refusals: AtomicU64,
@@ -135,7 +136,7 @@ impl State {
             prober: OnceLock::new(),
             udp_works: AtomicBool::new(false),
             mailboxes: Mailboxes::default(),
-            leases: LeaseDesk::default(),
+            leases: LeaseDesk::new(),
             announces: AtomicU64::new(0),
             refusals: AtomicU64::new(0),
         }
@@ -231,18 +232,6 @@ impl State {
         self.make_room();
     }
 
-    /// A session asks for leases.
-    pub(crate) fn is_for_leases(&self, session: u64) {
-        self.ledger().change(session, cost::LEASES as i64);
-        self.ledger().raise_use(session, Use::Alone);
-        self.make_room();
-    }
-
-    /// A session takes so many bytes more, or less.
-    pub(crate) fn takes(&self, session: u64, bytes: i64) {
-        self.ledger().change(session, bytes);
-    }
-
     /// Ends the connections of those whose packets come from another address than in their handshake: their network has changed,
     /// and what others are told of them leads nowhere any more. The sender of a packet can be forged, so nobody is believed
     /// to be where it seems to be: it is to come again, and the new handshake proves where it is.
@@ -266,7 +255,7 @@ impl State {
     }
 
     /// Lets go the peers that have to, until there is room. To be called with no lock held.
-    pub(crate) fn make_room(&self) {
+    fn make_room(&self) {
         loop {
             let Some(session) = self.ledger().surplus() else { return };
             let connection = self.sessions.get(&session).map(|connection| connection.clone());

@@ -8,29 +8,38 @@ use std::time::Duration;
 use protocol::{LeaseEvent, LeaseRequest, TrackerEvent, TrackerRequest};
 use swarm::{LeaseAction, Leases};
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use transport::TransportError;
 use transport::frame::{MessageReceiver, MessageSender};
 
+use super::State;
 use crate::cost;
+use crate::ledger::Use;
 use crate::pace::Paced;
-use crate::state::State;
 
-/// Time between two looks at holders that make no progress.
-pub(crate) const LOOK: Duration = Duration::from_secs(1);
 /// What may wait for a connection that reads slowly. One that reads more slowly ends, and its leases with it.
 const WAITING: usize = 2048;
 
 /// All leases, and the connections that are told of them.
-pub(crate) struct LeaseDesk {
+pub(super) struct LeaseDesk {
     began: Instant,
-    state: Mutex<Desk>,
+    desk: Mutex<Desk>,
 }
 
 #[derive(Default)]
 struct Desk {
     leases: Leases,
     connections: HashMap<u64, mpsc::Sender<LeaseEvent>>,
+}
+
+impl LeaseDesk {
+    pub(super) fn new() -> Self {
+        LeaseDesk { began: Instant::now(), desk: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A connection that is told of leases, until it is dropped.
@@ -42,32 +51,22 @@ struct Visitor<'a> {
 impl Drop for Visitor<'_> {
     fn drop(&mut self) {
         self.state.leases.lock().connections.remove(&self.session);
-        self.state.leases.act(self.state, |leases, now, actions| leases.end(now, self.session, actions));
+        self.state.lease(|leases, now, actions| leases.end(now, self.session, actions));
     }
 }
 
-impl Default for LeaseDesk {
-    fn default() -> Self {
-        LeaseDesk { began: Instant::now(), state: Mutex::default() }
-    }
-}
-
-impl LeaseDesk {
-    fn lock(&self) -> MutexGuard<'_, Desk> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+impl State {
+    /// Holders that make no progress hold nothing any more. To be called once a second.
+    pub(crate) fn look_at_leases(&self) {
+        self.lease(Leases::tick);
     }
 
-    /// Holders that make no progress hold nothing any more.
-    pub(crate) fn look(&self, state: &State) {
-        self.act(state, |leases, now, actions| leases.tick(now, actions));
-    }
-
-    /// Lets something happen, and does what is to be done.
-    fn act(&self, state: &State, happens: impl FnOnce(&mut Leases, Duration, &mut Vec<LeaseAction>)) {
+    /// Lets something happen to the leases, and does what is to be done.
+    fn lease(&self, happens: impl FnOnce(&mut Leases, Duration, &mut Vec<LeaseAction>)) {
         let mut actions = Vec::new();
         {
-            let mut desk = self.lock();
-            happens(&mut desk.leases, self.began.elapsed(), &mut actions);
+            let mut desk = self.leases.lock();
+            happens(&mut desk.leases, self.leases.began.elapsed(), &mut actions);
             for action in &actions {
                 match *action {
                     LeaseAction::Tell { session, event } => {
@@ -77,36 +76,42 @@ impl LeaseDesk {
                             desk.connections.remove(&session);
                         }
                     }
-                    LeaseAction::Takes { session } => state.takes(session, cost::LEASE as i64),
-                    LeaseAction::Gives { session } => state.takes(session, -(cost::LEASE as i64)),
+                    LeaseAction::Takes { session } => self.ledger().change(session, cost::LEASE as i64),
+                    LeaseAction::Gives { session } => self.ledger().change(session, -(cost::LEASE as i64)),
                 }
             }
         }
-        state.make_room();
+        self.make_room();
     }
 
     /// Serves a connection whose first message is about a lease, until it ends.
-    pub(crate) async fn serve(
+    pub(crate) async fn serve_leases(
         &self,
-        state: &State,
         session: u64,
         send: &mut MessageSender<TrackerEvent>,
         mut recv: MessageReceiver<TrackerRequest>,
         first: LeaseRequest,
     ) -> Result<(), TransportError> {
+        {
+            let mut ledger = self.ledger();
+            ledger.change(session, cost::LEASES as i64);
+            ledger.raise_use(session, Use::Alone);
+        }
         let (events, mut told) = mpsc::channel(WAITING);
-        self.lock().connections.insert(session, events);
-        let _visitor = Visitor { state, session };
-        let say = |request| self.act(state, |leases, now, actions| leases.handle(now, session, request, actions));
+        self.leases.lock().connections.insert(session, events);
+        let _visitor = Visitor { state: self, session };
+        let say = |request: LeaseRequest| {
+            self.lease(|leases, now, actions| leases.handle(now, session, request, actions));
+        };
         say(first);
         let reading = async {
-            let mut paced = Paced::new(state.pace());
+            let mut paced = Paced::new(self.pace());
             while let Some(message) = recv.recv().await? {
                 let TrackerRequest::Lease(request) = message else {
                     return Err(TransportError::Lost("it says something else than of leases".to_owned()));
                 };
                 say(request);
-                tokio::time::sleep(paced.spend()).await;
+                sleep(paced.spend()).await;
             }
             Ok(())
         };
