@@ -197,7 +197,8 @@ impl Shared {
             return Ok(held);
         }
         let fit = Fit { size, most };
-        let found = swarm::find(contents, self, end, &key_of(digest), |manifest| fit.fits(manifest));
+        let key = key_of(digest);
+        let found = swarm::find(contents, self, end, &key, |manifest| fit.fits(manifest));
         if let Some(found) = found.await {
             return self.only_file(found, digest);
         }
