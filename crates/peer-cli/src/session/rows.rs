@@ -80,7 +80,7 @@ impl Session {
                 let known = entry.takers.entry(taker.peer).or_default();
                 if taker.has_all {
                     if !std::mem::replace(&mut known.said_all, true) {
-                        said.push(has_all_words(&who, &what, taker));
+                        said.push(has_all_words(&who, &what, status.size, taker));
                     }
                 } else if taker.is_connected {
                     (known.gone, known.said_gone) = (None, false);
@@ -109,6 +109,25 @@ impl Session {
             said.extend(takers.map(|taker| part_words(&called(taker, &status.participants), &what, taker)));
         }
         said.iter().for_each(|line| self.screen.say(line));
+    }
+
+    /// A file or folder is hashed from now on.
+    pub(super) fn will_hash(&self, path: &Path) {
+        self.state.borrow_mut().under_way.insert(path.to_owned());
+    }
+
+    /// Whether a file or folder is being hashed.
+    pub(super) fn is_under_way(&self, path: &Path) -> bool {
+        self.state.borrow().under_way.contains(path)
+    }
+
+    /// A file or folder has been hashed, or will not be. Nothing stays of it but what is said where one is shared after the other.
+    pub(super) fn hashed_beside_others(&self, path: &Path) {
+        let mut state = self.state.borrow_mut();
+        state.under_way.remove(path);
+        if state.hashing.as_ref().is_some_and(|hashing| hashing.path == path) {
+            state.hashing = None;
+        }
     }
 
     /// Something is being hashed, as it is drawn.
