@@ -201,7 +201,10 @@ impl Session {
         match state.addresses.get(&peer) {
             _ if peer == ORIGIN => "the origin".to_owned(),
             Some(address) => {
-                let alone = state.addresses.values().filter(|other| other.ip() == address.ip()).count() == 1;
+                // Another peer at the same port is the same one, started again.
+                let is_other =
+                    |other: &&std::net::SocketAddr| other.ip() == address.ip() && other.port() != address.port();
+                let alone = !state.addresses.values().any(|other| is_other(&other));
                 if alone { address.ip().to_canonical().to_string() } else { address.to_string() }
             }
             None => format!("peer {}", &peer.to_string()[..8]),
