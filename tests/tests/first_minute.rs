@@ -91,7 +91,9 @@ fn a_sharer_tells_some_files_from_all_of_a_folder() {
     let machines = Machines::new();
     machines.put("here", "folder/one", &noise(20_000, 1));
     machines.put("here", "folder/two", &noise(20_000, 2));
-    let (mut sharer, ticket) = share(&machines, "folder");
+    let mut sharer = Process::start("here", machines.command("here", "share", &["-d=0", "folder"]));
+    let line = sharer.line("peer-cli get p2p");
+    let ticket = line.trim().strip_prefix("peer-cli get ").unwrap().to_owned();
     machines.get("one", &[&ticket, "--only=one"]).ends_with(0);
     sharer.line("127.0.0.1 has the files that it wanted of folder (19.5 KiB in ");
     machines.get("two", &[&ticket]).ends_with(0);

@@ -121,12 +121,14 @@ impl Session {
         self.state.borrow().under_way.contains(path)
     }
 
-    /// A file or folder has been hashed, or will not be. Nothing stays of it but what is said where one is shared after the other.
+    /// A file of several has been hashed, or will not be: its row goes before anything is said of it.
     pub(super) fn hashed_beside_others(&self, path: &Path) {
         let mut state = self.state.borrow_mut();
         state.under_way.remove(path);
-        if state.hashing.as_ref().is_some_and(|hashing| hashing.path == path) {
-            state.hashing = None;
+        let is_drawn = state.hashing.take_if(|hashing| hashing.path == path).is_some();
+        drop(state);
+        if is_drawn {
+            self.draw();
         }
     }
 
