@@ -115,7 +115,7 @@ fn a_share_for_one_receiver_has_one_code() {
     let typed: Vec<_> = line.split("peer-cli get ").nth(1).unwrap().split(' ').map(str::to_owned).collect();
     get(&machines, "there", &typed).ends_with(0);
     let used = sharer.line("was used by");
-    assert!(used.ends_with("at 127.0.0.1."), "{used}");
+    assert!(used.ends_with("by 127.0.0.1."), "{used}");
     sharer.ends_with(0);
 }
 

@@ -87,6 +87,42 @@ fn a_sharer_sees_who_gets_it_and_ends_well() {
 }
 
 #[test]
+fn a_sharer_tells_some_files_from_all_of_a_folder() {
+    let machines = Machines::new();
+    machines.put("here", "folder/one", &noise(20_000, 1));
+    machines.put("here", "folder/two", &noise(20_000, 2));
+    let mut sharer = Process::start("here", machines.command("here", "share", &["-d=0", "folder"]));
+    let line = sharer.line("peer-cli get p2p");
+    let ticket = line.trim().strip_prefix("peer-cli get ").unwrap().to_owned();
+    machines.get("one", &[&ticket, "--only=one"]).ends_with(0);
+    sharer.line("127.0.0.1 has the files that it wanted of folder (19.5 KiB in ");
+    machines.get("two", &[&ticket]).ends_with(0);
+    sharer.line("127.0.0.1 has all of folder (39.1 KiB in ");
+}
+
+/// `| cat` prints on the same terminal, at any time.
+#[test]
+fn what_a_program_behind_a_pipe_prints_is_not_drawn_over() {
+    let machines = Machines::new();
+    machines.put("here", "file", &noise(3 * MIB, 1));
+    let (_sharer, ticket) = share(&machines, "file");
+    let get = machines.command("there", "get", &[&ticket, "--down-rate=2MiB"]);
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", "\"$@\" | cat", "sh"]).arg(get.get_program()).args(get.get_args());
+    shell.current_dir(get.get_current_dir().unwrap());
+    for (name, value) in get.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    let mut terminal = Terminal::controlling(&shell, 100, 24);
+    terminal.ends_with(0);
+    let said = terminal.lines().concat();
+    assert!(said.contains("Getting file, 3.0 MiB") && said.contains("every piece verified"), "{said}");
+}
+
+#[test]
 fn a_sharer_answers_what_is_typed() {
     let machines = Machines::new();
     machines.put("here", "file", b"bytes");

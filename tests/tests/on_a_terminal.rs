@@ -29,6 +29,21 @@ fn prog_and_exit_are_typed_at_a_prompt() {
 }
 
 #[test]
+fn no_row_stays_of_a_file_that_came_into_the_input_folder_and_was_hashed() {
+    let swarm = Swarm::new();
+    swarm.put("seeder", "first", &noise(100_000, 1));
+    let mut terminal = Terminal::controlling(&swarm.command("seeder", &["-S"]), 120, 24);
+    terminal.shows("Sharing first");
+    swarm.put("seeder", "second", &noise(3_000_000, 2));
+    terminal.shows("Sharing second");
+    terminal.press("status\r");
+    terminal.shows("second  2.9 MiB  all of it is here");
+    terminal.press("exit\r");
+    terminal.ends_with(0);
+    assert!(!terminal.lines().iter().any(|line| line.contains("Hashing")), "{:#?}", terminal.lines());
+}
+
+#[test]
 fn hash_and_verify_show_how_far_they_are() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("file"), noise(1 << 20, 1)).unwrap();

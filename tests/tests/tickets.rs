@@ -38,6 +38,11 @@ fn what_stands_behind_a_ticket_is_not_passed_over() {
         getter.ends_with(2);
         assert!(getter.errors().contains("is no part of the ticket"), "{}", getter.errors());
     }
+    for (together, status) in [(format!("{one} {two}"), 2), (format!("{one}\n{one}\nthat is all"), 0)] {
+        let mut getter = machines.get("there", &[&together]);
+        getter.ends_with(status);
+        assert_eq!(getter.errors().contains("is no part of the ticket"), status == 2, "{}", getter.errors());
+    }
     machines.get("there", &["peer-cli", "get", &one, "."]).ends_with(0);
     assert!(machines.read("there", "output/one") == noise(5_000, 1));
 }

@@ -35,7 +35,7 @@ const AFTER: [&[&str]; 6] = [
 const FUZZING: &str = "-max_total_time=10";
 
 /// What each crate may use of the others, by the names of their folders: ARCHITECTURE.md draws it. Chores and tests stand outside.
-const ARROWS: [(&str, &[&str]); 25] = [
+const ARROWS: [(&str, &[&str]); 26] = [
     ("atomic-file", &[]),
     ("integrity", &[]),
     ("protocol", &["integrity"]),
@@ -45,8 +45,9 @@ const ARROWS: [(&str, &[&str]); 25] = [
     ("lan", &["transport"]),
     ("origins", &["storage"]),
     ("peer", &["swarm", "storage", "transport", "lan"]),
-    ("gateway", &["peer", "origins"]),
-    ("page", &[]),
+    ("http-access", &[]),
+    ("gateway", &["peer", "origins", "http-access"]),
+    ("page", &["http-access"]),
     ("daemon", &["peer", "page"]),
     ("monitor", &[]),
     ("settings", &["protocol"]),

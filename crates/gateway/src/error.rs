@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use axum::http::header::{ALLOW, CONTENT_RANGE, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use http_access::TokenError;
 
 /// Why there is no gateway.
 #[derive(Debug, thiserror::Error)]
@@ -25,14 +26,6 @@ pub enum GatewayError {
         /// Why.
         source: io::Error,
     },
-    /// The file of the token cannot be read.
-    #[error("the gateway's token cannot be read from {path}: {source}")]
-    TokenFile {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
     /// What comes from origins cannot be kept.
     #[error("what comes from origins cannot be kept in {path}: {source}")]
     Folder {
@@ -42,8 +35,8 @@ pub enum GatewayError {
         source: io::Error,
     },
     /// The token is of no use.
-    #[error("a gateway's token has at least 16 characters, all of them printable ASCII and none of them a space")]
-    Token,
+    #[error("the gateway's token: {0}")]
+    Token(#[from] TokenError),
 }
 
 /// Why a request is not answered as asked.

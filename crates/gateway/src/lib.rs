@@ -41,8 +41,8 @@ mod served;
 mod server;
 mod swarm;
 
-pub use access::Token;
 pub use error::GatewayError;
+pub use http_access::{Token, TokenError};
 // What origins are made of.
 pub use ::origins::hub::Hub;
 pub use ::origins::registry::{Registry, login};

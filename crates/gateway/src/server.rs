@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use atomic_file::descriptor_limit;
 use axum::Extension;
+use http_access::Token;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -15,7 +16,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::access::{Access, Token};
+use crate::access::Access;
 use crate::beside::guarded;
 use crate::contents::Contents;
 use crate::doors::{Connection, Doors};

@@ -8,14 +8,13 @@
 #![cfg_attr(not(feature = "http"), allow(rustdoc::broken_intra_doc_links))]
 #![cfg(feature = "http")]
 
-mod access;
 mod delta;
 mod document;
 mod feed;
 mod server;
 
-pub use access::{Token, TokenError};
 pub use delta::{Changed, Delta};
 pub use document::{Program, document};
 pub use feed::{Batch, Event, Feeds, Source};
+pub use http_access::{Token, TokenError};
 pub use server::Server;

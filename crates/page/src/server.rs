@@ -2,7 +2,7 @@
 //! changed over it.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,13 +12,12 @@ use axum::http::header::{HeaderName, HeaderValue, WWW_AUTHENTICATE};
 use axum::http::{Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use http_access::{Token, is_of_another_site, names_this_machine};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
-
-use crate::access::{self, Token};
 
 /// Connections at once.
 const CONNECTIONS: usize = 64;
@@ -78,10 +77,10 @@ impl Server {
 }
 
 async fn let_in(dialled: SocketAddr, token: Option<Token>, request: Request, next: Next) -> Response {
-    let mut response = match access::check(request.headers(), dialled.ip(), token.as_ref()) {
-        Ok(()) if matches!(*request.method(), Method::GET | Method::HEAD) => next.run(request).await,
-        Ok(()) => (StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here\n").into_response(),
-        Err(refusal) => refusal.into_response(),
+    let refusal = refused(&request, dialled.ip(), token.as_ref());
+    let mut response = match refusal {
+        Some(refusal) => refusal.into_response(),
+        None => next.run(request).await,
     };
     let headers = response.headers_mut();
     headers.insert(HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff"));
@@ -91,6 +90,22 @@ async fn let_in(dialled: SocketAddr, token: Option<Token>, request: Request, nex
         response.headers_mut().insert(WWW_AUTHENTICATE, basic);
     }
     response
+}
+
+/// Why a request is not answered, if so.
+fn refused(request: &Request, dialled: IpAddr, token: Option<&Token>) -> Option<(StatusCode, &'static str)> {
+    let headers = request.headers();
+    if !names_this_machine(headers, request.uri(), dialled, &[]) {
+        return Some((StatusCode::MISDIRECTED_REQUEST, "ask for the address that you dial, or for localhost\n"));
+    }
+    if is_of_another_site(headers) {
+        return Some((StatusCode::FORBIDDEN, "a page of another site has asked for this\n"));
+    }
+    if token.is_some_and(|token| !token.is_in(headers)) {
+        return Some((StatusCode::UNAUTHORIZED, "the token is wanted: as Bearer, or as the password of Basic\n"));
+    }
+    let may_be_asked = matches!(*request.method(), Method::GET | Method::HEAD);
+    (!may_be_asked).then_some((StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here\n"))
 }
 
 #[cfg(test)]

@@ -149,6 +149,23 @@ async fn a_crowd_is_shown_beside_the_best_possible() {
     assert_eq!((&listed["contents"][0]["name"], &listed["total"]), (&"crowd.bin".into(), &1.into()), "{listed}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crowd_is_followed_before_anybody_looks() {
+    let folder = tempfile::tempdir().unwrap();
+    let tracker = Tracker::start(folder.path());
+    let (content, nodes) = crowd(folder.path(), &tracker, 4 * MIB, 3, MIB).await;
+    let downloads = nodes[1..].iter().map(async |node| node.download(content).start().await.unwrap().await.unwrap());
+    for download in downloads.map(Box::pin).collect::<Vec<_>>() {
+        download.await;
+    }
+    let (page, path) = (tracker.page.clone(), format!("/api/v1/contents/{content}/events"));
+    let last = tokio::task::spawn_blocking(move || {
+        event(&page, &path, "crowd", |event| event["verdict"].as_str().unwrap().contains("had it after"))
+    });
+    let last = last.await.unwrap();
+    assert!(last["samples"]["times"].as_array().unwrap().len() > 1, "{last}");
+}
+
 #[test]
 fn the_page_is_for_this_machine_or_for_those_who_know_a_token() {
     let folder = tempfile::tempdir().unwrap();

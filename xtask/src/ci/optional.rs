@@ -9,6 +9,7 @@ use anyhow::ensure;
 use testbed::programs::{self, Programs};
 
 use crate::cross::Skipped;
+use crate::dist::there_is;
 
 /// Packages that have optional parts, and the features that turn those on.
 const PACKAGES: [&str; 7] = [
@@ -39,10 +40,10 @@ pub(super) fn run(skipped: &mut Skipped) -> anyhow::Result<()> {
     if python.is_none() {
         skipped.say("clients in Python: pip cannot install them here");
     }
-    for program in CLIENTS.iter().filter(|program| !is_in_path(program)) {
+    for program in CLIENTS.iter().filter(|program| !there_is(program)) {
         skipped.say(&format!("what is tested with {program}, which is not installed here"));
     }
-    if !BROWSERS.iter().any(|name| is_in_path(name)) {
+    if !BROWSERS.iter().any(|name| there_is(name)) {
         skipped.say("pages in a browser: there is no Chromium here (apt install chromium)");
     }
     for words in [&["clippy"][..], &["test"]] {
@@ -63,12 +64,6 @@ pub(super) fn programs() -> anyhow::Result<Programs> {
     let mut command = super::command();
     command.args(["build", "--bins"]).args(PACKAGES.iter().flat_map(|package| ["-p", package]));
     programs::of_executables(&programs::executables(command.args(["--features", FEATURES]))?)
-}
-
-/// Whether there is such a program. Not all of them can be asked for their version.
-fn is_in_path(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
 /// A Python that has what tests use of it.

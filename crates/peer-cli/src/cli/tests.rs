@@ -87,6 +87,9 @@ fn what_is_typed_nearly_right_is_answered_with_what_is_right() {
     assert_eq!(said(&[&ticket]), format!("To get it: peer-cli get {ticket}"));
     assert!(said(&[&ticket[..40]]).contains("ticket"), "{}", said(&[&ticket[..40]]));
     assert_eq!(said(&["gte", "x"]), "there is no command \"gte\"; did you mean get?");
+    for (typed, meant) in [("upload", "share"), ("Seed", "share"), ("fetch", "get"), ("list", "ls"), ("top", "watch")] {
+        assert_eq!(said(&[typed]), format!("there is no command {typed:?}; did you mean {meant}?"));
+    }
     assert_eq!(said(&["sned", path]), "there is no command \"sned\"; did you mean send?");
     assert_eq!(said(&["x.bin", "share"]), "the command comes first: peer-cli share x.bin");
     assert_eq!(

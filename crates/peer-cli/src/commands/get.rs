@@ -36,8 +36,8 @@ Examples:
 
 const MORE_EXAMPLES: &str = "\
 Examples:
-  peer-cli get p2p…                     what `peer-cli share` printed; it ends up
-                                        in this folder
+  peer-cli get p2p…                     what `peer-cli share` printed; it ends
+                                        up in this folder
   peer-cli get p2p… -o /data            into another folder
   peer-cli get p2p… --seed-for 1h       and shared on for an hour
   peer-cli get p2p… --force             only what has changed of a file or a
@@ -306,25 +306,38 @@ fn asked(arguments: &GetArguments) -> Result<Asked, Failure> {
     }
 }
 
-/// The first word behind the last one of a ticket, if it is more than a full stop: it means something that would not be done.
-fn behind_ticket(words: &[String]) -> Option<&String> {
-    let is_whole = |words: &[String]| matches!(Ticket::find(&words.join(" ")), Some(Ok(_)));
-    let ticket = (1..=words.len()).find(|&taken| is_whole(&words[..taken]))?;
-    words[ticket..].iter().find(|word| word.chars().any(char::is_alphanumeric))
+/// What stands behind a ticket and means something that would not be done: a word that is more than a full stop, or, in a text that was
+/// pasted as one word and may have the rest of a mail, another ticket.
+fn behind_ticket(words: &[String]) -> Option<String> {
+    let ticket_in = |words: &[&str]| Ticket::find(&words.join(" ")).and_then(Result::ok);
+    let end_of_ticket = |words: &[&str]| (1..=words.len()).find(|&taken| ticket_in(&words[..taken]).is_some());
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let (own, other) = words.split_at(end_of_ticket(&words)?);
+    if let Some(word) = other.iter().find(|word| word.chars().any(char::is_alphanumeric)) {
+        return Some((*word).to_owned());
+    }
+    let parts: Vec<&str> = own.iter().flat_map(|word| word.split_whitespace()).collect();
+    let (own, rest) = parts.split_at(end_of_ticket(&parts)?);
+    let second = ticket_in(rest).filter(|second| Some(second) != ticket_in(own).as_ref());
+    second.map(|_| rest.join(" "))
 }
 
 /// Looks on this network for what has no ticket and no tracker.
 async fn nearby(lan: Option<&Lan>, arguments: &GetArguments, query: Query) -> Result<What, Failure> {
-    let advice = "Paste the line that `peer-cli share` printed, or say with -i which tracker to ask for that name";
+    let wanted = query.to_string();
+    let advice = if Code::looks_like_one(&wanted) {
+        "If it is meant as a code, its words are not those that codes are made of: ask for it once more"
+    } else {
+        "Paste the line that `peer-cli share` printed, or say with -i which tracker to ask for that name"
+    };
     let may_be_here = lan.is_some() || arguments.fallback.origin.is_some() || arguments.fallback.origin_fallback;
     if let Some(id) = content_of(&query).filter(|_| may_be_here) {
         return Ok(What::Id(id));
     }
     let Some(lan) = lan else {
-        let sentence = format!("{:?} is no ticket. {advice}", query.to_string());
+        let sentence = format!("{wanted:?} is no ticket. {advice}");
         return Err(Failure::new(ExitCode::Usage, sentence));
     };
-    let wanted = query.to_string();
     let ask = async |node: &peer::Node| Ok(node.find(&wanted).await?);
     let sharers = network::sharers(lan, &arguments.peer, ask).await?;
     let sharers: Vec<_> = sharers.into_iter().filter(|sharer| !sharer.contents.is_empty()).collect();

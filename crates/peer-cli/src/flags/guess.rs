@@ -20,6 +20,20 @@ pub fn sentence(program: &clap::Command, words: &[OsString], error: &clap::Error
     format!("{said}: peer-cli{command} -h shows examples")
 }
 
+/// What other programs call what commands do here: by its letters alone `upload` would be `download`.
+const OTHER_WORDS: [(&str, &[&str]); 4] = [
+    ("share", &["upload", "push", "put", "seed", "serve", "host", "offer"]),
+    ("get", &["fetch", "pull", "grab", "recv", "leech", "copy", "clone"]),
+    ("ls", &["list", "dir", "find", "search"]),
+    ("watch", &["top", "monitor", "progress"]),
+];
+
+/// The command that does what a word means elsewhere.
+fn of_other_programs(typed: &str) -> Option<&'static str> {
+    let typed = typed.to_lowercase();
+    OTHER_WORDS.iter().find(|(_, words)| words.contains(&&*typed)).map(|(command, _)| *command)
+}
+
 /// The words as they are meant: some type `help` or `version`, as in other programs, and some paste all of the line that `share` prints
 /// behind the beginning that they have typed.
 pub fn as_meant(program: &clap::Command, words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
@@ -62,7 +76,8 @@ fn tip(program: &clap::Command, words: &[OsString], error: &clap::Error) -> Opti
             let commands = program.get_subcommands().filter(|command| !command.is_hide_set());
             let names =
                 commands.flat_map(|command| std::iter::once(command.get_name()).chain(command.get_all_aliases()));
-            let near = settings::nearest(typed, names).map(|name| format!("; did you mean {name}?"));
+            let near = of_other_programs(typed).or_else(|| settings::nearest(typed, names));
+            let near = near.map(|name| format!("; did you mean {name}?"));
             Some(format!("there is no command {typed:?}{}", near.unwrap_or(": peer-cli -h lists them".to_owned())))
         }),
         _ => None,

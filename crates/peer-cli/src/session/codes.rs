@@ -130,8 +130,8 @@ impl Codes {
                     seconds: life.as_secs_f64(),
                 }));
             }
-            CodeEvent::Used { code, peer, from, last } => {
-                let who = format!("{} at {}", &peer.to_string()[..8], from.ip());
+            CodeEvent::Used { code, from, last, .. } => {
+                let who = from.ip().to_canonical();
                 let next = if last { "" } else { " A new one follows." };
                 self.over(session, content, code, "used", format!("The code {code}{of} was used by {who}.{next}"));
             }

@@ -488,9 +488,15 @@ pub fn tracker_certificate(arguments: &PeerArguments) -> PathBuf {
 
 /// The id by the tracker's certificate.
 pub fn certified_id(arguments: &PeerArguments) -> Result<PeerId, Failure> {
-    peer_id_of_certificate_pem(&tracker_certificate(arguments)).map_err(|error| {
+    let certificate = tracker_certificate(arguments);
+    peer_id_of_certificate_pem(&certificate).map_err(|error| {
+        let reason = if certificate.exists() {
+            error.to_string()
+        } else {
+            format!("its certificate {} is not there", certificate.display())
+        };
         let sentence = format!(
-            "who is the tracker? {error}. Give --tracker-id with the id that the tracker prints at start, or --certs \
+            "who is the tracker? {reason}. Give --tracker-id with the id that the tracker prints at start, or --certs \
              with the folder of its certificate"
         );
         Failure::new(ExitCode::Usage, sentence)

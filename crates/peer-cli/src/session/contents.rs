@@ -154,7 +154,9 @@ impl Session {
 
     /// Shares what was set up already.
     pub async fn share_as(&self, path: &Path, share: ShareBuilder) -> Result<Option<ContentId>, Failure> {
+        self.will_hash(path);
         let shared = share.await;
+        self.state.borrow_mut().under_way.remove(path);
         self.hashed();
         let share = match shared {
             Ok(share) => share,

@@ -200,7 +200,7 @@ pub async fn start_with(
 
     let failed = |error: GatewayError| {
         let code = match &error {
-            GatewayError::NeedsToken(_) | GatewayError::Token | GatewayError::TokenFile { .. } => ExitCode::Usage,
+            GatewayError::NeedsToken(_) | GatewayError::Token(_) => ExitCode::Usage,
             GatewayError::Folder { .. } => ExitCode::Other,
             _ => ExitCode::AddressInUse,
         };
@@ -228,7 +228,8 @@ pub async fn start_with(
         about_origins(&brought, &mut about);
         options.origins = Some(origins);
     }
-    options.token = arguments.gateway_token.as_deref().map(Token::read).transpose().map_err(failed)?;
+    options.token =
+        arguments.gateway_token.as_deref().map(Token::read).transpose().map_err(|error| failed(error.into()))?;
     let gateway = Gateway::bind(address(arguments), swarms.collect(), options).await.map_err(failed)?;
     let (address, has_token) = (gateway.address(), arguments.gateway_token.is_some());
     Ok(Running { address, about, has_token, serving: tokio::spawn(add(gateway).serve()) })

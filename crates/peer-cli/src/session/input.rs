@@ -251,6 +251,7 @@ impl Session {
             for (path, seen) in input.due(Instant::now(), AT_ONCE.saturating_sub(sharing.len())) {
                 let share = self.node.share(&path).algorithm(input.cut.hash).piece_size(input.cut.piece_size);
                 let share = share.held(input.held.clone());
+                self.will_hash(&path);
                 sharing.spawn(async move { Shared { result: share.await, path, seen } });
             }
         }
@@ -271,6 +272,7 @@ impl Session {
     }
 
     async fn was_shared(&self, input: &mut Input, Shared { path, seen, result }: Shared) {
+        self.hashed_beside_others(&path);
         let known = input.known.get_mut(&path);
         match result {
             Ok(share) => {

@@ -48,8 +48,8 @@ impl TrackerQuery {
             }
             (None, Some(named)) => (named::trackers(named, self.tracker_port)?, NamedBy::Flags),
             (None, None) => {
-                let sentence = "which tracker? Name its machine, as in `peer-cli ls localhost`, or with -i, or as \
-                                tracker-ip in p2p-fileshare.toml";
+                let sentence = "which tracker? Name its machine, as localhost or 192.168.1.5, or with -i, or as tracker-ip in \
+                                p2p-fileshare.toml";
                 return Err(Failure::new(ExitCode::Usage, sentence));
             }
         };

@@ -80,7 +80,7 @@ impl Session {
                 let known = entry.takers.entry(taker.peer).or_default();
                 if taker.has_all {
                     if !std::mem::replace(&mut known.said_all, true) {
-                        said.push(has_all_words(&who, &what, taker));
+                        said.push(has_all_words(&who, &what, status.size, taker));
                     }
                 } else if taker.is_connected {
                     (known.gone, known.said_gone) = (None, false);
@@ -109,6 +109,27 @@ impl Session {
             said.extend(takers.map(|taker| part_words(&called(taker, &status.participants), &what, taker)));
         }
         said.iter().for_each(|line| self.screen.say(line));
+    }
+
+    /// A file or folder is hashed from now on.
+    pub(super) fn will_hash(&self, path: &Path) {
+        self.state.borrow_mut().under_way.insert(path.to_owned());
+    }
+
+    /// Whether a file or folder is being hashed.
+    pub(super) fn is_under_way(&self, path: &Path) -> bool {
+        self.state.borrow().under_way.contains(path)
+    }
+
+    /// A file of several has been hashed, or will not be: its row goes before anything is said of it.
+    pub(super) fn hashed_beside_others(&self, path: &Path) {
+        let mut state = self.state.borrow_mut();
+        state.under_way.remove(path);
+        let is_drawn = state.hashing.take_if(|hashing| hashing.path == path).is_some();
+        drop(state);
+        if is_drawn {
+            self.draw();
+        }
     }
 
     /// Something is being hashed, as it is drawn.
@@ -182,7 +203,10 @@ impl Session {
         match state.addresses.get(&peer) {
             _ if peer == ORIGIN => "the origin".to_owned(),
             Some(address) => {
-                let alone = state.addresses.values().filter(|other| other.ip() == address.ip()).count() == 1;
+                // Another peer at the same port is the same one, started again.
+                let is_other =
+                    |other: &&std::net::SocketAddr| other.ip() == address.ip() && other.port() != address.port();
+                let alone = !state.addresses.values().any(|other| is_other(&other));
                 if alone { address.ip().to_canonical().to_string() } else { address.to_string() }
             }
             None => format!("peer {}", &peer.to_string()[..8]),

@@ -128,7 +128,8 @@ impl Session {
                     self.screen.say(&format!("{} of {} are here already.", amount(here), amount(*size)));
                 }
             }
-            PeerEvent::Hashing { path, done, total } => self.hashing(path, *done, *total),
+            PeerEvent::Hashing { path, done, total } if self.is_under_way(path) => self.hashing(path, *done, *total),
+            PeerEvent::Hashing { .. } => {}
             PeerEvent::StillWritten { path, most } => {
                 let (path, most) = (path.display(), shown(*most));
                 let sentence = format!("{path} is being written to: waiting until that is over, for {most} at most.");

@@ -96,8 +96,10 @@ pub(super) struct State {
     pub(super) done_since: Option<Instant>,
     /// What it is doing before there is anything to show in figures.
     pub(super) doing: Option<String>,
-    /// What is being hashed.
+    /// What is being hashed, as it is drawn.
     pub(super) hashing: Option<Hashing>,
+    /// All that is being hashed: what is said of anything else comes late.
+    pub(super) under_way: BTreeSet<PathBuf>,
     /// Where peers were when they connected, for what is said of them later.
     pub(super) addresses: BTreeMap<PeerId, SocketAddr>,
     /// Those of them that were reached through a relay when they connected last.
@@ -198,6 +200,7 @@ impl Session {
             done_since: None,
             doing: None,
             hashing: None,
+            under_way: BTreeSet::new(),
             addresses: BTreeMap::new(),
             additions: VecDeque::new(),
             past: (0, Vec::new()),

@@ -136,7 +136,7 @@ impl Live {
             lines.truncate(most - 1);
             lines.push(beginning(&format!("… and {hidden} more"), width));
         }
-        lines.push(beginning(foot, width));
+        lines.push(ended(foot, width));
         // A terminal that has become narrower has wrapped what was drawn.
         let rows: usize = self.drawn.iter().map(|line| columns(line).div_ceil(width + 1).max(1)).sum();
         let up = if rows > 0 { format!("\x1b[{}A", rows.min(height)) } else { String::new() };

@@ -17,7 +17,7 @@ use crate::flags::sizes;
 use crate::ui::paint::Canvas;
 use crate::ui::screen::{OutputStream, Screen, Verbosity};
 use crate::ui::signals::end_when_stuck;
-use crate::ui::terminal;
+use crate::ui::{standard_output, terminal};
 
 /// What was typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -204,9 +204,11 @@ pub fn start(arguments: &PeerArguments, output_stream: OutputStream, source: Sou
             }
         });
     }
+    // What the program behind a pipe prints of our words would be drawn over.
+    let is_alone = output_stream == OutputStream::Errors || !standard_output::is_piped();
     let mut screen = if json {
         Screen::json(output_stream, verbosity)
-    } else if draws && verbosity.progress && std::io::stderr().is_terminal() {
+    } else if draws && verbosity.progress && std::io::stderr().is_terminal() && is_alone {
         Screen::terminal(Canvas::Errors, output_stream, verbosity)
     } else {
         Screen::plain(output_stream, verbosity)

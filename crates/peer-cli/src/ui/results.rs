@@ -29,12 +29,15 @@ pub fn result_words(status: &Status, time: Duration, place: &str, name: impl Fn(
     }
     let what = if is_named { what } else { format!("{what}: ") };
     let mut lines = Vec::new();
-    let mut sources: Vec<_> = sources.iter().filter(|(_, bytes)| **bytes > 0).collect();
-    sources.sort_by_key(|(_, bytes)| std::cmp::Reverse(**bytes));
+    // One that was stopped and has started again at the same address comes as another peer.
+    let mut by_name: BTreeMap<String, u64> = BTreeMap::new();
+    let came = sources.iter().filter(|(_, bytes)| **bytes > 0);
+    came.for_each(|(peer, bytes)| *by_name.entry(name(*peer)).or_default() += bytes);
+    let mut sources: Vec<_> = by_name.into_iter().collect();
+    sources.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
     let gave = if *sent > 0 { format!("Gave {}.", given(*sent, participants)) } else { String::new() };
     if sources.len() > 1 {
-        let named =
-            sources.iter().take(NAMED).map(|(peer, bytes)| format!("{} from {}", amount(**bytes), name(**peer)));
+        let named = sources.iter().take(NAMED).map(|(name, bytes)| format!("{} from {name}", amount(*bytes)));
         let more = sources.len().saturating_sub(NAMED);
         let more = if more > 0 { format!(" and the rest from {more} more") } else { String::new() };
         lines.push(format!("Got {}{more}. {gave}", named.collect::<Vec<_>>().join(", ")).trim_end().to_owned());
@@ -113,6 +116,13 @@ mod tests {
     #[test]
     fn what_is_here_already_is_said_to_be_right() {
         assert_eq!(words(&status(286 * MIB, 10, &[]), 5), ["It is here already, and right → output/big.bin"]);
+    }
+
+    #[test]
+    fn a_source_that_came_back_at_its_address_is_one() {
+        let back = status(286 * MIB, 0, &[(1, 86 * MIB), (2, 200 * MIB)]);
+        let lines = result_words(&back, Duration::from_secs(1), "big.bin", |_| "10.0.0.1".to_owned());
+        assert_eq!(lines, ["286 MiB in 1.0 s (286 MiB/s), every piece verified → big.bin"]);
     }
 
     #[test]

@@ -31,11 +31,12 @@ pub fn sum_row(what: &str, takers: &[(Participant, Pace)]) -> Row {
     Row::Bar(Bar { label, done, size, pace, note: None, peers: None, drawn: false })
 }
 
-/// Somebody has got all of a content.
-pub fn has_all_words(who: &str, what: &str, taker: &Participant) -> String {
+/// Somebody has got all that it wanted of a content that has so many bytes: all of it, or some files.
+pub fn has_all_words(who: &str, what: &str, whole: u64, taker: &Participant) -> String {
     let Participant { size, sent, time, .. } = taker;
     let came = if sent >= size { amount(*size) } else { format!("{} of {} from here,", amount(*sent), amount(*size)) };
-    format!("  {who} has all of {what} ({came} in {})", took(*time))
+    let part = if *size < whole { "the files that it wanted" } else { "all" };
+    format!("  {who} has {part} of {what} ({came} in {})", took(*time))
 }
 
 /// Somebody has left before it had all.

@@ -49,6 +49,22 @@ impl From<Loss> for Failure {
     }
 }
 
+/// Whether another program reads standard output. It may print what it has read on the terminal, whenever it likes.
+#[cfg(unix)]
+pub fn is_piped() -> bool {
+    use std::os::fd::AsFd;
+    use std::os::unix::fs::FileTypeExt;
+    let output = std::io::stdout().as_fd().try_clone_to_owned();
+    let kind = output.and_then(|output| std::fs::File::from(output).metadata()).map(|seen| seen.file_type());
+    kind.is_ok_and(|kind| kind.is_fifo() || kind.is_socket())
+}
+
+/// The same, where a pipe is not told from a file.
+#[cfg(not(unix))]
+pub fn is_piped() -> bool {
+    !std::io::IsTerminal::is_terminal(&std::io::stdout())
+}
+
 /// Fails if nothing that is written to standard output can arrive; `what` is what would be lost.
 pub fn must_be_open(what: &str) -> Result<(), Failure> {
     if !is_closed() {

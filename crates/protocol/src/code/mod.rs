@@ -89,6 +89,12 @@ impl Word {
 }
 
 impl Code {
+    /// Whether a text is a number and two words of letters, as codes are, whichever words these are.
+    pub fn looks_like_one(text: &str) -> bool {
+        let is_word = |word: &str| word.len() > BEGINNING && word.chars().all(char::is_alphabetic);
+        text.len() <= LONGEST && parts(text).is_some_and(|[_, first, second]| is_word(first) && is_word(second))
+    }
+
     /// How many words there are, for each of the two.
     pub const WORDS: usize = 1024;
 
@@ -118,13 +124,7 @@ impl Code {
             return None;
         }
         let text = text.to_lowercase();
-        let parts = text.split(|c: char| !c.is_alphanumeric()).filter(|part| !part.is_empty());
-        let command = ["peer", "cli", "exe", "get"];
-        let parts: Vec<_> = parts.skip_while(|part| command.contains(part)).collect();
-        let &[number, first, second] = &parts[..] else { return None };
-        if !number.bytes().all(|byte| byte.is_ascii_digit()) {
-            return None;
-        }
+        let [number, first, second] = parts(&text)?;
         let words = [Word::of(first), Word::of(second)];
         let wrong = match &words {
             [Word::Exact(_), Word::Exact(_)] => None,
@@ -145,6 +145,15 @@ impl Code {
             (wrong, suggestion) => Err(CodeError::Word { word: wrong.unwrap_or_default().to_owned(), suggestion }),
         })
     }
+}
+
+/// The number and the two words of a text that has nothing else, but for a pasted command.
+fn parts(text: &str) -> Option<[&str; 3]> {
+    let parts = text.split(|c: char| !c.is_alphanumeric()).filter(|part| !part.is_empty());
+    let command = ["peer", "cli", "exe", "get"];
+    let parts: Vec<_> = parts.skip_while(|part| command.contains(part)).collect();
+    let &[number, first, second] = &parts[..] else { return None };
+    number.bytes().all(|byte| byte.is_ascii_digit()).then_some([number, first, second])
 }
 
 impl fmt::Display for Code {
@@ -190,6 +199,16 @@ mod tests {
         for (number, one) in WORDS.iter().enumerate() {
             let near = WORDS[..number].iter().find(|other| strsim::osa_distance(one, other) < 3);
             assert_eq!(near, None, "{one}");
+        }
+    }
+
+    #[test]
+    fn a_number_and_two_words_look_like_a_code_and_file_names_do_not() {
+        for code in ["7-cobalt-lemur", "7 cobalt lemur", "peer-cli get 12-Cobalt-lemur"] {
+            assert!(Code::looks_like_one(code), "{code}");
+        }
+        for name in ["7-zip-1900.exe", "2short_story_100x.txt", "cobalt-lemur", "7-cobalt", "2024-01-report"] {
+            assert!(!Code::looks_like_one(name), "{name}");
         }
     }
 

@@ -71,19 +71,36 @@ impl Contents {
         let (listed, said) = (BTreeMap::new(), Delta::default());
         Contents { shared, looks: 0, listed, said, is_behind: false, totals: None, log: 0 }
     }
+}
 
-    async fn list(&self) -> BTreeMap<String, ContentRow> {
-        let (mut rows, mut before) = (BTreeMap::new(), None);
-        loop {
-            let (page, next) = self.shared.server.list(before);
-            rows.extend(page.into_iter().map(content_row));
-            if next.is_none() || rows.len() >= CONTENTS {
-                return rows;
-            }
-            before = next;
-            tokio::task::yield_now().await;
+/// The newest contents.
+pub(super) async fn listed(shared: &Shared) -> Vec<ContentMatch> {
+    let (mut contents, mut before) = (Vec::new(), None);
+    loop {
+        let (page, next) = shared.server.list(before);
+        contents.extend(page);
+        if next.is_none() || contents.len() >= CONTENTS {
+            return contents;
         }
+        before = next;
+        tokio::task::yield_now().await;
     }
+}
+
+/// Those who take part in a content, as they are shown.
+pub(super) async fn observed(shared: &Shared, content: ContentId) -> Vec<ObservedPeer> {
+    let (mut peers, mut from) = (Vec::new(), 0);
+    loop {
+        let (page, next) = shared.server.observe(content, from, PAGE);
+        peers.extend(page);
+        match next.filter(|_| peers.len() < crowd::MOST) {
+            Some(next) => from = next,
+            None => break,
+        }
+        tokio::task::yield_now().await;
+    }
+    peers.iter_mut().for_each(settle);
+    peers
 }
 
 fn content_row(found: ContentMatch) -> (String, ContentRow) {
@@ -97,7 +114,7 @@ impl Source for Contents {
         let mut events = Vec::new();
         let total = self.shared.server.counts().1;
         if self.looks.is_multiple_of(LISTS) && !self.is_behind {
-            self.listed = self.list().await;
+            self.listed = listed(&self.shared).await.into_iter().map(content_row).collect();
             (self.looks, self.is_behind) = (0, true);
         }
         self.looks += 1;
@@ -169,27 +186,13 @@ impl Peers {
     pub(super) fn new(shared: Arc<Shared>, content: ContentId, links: Links) -> Self {
         Peers { shared, content, links, said: Delta::default(), told: Told::default() }
     }
-
-    async fn observe(&self) -> Vec<ObservedPeer> {
-        let (mut peers, mut from) = (Vec::new(), 0);
-        loop {
-            let (page, next) = self.shared.server.observe(self.content, from, PAGE);
-            peers.extend(page);
-            match next.filter(|_| peers.len() < crowd::MOST) {
-                Some(next) => from = next,
-                None => return peers,
-            }
-            tokio::task::yield_now().await;
-        }
-    }
 }
 
 impl Source for Peers {
     async fn look(&mut self) -> Batch {
-        let mut observed = self.observe().await;
+        let observed = observed(&self.shared, self.content).await;
         let about = self.shared.server.about(self.content);
         let (size, total) = about.map_or((0, 0), |about| (about.size, (about.seeders + about.others) as usize));
-        observed.iter_mut().for_each(settle);
         let peers: Vec<_> = observed.iter().map(|observed| observed.peer.clone()).collect();
         let (content, links, told) = (self.content, self.links, &mut self.told);
         let (samples, standing, start) = self.shared.with_crowd(content, |crowd, now| {

@@ -1,10 +1,11 @@
 //! The tracker's page: all contents, and of one of them the whole crowd beside the best possible.
 //!
-//! Peers are asked how they stand while somebody looks, as for `peer-cli watch`, and never otherwise.
+//! Peers are asked how they stand while somebody looks, as for `peer-cli watch`, and where many of them get a content at once.
 
 mod best;
 mod crowd;
 mod look;
+mod record;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -26,8 +27,9 @@ use look::{Contents, Peers};
 
 /// Streams of events at once.
 const STREAMS: usize = 32;
-/// Contents whose crowds are remembered, and for how long after somebody looked last.
-const CROWDS: usize = 8;
+/// Contents whose crowds are remembered: each that a stream shows, and those that are followed anyway. And for how long after the last
+/// look.
+const CROWDS: usize = STREAMS + record::AT_ONCE;
 const REMEMBERED: Duration = Duration::from_secs(600);
 
 /// Why there is no page.
@@ -103,16 +105,18 @@ pub async fn serve(
     }
     let listener = ::page::Server::bind(address, token).await.map_err(PageError::Bind)?;
     let bound = listener.address().map_err(PageError::Bind)?;
-    tokio::spawn(listener.run(router(server, shows_log)));
+    let shared = Arc::new(Shared { server, feeds: Feeds::new(STREAMS), shows_log, crowds: Mutex::default() });
+    tokio::spawn(record::record(shared.clone()));
+    tokio::spawn(listener.run(router(shared)));
     Ok(bound)
 }
 
-fn router(server: Arc<Server>, shows_log: bool) -> Router {
+fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/", get(async || document(Program::Tracker)))
         .route("/api/v1/events", get(contents))
         .route("/api/v1/contents/{content}/events", get(crowd))
-        .with_state(Arc::new(Shared { server, feeds: Feeds::new(STREAMS), shows_log, crowds: Mutex::default() }))
+        .with_state(shared)
 }
 
 fn opened(stream: Option<Response>) -> Response {
