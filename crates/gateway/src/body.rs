@@ -22,7 +22,7 @@ pub(crate) enum Part {
     Bytes(Bytes),
     /// Bytes of the content.
     Range(Range<u64>),
-    /// Nothing more is sent before this has come to a good end. It ends by itself.
+    /// Nothing more is sent before this has come to a good end. It ends by itself, once it is known where the bytes come from.
     Until(Awaited),
 }
 
@@ -44,6 +44,9 @@ pub(crate) enum Source {
 pub(crate) trait Later: Send + Sync {
     /// Reads one range.
     fn read(self: Arc<Self>, range: Range<u64>, memory: &ReadMemory) -> Box<dyn LaterBlocks>;
+
+    /// Whether it is known where they come from. Nothing says how long that takes, and so a client waits no longer than for a block.
+    fn has_begun(&self) -> bool;
 
     /// Whether they must be looked for again.
     fn is_over(&self) -> bool;
@@ -132,8 +135,13 @@ impl ContentBody {
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
         loop {
             if let Some(awaited) = &mut self.awaited {
-                let Poll::Ready(ended) = awaited.as_mut().poll(context) else { return Poll::Pending };
-                self.awaited = None;
+                let Poll::Ready(ended) = awaited.as_mut().poll(context) else {
+                    return match &self.source {
+                        Source::Later(later) if !later.has_begun() => self.poll_patience(context),
+                        _ => Poll::Pending,
+                    };
+                };
+                (self.awaited, self.patience) = (None, None);
                 if let Err(error) = ended {
                     return Poll::Ready(Some(Err(error)));
                 }

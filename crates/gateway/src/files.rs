@@ -13,6 +13,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use peer::{OpenContent, OpenFile, ReadMemory};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use tokio::time::timeout;
 
 use crate::archive::{Archive, archive};
 use crate::blobs::held::Held;
@@ -111,7 +112,8 @@ pub(crate) async fn respond_held(
     manner: &Manner<'_>,
 ) -> Result<Response, Refusal> {
     if request.method == Method::GET && file.size == 0 {
-        held.is_right().await.map_err(|error| not_begun(&error))?;
+        let right = timeout(manner.wait, held.is_right()).await.map_err(|_| Refusal::Late)?;
+        right.map_err(|error| not_begun(&error))?;
     }
     respond_from(request, &held.source, file, manner, held.awaited()).await
 }

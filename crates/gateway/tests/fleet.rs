@@ -44,9 +44,18 @@ async fn gateway(
     tracker: &TrackerAddress,
     add: impl FnOnce(Origins) -> Origins,
 ) -> (Node, Arc<Client>) {
+    gateway_with(peers, peer, tracker, Options::default(), add).await
+}
+
+async fn gateway_with(
+    peers: &Peers,
+    peer: &str,
+    tracker: &TrackerAddress,
+    mut options: Options,
+    add: impl FnOnce(Origins) -> Origins,
+) -> (Node, Arc<Client>) {
     let node = peers.joined(peer, tracker).await;
     let swarm = Swarm::new(node.clone(), "all").all().output(peers.at(peer, "out"));
-    let mut options = Options::default();
     options.origins = Some(add(Origins::new(peers.at(peer, "out")).patience(PATIENCE)));
     (node, Arc::new(serve(vec![swarm], options).await))
 }
@@ -79,7 +88,7 @@ fn files_read(hub: &MockHub) -> usize {
     let is_small = |range: &String| {
         let bounds = range.strip_prefix("bytes=").and_then(|range| range.split_once('-'));
         let bounds = bounds.and_then(|(first, last)| Some((first.parse::<u64>().ok()?, last.parse::<u64>().ok()?)));
-        bounds.is_some_and(|(first, last)| last - first < 1024)
+        bounds.is_some_and(|(first, last)| last - first < 16 << 10)
     };
     let requests = hub.server().requests();
     let files = requests.iter().filter(|request| request.method == "GET" && request.path.contains("/resolve/"));
@@ -223,6 +232,88 @@ async fn an_origin_that_fails_is_tried_again_and_read_once_when_it_is_back() {
     let answers = ask_all(clients(&fleet), MODEL).await;
     assert!(answers.iter().all(|answer| answer.is_success() && answer.body == weights));
     assert_eq!(files_read(&hub) - before, 1);
+}
+
+#[tokio::test]
+async fn what_a_liar_holds_up_is_waited_for_no_longer_than_anything_else() {
+    let (peers, hub) = (Peers::new(), MockHub::start());
+    let tracker = peers.tracker();
+    let files = [("model.safetensors", noise(1_000_003)), ("config.json", noise(2_003)), ("empty", Vec::new())];
+    let liar = peers.joined("liar", &tracker).await;
+    let mut leases = Vec::new();
+    for (path, bytes) in &files {
+        hub.put("models/org/model", path, bytes, true);
+        leases.push(liar.lease(OriginKey::of(&name_of(bytes)), bytes.len() as u64, &[]).await.unwrap());
+    }
+    let mut options = Options::default();
+    options.wait = Duration::from_secs(1);
+    let origin = Hub::new(&hub.url(), None, &limits()).unwrap();
+    let (_node, client) = gateway_with(&peers, "gateway", &tracker, options, |origins| origins.hub(origin)).await;
+    let range = |range| vec![("Range", range)];
+    let asked = [
+        ("config.json", vec![]),
+        ("empty", vec![]),
+        ("model.safetensors", range("bytes=500000-900000")),
+        ("model.safetensors", range("bytes=0-1023")),
+        ("model.safetensors", range("bytes=0-9,500000-500009")),
+    ];
+    for (path, headers) in asked {
+        let answer = client.get(&format!("/org/model/resolve/main/{path}"), &headers).await;
+        assert_eq!(answer.status, 504, "{path} {headers:?}");
+    }
+    assert_eq!(files_read(&hub), 0);
+}
+
+#[tokio::test]
+async fn what_comes_beforehand_is_compared_with_the_whole_file() {
+    let (peers, hub) = (Peers::new(), MockHub::start());
+    let tracker = peers.tracker();
+    let weights = noise(1_000_003);
+    hub.put("models/org/model", "model.safetensors", &weights, true);
+    let (sent, lies) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(true)));
+    let (says, wrong) = (sent.clone(), vec![0; weights.len()]);
+    hub.fault(move |request| {
+        let lies = request.path.contains("/resolve/") && lies.swap(false, Ordering::Relaxed);
+        says.fetch_or(lies, Ordering::Relaxed);
+        let tag = format!("\"{}\"", name_of(&noise(wrong.len())).trim_start_matches("sha256-"));
+        lies.then(|| Response::of_bytes(request, &wrong, &tag))
+    });
+    let reader = peers.joined("reader", &tracker).await;
+    let name = name_of(&weights);
+    let lease = reader.lease(OriginKey::of(&name), weights.len() as u64, &[]).await.unwrap();
+    let fleet = fleet(&peers, &tracker, &hub, 1).await;
+    let client = fleet[0].1.clone();
+    // Who wants another part hears nothing, and holds nobody up.
+    let middle = format!("GET {MODEL} HTTP/1.1\r\nHost: {}\r\nRange: bytes=500000-900000\r\n\r\n", client.0);
+    let _middle = client.open(&middle).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let waits = tokio::spawn(async move { client.get(MODEL, &[]).await });
+    while !sent.load(Ordering::Relaxed) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    peers.put("reader", &name, &weights);
+    lease.publish(reader.share(peers.at("reader", &name)).await.unwrap().content());
+    let answer = waits.await.unwrap();
+    assert!(answer.status == 200 && answer.body[..1024] == [0; 1024], "it was sent something wrong");
+    assert!(!answer.is_success(), "and so it ends");
+    let again = fleet[0].1.get(MODEL, &[]).await;
+    assert!(again.is_success() && again.body == weights);
+}
+
+#[tokio::test]
+async fn nothing_is_claimed_that_the_registry_does_not_have() {
+    let (peers, registry) = (Peers::new(), MockRegistry::start());
+    let tracker = peers.tracker();
+    registry.put_image("library/a", "latest", &noise(1000));
+    let idle = peers.joined("idle", &tracker).await;
+    let bytes = noise(77);
+    let _lease = idle.lease(OriginKey::of(&name_of(&bytes)), 77, &[]).await.unwrap();
+    let registry = Registry::new(&registry.url(), None, &limits()).unwrap();
+    let add = |origins: Origins| origins.registry("docker.io", registry);
+    let (_node, client) = gateway(&peers, "gateway", &tracker, add).await;
+    let answer = client.get(&format!("/v2/library/a/blobs/{}?ns=docker.io", images::digest(&bytes)), &[]).await;
+    assert_eq!(answer.status, 404);
 }
 
 /// A tracker that knows nothing, and ends connections on which it hears of leases.

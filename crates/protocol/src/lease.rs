@@ -34,7 +34,7 @@ pub enum LeaseRequest {
     Claim {
         /// The key.
         key: OriginKey,
-        /// Its bytes, as far as the sender knows. By the size that those in line say it is measured whether the holder makes progress.
+        /// Its bytes, as far as the sender knows. By the sizes that those in line say it is measured whether the holder makes progress.
         size: u64,
         /// Contents that others have said to be of the key, and that are not. The sender is told of none of them.
         #[serde(deserialize_with = "bounded::vec::<_, _, MAX_WRONG>")]

@@ -103,9 +103,12 @@ impl Key {
         self.published.retain(|(publisher, _)| *publisher != session);
     }
 
-    /// How large it is, as those say who wait for it.
+    /// How large it is, as those say who wait for it: the one in the middle, so that one that lies changes nothing where others wait.
     fn size(&self) -> u64 {
-        self.line.iter().map(|waiting| waiting.size).min().unwrap_or(u64::MAX)
+        let waiting = self.line.iter().filter(|waiting| !waiting.had_it);
+        let mut sizes: Vec<u64> = waiting.map(|waiting| waiting.size).collect();
+        let middle = sizes.len() / 2;
+        if sizes.is_empty() { u64::MAX } else { *sizes.select_nth_unstable(middle).1 }
     }
 
     /// Whether the holder is to hold the lease no more, since another would do better. With all of it read, there is a little time left to
@@ -249,15 +252,16 @@ impl Leases {
         found.take_place(session);
         found.failures = 0;
         found.published.push_back((session, content));
-        let told: Vec<u64> =
-            found.line.iter().filter(|waiting| !waiting.wrong.contains(&content)).map(|w| w.session).collect();
+        let (told, left): (VecDeque<_>, VecDeque<_>) =
+            std::mem::take(&mut found.line).into_iter().partition(|waiting| !waiting.wrong.contains(&content));
+        found.line = left;
         let oldest = (found.published.len() > MOST_CONTENTS).then(|| found.published[0].0);
         if let Some(known) = self.sessions.get_mut(&session) {
             known.published.push_back(key);
         }
-        for told in told {
-            actions.push(LeaseAction::Tell { session: told, event: LeaseEvent::Published { key, content } });
-            self.forget(told, key, actions);
+        for Waiting { session, .. } in told {
+            actions.push(LeaseAction::Tell { session, event: LeaseEvent::Published { key, content } });
+            self.forget_key(session, key, actions);
         }
         if let Some(oldest) = oldest {
             self.forget(oldest, key, actions);
@@ -280,6 +284,19 @@ impl Leases {
 
     /// Takes a session's place at a key.
     fn forget(&mut self, session: u64, key: OriginKey, actions: &mut Vec<LeaseAction>) {
+        self.forget_key(session, key, actions);
+        let Some(found) = self.keys.get_mut(&key) else { return };
+        found.take_place(session);
+        if found.line.is_empty() {
+            self.awaited.remove(&key);
+        }
+        if found.is_empty() {
+            self.keys.remove(&key);
+        }
+    }
+
+    /// A session has no place at this key any more.
+    fn forget_key(&mut self, session: u64, key: OriginKey, actions: &mut Vec<LeaseAction>) {
         if let Some(known) = self.sessions.get_mut(&session) {
             if known.keys.remove(&key) {
                 actions.push(LeaseAction::Gives { session });
@@ -288,14 +305,6 @@ impl Leases {
             if known.keys.is_empty() {
                 self.sessions.remove(&session);
             }
-        }
-        let Some(found) = self.keys.get_mut(&key) else { return };
-        found.take_place(session);
-        if found.line.is_empty() {
-            self.awaited.remove(&key);
-        }
-        if found.is_empty() {
-            self.keys.remove(&key);
         }
     }
 
@@ -453,6 +462,18 @@ mod tests {
         for second in 1..=2000 {
             world.say(1, LeaseRequest::Progress { key: KEY, bytes: second * (33 << 10) });
             assert_eq!(world.after(Duration::from_secs(1)), [], "slow, and steady");
+        }
+    }
+
+    #[test]
+    fn who_lies_about_the_size_takes_the_lease_from_nobody_where_others_wait() {
+        let mut world = World::default();
+        world.claim(1);
+        world.claim(2);
+        world.say(3, LeaseRequest::Claim { key: KEY, size: 1, wrong: vec![] });
+        for second in 1..=100 {
+            world.say(1, LeaseRequest::Progress { key: KEY, bytes: second << 20 >> 1 });
+            assert_eq!(world.after(Duration::from_secs(1)), []);
         }
     }
 

@@ -3,7 +3,9 @@
 mod world;
 
 use p2p_fileshare_tracker::{Pace, ServerConfig};
-use protocol::{Announce, ContentId, Digest, Role, TrackerRequest, VERSION, Wire};
+use protocol::{
+    Announce, ContentId, Digest, LeaseEvent, LeaseRequest, OriginKey, Role, TrackerEvent, TrackerRequest, VERSION, Wire,
+};
 use transport::frame::frame;
 
 use world::{Client, World, content};
@@ -178,4 +180,30 @@ async fn five_hundred_peers_of_one_address_with_many_files_are_all_there() {
     drop(clients);
     world.settled(0, 0).await;
     assert_eq!(world.server.bytes(), 0, "all is given back");
+}
+
+/// Connections that claim all that they may, and read nothing.
+#[tokio::test]
+async fn claims_without_end_make_room_for_others() {
+    let world = small();
+    let mut honest = honest(&world, "127.0.0.1", "127.0.0.1").await;
+    let mut attackers = Vec::new();
+    for number in 0..40u32 {
+        let mut attacker = world.silent_at(number, "127.0.1.1").await;
+        for key in 0..1200u32 {
+            let key = OriginKey(Digest::of(&(u64::from(number % 2) << 32 | u64::from(key)).to_le_bytes()));
+            let wrong = (0..4).map(content).collect();
+            let claim = TrackerRequest::Lease(LeaseRequest::Claim { key, size: 1, wrong });
+            if attacker.send.send(frame(&claim.encode().unwrap())).await.is_err() {
+                break;
+            }
+        }
+        attackers.push(attacker);
+        assert!(world.server.bytes() <= MEMORY, "{} bytes", world.server.bytes());
+    }
+    let mut gateway = world.silent_at(1000, "127.0.0.1").await;
+    let key = OriginKey(Digest([9; 32]));
+    gateway.say(TrackerRequest::Lease(LeaseRequest::Claim { key, size: 1, wrong: vec![] })).await;
+    assert_eq!(gateway.hear().await, TrackerEvent::Lease(LeaseEvent::Granted { key }));
+    served(&world, &mut honest, "127.0.0.2").await;
 }

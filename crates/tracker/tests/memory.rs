@@ -3,7 +3,7 @@
 mod world;
 
 use peak_alloc::PeakAlloc;
-use protocol::{Announce, ContentId, Digest, Role, TrackerRequest};
+use protocol::{Announce, ContentId, Digest, LeaseRequest, OriginKey, Role, TrackerRequest};
 
 use world::World;
 
@@ -99,4 +99,23 @@ async fn what_is_counted_is_what_is_allocated() {
         seeder.joined().await;
     }
     taken.agrees("news that wait", 3);
+
+    // Who reads from origins: keys that one has each, and keys that many stand in line for.
+    for (what, connections, shared) in [("leases of one each", 2u32, false), ("lines", 20, true)] {
+        let world = World::new();
+        let mut clients = Vec::new();
+        for number in 0..connections {
+            clients.push(world.silent_at(number, "10.0.0.1").await);
+        }
+        let taken = Taken::of(world);
+        for (number, client) in (0..connections).zip(&mut clients) {
+            for key in 0..1_000u32 {
+                let key = OriginKey(Digest::of(&[key, if shared { 0 } else { number }].map(u32::to_le_bytes).concat()));
+                let wrong = (0..4).map(numbered).collect();
+                client.say(TrackerRequest::Lease(LeaseRequest::Claim { key, size: 1, wrong })).await;
+                client.hear().await;
+            }
+        }
+        taken.agrees(what, 4);
+    }
 }

@@ -26,8 +26,11 @@ use crate::contents::Contents;
 
 /// Clients of Hugging Face wait ten seconds for a byte.
 const EVERY: Duration = Duration::from_secs(6);
-/// So many bytes come then, for all clients of this gateway together: of a fleet of fifty, less than 2 MiB in five minutes.
-const A_TIME: u64 = 1 << 10;
+/// So many bytes are sent then.
+const A_TIME: usize = 1 << 10;
+/// The origin is asked for so many at once, for all clients of this gateway together: hubs count requests. Of a fleet of fifty that is less than
+/// 4 MiB in five minutes, and fewer than one request a second.
+const A_REQUEST: u64 = 16 << 10;
 /// Most bytes of a file that come so. After that its clients wait for as long as they do.
 const MOST: usize = 1 << 20;
 
@@ -36,9 +39,26 @@ struct Coming {
     origin: Origin,
     object: Object,
     /// What came of it beforehand.
-    first: Mutex<Vec<u8>>,
+    first: Mutex<First>,
     /// Where it is once it is in the swarm, or on its way to this gateway.
     real: watch::Receiver<Option<Held>>,
+}
+
+/// How a file begins, as its origin says.
+#[derive(Default)]
+struct First {
+    bytes: Vec<u8>,
+    /// So many of these are sent to clients.
+    shown: usize,
+}
+
+impl First {
+    /// What clients may have of a range.
+    fn of(&self, range: &Range<u64>) -> Option<Bytes> {
+        let end = (range.end.min(self.shown as u64)) as usize;
+        let bytes = self.bytes.get(usize::try_from(range.start).ok()?..end)?;
+        (!bytes.is_empty()).then(|| Bytes::copy_from_slice(bytes))
+    }
 }
 
 /// Waits for a file in the background. The lease is one that another gateway holds.
@@ -78,6 +98,10 @@ impl Later for Coming {
         Box::new(ComingReader { coming: self, range, memory: memory.clone(), asked: None, real: None })
     }
 
+    fn has_begun(&self) -> bool {
+        self.real.borrow().is_some()
+    }
+
     fn is_over(&self) -> bool {
         self.real.borrow().as_ref().is_some_and(Held::is_over)
     }
@@ -91,8 +115,8 @@ impl Coming {
         }
         // Nothing is added any more: those who read have heard where it is.
         let first = self.first.lock().await;
-        let mut blocks = real.source.read(real.offset..real.offset + first.len() as u64, memory);
-        let mut left = &first[..];
+        let mut left = &first.bytes[..first.shown];
+        let mut blocks = real.source.read(real.offset..real.offset + left.len() as u64, memory);
         while !left.is_empty() {
             match poll_fn(|context| blocks.poll_block(context)).await {
                 Ok(block) if !block.is_empty() && left.starts_with(&block) => left = &left[block.len()..],
@@ -125,26 +149,31 @@ impl Coming {
 
     /// A few bytes at this place, after a while; never, if others than the next ones are wanted.
     async fn beforehand(&self, range: Range<u64>) -> Bytes {
-        if let Some(known) = known(&self.first.lock().await, &range) {
+        if let Some(known) = self.first.lock().await.of(&range) {
             return known;
         }
         loop {
             sleep(EVERY).await;
             let mut first = self.first.lock().await;
-            if let Some(known) = known(&first, &range) {
+            if let Some(known) = first.of(&range) {
                 return known;
             }
-            if range.start != first.len() as u64 || first.len() >= MOST {
+            if range.start != first.shown as u64 || first.shown >= MOST {
+                // Others go on.
+                drop(first);
                 return pending().await;
             }
-            let end = (range.start + A_TIME).min(range.end);
-            match self.from_origin(range.start..end).await {
-                Ok(bytes) => {
-                    first.extend_from_slice(&bytes);
-                    return bytes.into();
+            if first.shown == first.bytes.len() {
+                let end = (range.start + A_REQUEST).min(self.object.size);
+                match self.from_origin(range.start..end).await {
+                    Ok(bytes) => first.bytes.extend_from_slice(&bytes),
+                    // Who reads it has the same trouble, or none.
+                    Err(error) => tracing::debug!(%error, "nothing comes beforehand"),
                 }
-                // Who reads it has the same trouble, or none.
-                Err(error) => tracing::debug!(%error, "nothing comes beforehand"),
+            }
+            first.shown = (first.shown + A_TIME).min(first.bytes.len());
+            if let Some(known) = first.of(&range) {
+                return known;
             }
         }
     }
@@ -157,13 +186,6 @@ impl Coming {
         }
         Ok(bytes)
     }
-}
-
-/// What is there of a range.
-fn known(first: &[u8], range: &Range<u64>) -> Option<Bytes> {
-    let end = (range.end.min(first.len() as u64)) as usize;
-    let bytes = first.get(usize::try_from(range.start).ok()?..end)?;
-    (!bytes.is_empty()).then(|| Bytes::copy_from_slice(bytes))
 }
 
 /// What a reader hears.

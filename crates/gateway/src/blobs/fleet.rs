@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use origins::FileDigest;
 use peer::{ContentId, Lease, LeaseState, NoLease, Node, OriginKey};
+use tokio::sync::oneshot::{self, error::TryRecvError};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Shared;
@@ -15,13 +16,17 @@ use super::key::key_of;
 use super::swarm::{self, Fit, Found};
 use crate::contents::Contents;
 
-/// Whoever reads has so long in all. The tracker sees to it that one makes progress.
-const LONGEST: Duration = Duration::from_secs(12 * 3600);
+/// Whoever reads has so long in all, and a second more for so many bytes, but no longer than the second of these: the tracker sees to it that one
+/// makes progress, but cannot tell whether it reads.
+const LONGEST: (Duration, Duration) = (Duration::from_secs(600), Duration::from_secs(12 * 3600));
+const RATE: u64 = 32 << 10;
 /// Contents of others that are tried.
 const TRIES: usize = 3;
-/// How often the tracker may be lost while it is waited for. Between two tries there is a second or two: who reads comes first.
+/// How often the tracker may be lost while it is waited for. Between two tries there is a second or two: who reads comes first. One that
+/// starts again is asked so often.
 const LOSSES: u32 = 3;
 const AFTER_LOSS: Duration = Duration::from_secs(1);
+const ASKS: u32 = 20;
 /// Who has lost the tracker while it reads says no more often than this that it does.
 const SAY_AGAIN: Duration = Duration::from_secs(5);
 /// What was read by somebody who has gone is looked for within this time.
@@ -42,18 +47,32 @@ pub(super) struct Reading {
     key: OriginKey,
     size: u64,
     said: Instant,
+    /// What the tracker says to that. Reading goes on meanwhile.
+    again: Option<oneshot::Receiver<Lease>>,
 }
 
 impl Reading {
     /// So many bytes have come.
-    pub(super) async fn progress(&mut self, bytes: u64) {
+    pub(super) fn progress(&mut self, bytes: u64) {
         if self.lease.state() == LeaseState::Lost && self.said.elapsed() >= SAY_AGAIN {
-            self.said = Instant::now();
-            if let Ok(lease) = self.node.lease(self.key, self.size, &[]).await {
-                self.lease = lease;
+            match self.again.as_mut().map(oneshot::Receiver::try_recv) {
+                Some(Ok(lease)) => (self.lease, self.again) = (lease, None),
+                Some(Err(TryRecvError::Empty)) => {}
+                Some(Err(TryRecvError::Closed)) | None => self.say_again(),
             }
         }
         self.lease.progress(bytes);
+    }
+
+    fn say_again(&mut self) {
+        let (node, key, size) = (self.node.clone(), self.key, self.size);
+        let (tell, again) = oneshot::channel();
+        tokio::spawn(async move {
+            if let Ok(lease) = node.lease(key, size, &[]).await {
+                let _ = tell.send(lease);
+            }
+        });
+        (self.said, self.again) = (Instant::now(), Some(again));
     }
 
     /// It is this content.
@@ -93,11 +112,15 @@ pub(super) async fn turn(
     mut claimed: Option<Claimed>,
 ) -> Turn {
     let name = key_of(digest);
-    let (until, mut wrong, mut losses) = (Instant::now() + LONGEST, Vec::new(), 0);
+    let (least, most) = LONGEST;
+    let longest = most.min(least + Duration::from_secs(fit.size.unwrap_or(fit.most) / RATE));
+    let (until, mut wrong, mut losses) = (Instant::now() + longest, Vec::new(), 0);
     while let Some((number, mut lease)) = claimed {
         let swarm = &contents.swarms[number];
         let has_waited = lease.state() == LeaseState::Held;
-        match timeout_at(until, lease.decided()).await.unwrap_or(LeaseState::Lost) {
+        let state = timeout_at(until, lease.decided()).await.unwrap_or(LeaseState::Lost);
+        let mut asks = 1;
+        match state {
             LeaseState::Granted => {
                 // Who has read it may be gone, and not what came of it.
                 let look = swarm::find(contents, shared, Instant::now() + LOOK, &name, |manifest| fit.fits(manifest));
@@ -107,7 +130,7 @@ pub(super) async fn turn(
                 }
                 let (key, size) = (OriginKey::of(&name), fit.size.unwrap_or(fit.most));
                 let (node, said) = (swarm.node.clone(), Instant::now());
-                return Turn::Ours(Some(Reading { node, lease, key, size, said }));
+                return Turn::Ours(Some(Reading { node, lease, key, size, said, again: None }));
             }
             LeaseState::Published(content) => {
                 if !shared.avoided.has(content)
@@ -125,11 +148,18 @@ pub(super) async fn turn(
                 if losses > LOSSES || Instant::now() >= until {
                     break;
                 }
-                sleep(AFTER_LOSS.mul_f64(1.0 + fastrand::f64())).await;
+                asks = ASKS;
             }
         }
         drop(lease);
-        claimed = claim(shared, contents, digest, fit, &wrong).await;
+        claimed = None;
+        while claimed.is_none() && asks > 0 {
+            asks -= 1;
+            if state == LeaseState::Lost {
+                sleep(AFTER_LOSS.mul_f64(1.0 + fastrand::f64())).await;
+            }
+            claimed = claim(shared, contents, digest, fit, &wrong).await;
+        }
     }
     Turn::Ours(None)
 }

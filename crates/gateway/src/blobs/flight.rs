@@ -118,12 +118,14 @@ impl Flight {
                     drop(come);
                     self.remove().await;
                 }
+                self.reading = None;
                 let _ = said.verdict.send(Verdict::Failed);
                 return;
             }
             (_, Err(error)) => {
                 tracing::warn!(%error, url, "a file of an origin is not written");
                 self.remove().await;
+                self.reading = None;
                 let _ = said.verdict.send(Verdict::Failed);
                 return;
             }
@@ -134,6 +136,7 @@ impl Flight {
             // Before it is said: who asks again then begins anew in that place.
             drop(spool);
             self.remove().await;
+            self.reading = None;
             let _ = said.verdict.send(Verdict::Wrong);
             return;
         }
@@ -158,7 +161,7 @@ impl Flight {
         while let Some(bytes) = reader.next().await? {
             come += bytes.len() as u64;
             if let Some(reading) = &mut self.reading {
-                reading.progress(come).await;
+                reading.progress(come);
             }
             if send.send(bytes).await.is_err() {
                 return Ok(());

@@ -67,8 +67,8 @@ pub(crate) struct Asked {
     pub(crate) most: u64,
     /// A folder that may be in the swarm and have it.
     pub(crate) published: Option<Published>,
-    /// Where it comes from. It is asked only if nobody else has it.
-    pub(crate) origin: FromOrigin,
+    /// Where it comes from, if it may be there. It is asked only if nobody else has it.
+    pub(crate) origin: Option<FromOrigin>,
 }
 
 /// A folder that may be in the swarm.
@@ -202,6 +202,7 @@ impl Shared {
         if let Some(found) = found.await {
             return self.only_file(found, digest);
         }
+        let origin = origin.ok_or(Refusal::NotFound)?;
         let mut claimed = fleet::claim(self, contents, digest, fit, &[]).await;
         let is_held = |claimed: &mut Claimed| size.is_some() && claimed.1.state() == LeaseState::Held;
         if let Some(held) = claimed.take_if(is_held) {

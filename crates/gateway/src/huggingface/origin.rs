@@ -128,7 +128,7 @@ async fn respond_file(
     let origin = ready(Ok((hub.hub.origin(repo, commit), file.object(commit))));
     let most = total.saturating_add(BESIDE);
     let published = Some(Published { name: repo.content_name(commit), most, path: file.path.clone() });
-    let asked = Asked { digest, size: Some(file.size), most: file.size, published, origin: Box::pin(origin) };
+    let asked = Asked { digest, size: Some(file.size), most: file.size, published, origin: Some(Box::pin(origin)) };
     let held = origins.blobs.get(&served.contents, asked, served.wait).await?;
     files::respond_held(request, &held, &files::Served::of_held(&held, name, tag), manner).await
 }

@@ -129,7 +129,7 @@ async fn answer(
                 size: None,
                 most: MANIFEST,
                 published: None,
-                origin: find(registries.registry(number), name, Kind::Manifest, digest),
+                origin: Some(find(registries.registry(number), name, Kind::Manifest, digest)),
             };
             let held = blobs.get(&served.contents, asked, served.wait).await?;
             let bytes = timeout(served.wait, whole(served, blobs, &held)).await.unwrap_or(Err(Refusal::Late))?;
@@ -142,12 +142,12 @@ async fn answer(
 /// A layer that is wanted. Its size is asked first: of what others share under its digest, nothing larger is downloaded.
 async fn blob(registry: &Registry, name: &str, digest: [u8; 32]) -> Result<Asked, Refusal> {
     let finding = registry.find(name, Kind::Blob, digest);
-    let (size, origin): (_, FromOrigin) = match timeout(LOOK, finding).await {
-        Ok(Ok((origin, object))) => (Some(object.size), Box::pin(ready(Ok((origin, object))))),
+    let (size, origin): (_, Option<FromOrigin>) = match timeout(LOOK, finding).await {
+        Ok(Ok((origin, object))) => (Some(object.size), Some(Box::pin(ready(Ok((origin, object)))))),
         // The swarm may have what the registry has no more.
-        Ok(Err(error @ OriginError::NotFound(_))) => (None, Box::pin(ready(Err(error)))),
+        Ok(Err(OriginError::NotFound(_))) => (None, None),
         Ok(Err(error)) if !error.is_transient() => return Err(refused(&error)),
-        Ok(Err(_)) | Err(_) => (None, find(registry, name, Kind::Blob, digest)),
+        Ok(Err(_)) | Err(_) => (None, Some(find(registry, name, Kind::Blob, digest))),
     };
     Ok(Asked { digest: FileDigest::Sha256(digest), size, most: u64::MAX, published: None, origin })
 }
