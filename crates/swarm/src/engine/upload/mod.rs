@@ -6,6 +6,7 @@
 //! whom next, `promises` keeps the books of it, `serve` answers questions, `sites` knows who is near, and `meter` how fast
 //! bytes leave.
 
+pub(crate) mod first;
 mod meter;
 mod offers;
 pub(crate) mod promises;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use protocol::{ContentId, PieceRange, PieceSet};
 
 use crate::event::{ConnId, ServeId};
+use first::FirstQuestion;
 use meter::Meter;
 use promises::Promise;
 
@@ -91,6 +93,8 @@ pub(crate) struct Uploads {
     waiting: VecDeque<Question>,
     /// Questions for pieces that are about to come.
     parked: Vec<Question>,
+    /// Questions for whatever is offered first.
+    firsts: Vec<FirstQuestion>,
     active: BTreeMap<ServeId, Serve>,
     /// Bytes that were offered or asked for and are not sent, but for those of peers that hold answers up.
     promised: u64,
@@ -231,6 +235,7 @@ impl Uploads {
     pub(crate) fn forget(&mut self, conn: ConnId) {
         self.waiting.retain(|question| question.conn != conn);
         self.parked.retain(|question| question.conn != conn);
+        self.firsts.retain(|question| question.conn != conn);
         self.active.retain(|_, serve| serve.conn != conn);
     }
 
