@@ -183,10 +183,17 @@ impl Node {
         if let (Some(secret), None) = (secret, ticket.content()) {
             self.approach(ticket.addresses().to_vec(), secret).await?;
         }
+        if let Some(content) = ticket.content() {
+            self.expect(content, secret).await?;
+        }
         let joined = match (ticket.content(), ticket.trackers().len()) {
-            (Some(_), 2..) => self.join_any(TrackerAddress::all_of(ticket)).await?,
-            (content, _) => self.join_private(ticket.into(), secret.filter(|_| content.is_none())).await?,
+            (Some(_), 2..) => self.join_any(TrackerAddress::all_of(ticket)).await,
+            (content, _) => self.join_private(ticket.into(), secret.filter(|_| content.is_none())).await,
         };
+        if let (Some(content), Err(_)) = (ticket.content(), &joined) {
+            self.unexpect(content).await?;
+        }
+        let joined = joined?;
         let content = ticket.content().or(joined.told.map(|told| told.content));
         let content = content.ok_or_else(|| PeerError::NotFound("what the ticket stands for".to_owned()))?;
         Ok(self.download(content).private(secret))

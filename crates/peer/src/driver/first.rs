@@ -10,7 +10,6 @@ use super::state::{Driver, FirstFetching, PendingServe};
 use crate::net::fetch::FirstFetch;
 use crate::net::intake::Intake;
 use crate::net::serve::{self, Answering};
-use crate::report::Report;
 
 impl Driver {
     pub(super) fn fetch_first(&mut self, conn: ConnId, request: RequestId, content: ContentId, most: u64) {

@@ -200,16 +200,27 @@ impl FirstFetch {
         let (mut held, mut part) = (Vec::new(), vec![0; PART]);
         // What does not fit waits with the sender.
         let limit = self.most.min(bytes) as usize;
-        let intake = loop {
+        let mut taken = None;
+        while taken.is_none() && held.len() < limit {
             let room = part.len().min(limit - held.len());
-            tokio::select! {
-                biased;
-                intake = &mut given => break intake.map_err(|_| Failure::Broken)?,
-                count = recv.recv(&mut part[..room]), if room > 0 => match count {
-                    Ok(count) if count > 0 => held.extend_from_slice(&part[..count]),
-                    _ => return Err(Failure::Broken),
-                },
+            // What is being received is received to its end: half a frame is worth nothing.
+            let mut receiving = recv.recv(&mut part[..room]);
+            let count = loop {
+                tokio::select! {
+                    biased;
+                    intake = &mut given, if taken.is_none() => taken = Some(intake.map_err(|_| Failure::Broken)?),
+                    count = &mut receiving => break count.map_err(|_| Failure::Broken)?,
+                }
+            };
+            drop(receiving);
+            if count == 0 {
+                return Err(Failure::Broken);
             }
+            held.extend_from_slice(&part[..count]);
+        }
+        let intake = match taken {
+            Some(intake) => intake,
+            None => given.await.map_err(|_| Failure::Broken)?,
         };
         if bytes != intake.store.manifest().geometry().bytes(run) || run != intake.run {
             return Err(Failure::Invalid);
