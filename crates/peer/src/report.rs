@@ -13,8 +13,7 @@ use transport::{Connection, SendStream};
 
 use crate::disk::content::Opened;
 use crate::error::PeerError;
-use crate::net::approach::Approached;
-use crate::net::let_in::LetIn;
+use crate::net::let_in::{Approached, LetIn};
 use crate::status::Status;
 use crate::tracker_status::TrackerNumber;
 

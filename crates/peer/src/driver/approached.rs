@@ -5,17 +5,9 @@ use std::net::SocketAddr;
 use protocol::{ContentId, Secret};
 
 use super::item::OwnTask;
-use super::state::Driver;
-use crate::net::approach::{Approach, Approached};
-use crate::net::let_in::LetIn;
-
-/// The sharer that is approached, of which there is one at a time.
-#[derive(Default)]
-pub(super) struct Sharer {
-    task: Option<OwnTask>,
-    /// It has answered, and it is not known yet what the secret is of.
-    met: Option<Approached>,
-}
+use super::state::{Driver, Sharer};
+use crate::net::approach::Approach;
+use crate::net::let_in::{Approached, LetIn};
 
 impl Driver {
     /// Reaches the sharer of a private share, of which its tracker is asked meanwhile what it is.

@@ -121,7 +121,7 @@ impl Item {
 }
 
 /// What has come of a content that is about to be downloaded.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Expected {
     pub(super) manifest: Option<Arc<Manifest>>,
 }

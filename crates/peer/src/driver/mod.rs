@@ -50,8 +50,7 @@ use crate::net::gate::Gate;
 use crate::net::tracker::ToClient;
 use crate::report::Report;
 use crate::stats::WaitStats;
-use approached::Sharer;
-use state::{Driver, Setup};
+use state::{Driver, Setup, Sharer};
 use trackers::Trackers;
 
 /// Reports that may wait.

@@ -15,8 +15,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::Instant;
 use transport::{Connection, Transport};
 
-use super::approached::Sharer;
-use super::item::Item;
+use super::item::{Item, OwnTask};
 use super::receiving::Receivers;
 use super::trackers::Trackers;
 use crate::config::{DownloadSettings, NamedOrigins};
@@ -32,6 +31,7 @@ use crate::net::dial_limiter::DialLimiter;
 use crate::net::fetch::ManifestProgress;
 use crate::net::gate::Gate;
 use crate::net::intake::Intake;
+use crate::net::let_in::Approached;
 use crate::net::rate::RateCap;
 use crate::net::serve::Answering;
 use crate::net::tracker::Surroundings;
@@ -140,6 +140,14 @@ pub(super) struct Fetching {
     /// What it is for, and how many of those bytes are stored.
     pub(super) content: ContentId,
     pub(super) stored: u64,
+}
+
+/// The sharer of a private share that is reached beside its tracker. There is one at a time.
+#[derive(Default)]
+pub(super) struct Sharer {
+    pub(super) task: Option<OwnTask>,
+    /// It has answered, and it is not known yet what the secret is of.
+    pub(super) met: Option<Approached>,
 }
 
 /// A request for first pieces, as long as it is not known how the content is cut.

@@ -7,16 +7,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{ContentId, Digest, PeerId, PeerMessage, ShareKey, Turn};
+use protocol::{Digest, PeerId, PeerMessage, ShareKey, Turn};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use transport::frame::{MessageReceiver, send_message};
-use transport::{Connection, Transport, TransportError};
+use transport::{Transport, TransportError};
 
 use crate::net::dial::{self, For};
 use crate::net::dial_filter::nearest_first;
 use crate::net::gate::{FIRST, Gate};
-use crate::net::let_in::Control;
+use crate::net::let_in::{Approached, Control};
 use crate::report::Report;
 
 /// It is reached, and proves what it has to, within this time.
@@ -25,16 +25,6 @@ const REACH: Duration = Duration::from_secs(8);
 const KNOWN: Duration = Duration::from_secs(5);
 /// What is said must be taken within this time.
 const SEND: Duration = Duration::from_secs(5);
-
-/// A peer that may be the sharer.
-pub(crate) struct Approached {
-    /// By what trackers know the share.
-    pub(crate) swarm: ContentId,
-    pub(crate) connection: Arc<dyn Connection>,
-    pub(crate) control: Control,
-    /// What it has said to prove the secret: not looked at yet.
-    pub(crate) proofs: Vec<[u8; 32]>,
-}
 
 /// What it takes to approach a sharer.
 pub(crate) struct Approach {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use protocol::{Geometry, PieceRange, PieceSet};
 
-use super::download::first::FirstPieces;
+use super::download::first_pieces::FirstPieces;
 use super::download::origin::Origin;
 use super::download::picker::Picker;
 use super::download::windows::Readers;

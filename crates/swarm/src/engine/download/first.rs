@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use protocol::{ContentId, PieceRange};
 
+use super::first_pieces::{First, FirstPieces};
 use super::request::Cause;
 use crate::engine::Engine;
 use crate::engine::peers::connection::Connection;
@@ -21,25 +22,6 @@ const TRIES: u32 = 3;
 const SAID: Duration = Duration::from_secs(1);
 /// They wait for the manifest for so long.
 const HELD: Duration = Duration::from_secs(10);
-
-/// What was asked for before it is known how the content is cut.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct First {
-    conn: ConnId,
-    request: RequestId,
-    /// Most bytes that are held.
-    most: u64,
-    since: Duration,
-    /// Which pieces come, once the other side has said so.
-    run: Option<PieceRange>,
-}
-
-/// The first pieces of a content.
-#[derive(Debug, Default)]
-pub(crate) struct FirstPieces {
-    asked: Option<First>,
-    tries: u32,
-}
 
 impl Engine {
     /// Asks for the first pieces of whom the manifest was just asked.

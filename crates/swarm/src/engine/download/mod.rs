@@ -1,13 +1,14 @@
 //! Getting pieces: what was asked of whom and has not come, and how much more may be asked.
 //!
 //! [`Downloads`] owns the requests that are under way and the sums of what they owe; [`Download`] is the part of it that belongs
-//! to one connection. `offers` takes what is offered, `first` asks for the first of it together with the manifest, `ask` asks on our own account, `outcome` is what becomes of requests,
+//! to one connection. `offers` takes what is offered, `first` asks for the first of it together with the manifest (`first_pieces` knows what came of that), `ask` asks on our own account, `outcome` is what becomes of requests,
 //! `readers` asks for what somebody reads here before anything else (`windows` knows what that is), `reads` reads from where the content was made what nobody has (`origin` knows how that is), `room` says how much may be asked of whom, `pace` moves what a slow peer owes to others, `picker` knows which pieces are
 //! rare, and `credit` what a peer has earned.
 
 mod ask;
 pub(crate) mod credit;
 pub(crate) mod first;
+pub(crate) mod first_pieces;
 mod lacking;
 mod offers;
 pub(crate) mod origin;

@@ -5,23 +5,13 @@ use std::time::Duration;
 
 use protocol::{ContentId, PieceRange, RefusalReason};
 
+use super::FirstQuestion;
 use super::promises::Stage;
 use crate::engine::Engine;
 use crate::event::{ConnId, ServeId};
 
 /// A question waits so long for an offer.
 const PARKED: Duration = Duration::from_secs(1);
-
-/// A question that waits for an offer.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct FirstQuestion {
-    pub(super) conn: ConnId,
-    serve: ServeId,
-    content: ContentId,
-    /// Most bytes of the answer, but for one piece.
-    most: u64,
-    since: Duration,
-}
 
 impl Engine {
     /// The other side asks for as much of what it is offered first.

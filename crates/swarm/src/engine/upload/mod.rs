@@ -6,7 +6,7 @@
 //! whom next, `promises` keeps the books of it, `serve` answers questions, `sites` knows who is near, and `meter` how fast
 //! bytes leave.
 
-pub(crate) mod first;
+mod first;
 mod meter;
 mod offers;
 pub(crate) mod promises;
@@ -19,7 +19,6 @@ use std::time::Duration;
 use protocol::{ContentId, PieceRange, PieceSet};
 
 use crate::event::{ConnId, ServeId};
-use first::FirstQuestion;
 use meter::Meter;
 use promises::Promise;
 
@@ -103,6 +102,17 @@ pub(crate) struct Uploads {
     meter: Meter,
     /// The longest round trip to anyone who takes pieces from us.
     pub(crate) longest_rtt: Duration,
+}
+
+/// A question that waits for an offer.
+#[derive(Debug, Clone, Copy)]
+struct FirstQuestion {
+    conn: ConnId,
+    serve: ServeId,
+    content: ContentId,
+    /// Most bytes of the answer, but for one piece.
+    most: u64,
+    since: Duration,
 }
 
 /// A question that waits for its turn.
