@@ -292,7 +292,8 @@ async fn an_open_content_takes_four_round_trips() {
     let joining = getter.join(at(&*tracker, tracker.listeners()));
     let (joined, expected) = tokio::join!(joining, getter.expect(content, None));
     (joined.unwrap(), expected.unwrap());
-    let found = getter.find(&content.to_string());
+    let query = content.to_string();
+    let found = getter.find(&query);
     let (found, download) = tokio::join!(found, getter.download(content).start());
     assert_eq!(found.unwrap().len(), 1);
     let round_trips = count(&world, began, download.unwrap()).await;
