@@ -40,9 +40,7 @@ impl Ahead {
                 let content = (!id.is_private()).then_some((id, None));
                 Ahead { query: Some(wanted.to_owned()), content, ..Ahead::default() }
             }
-            Ok(Query::Name(_) | Query::Prefix(_)) => {
-                Ahead { query: Some(wanted.to_owned()), ..Ahead::default() }
-            }
+            Ok(Query::Name(_) | Query::Prefix(_)) => Ahead { query: Some(wanted.to_owned()), ..Ahead::default() },
             // No tracker is told a secret.
             Ok(Query::Private(_)) | Err(_) => Ahead::default(),
         }

@@ -16,9 +16,9 @@ use crate::error::PeerError;
 use crate::event::PeerEvent;
 use crate::net::dial_filter::Source;
 use crate::net::let_in::LetIn;
+use crate::net::link;
 use crate::net::origin::ORIGIN;
 use crate::net::serve::{self, Answering};
-use crate::net::link;
 use crate::report::{Question, Report};
 
 impl Driver {

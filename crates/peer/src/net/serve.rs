@@ -52,7 +52,11 @@ pub(crate) async fn manifest(
 }
 
 /// Says at once which pieces will be sent, so that they are not asked for again meanwhile; the stream, if that was taken.
-pub(crate) async fn choose(mut stream: Box<dyn SendStream>, run: PieceRange, bytes: u64) -> Option<Box<dyn SendStream>> {
+pub(crate) async fn choose(
+    mut stream: Box<dyn SendStream>,
+    run: PieceRange,
+    bytes: u64,
+) -> Option<Box<dyn SendStream>> {
     send_message(&mut *stream, &Answer::Pieces { run, bytes }, TAKEN).await.ok()?;
     Some(stream)
 }

@@ -231,7 +231,8 @@ impl OverRelay for Tcp {
     ) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
         let route = Route::Relayed { relay, key: carried.key, opened: AtomicU32::new(0) };
         Box::pin(async move {
-            Ok(Arc::new(self.connect(carried.address, (Meant::Peer, Some(expect)), route).await?) as Arc<dyn Connection>)
+            Ok(Arc::new(self.connect(carried.address, (Meant::Peer, Some(expect)), route).await?)
+                as Arc<dyn Connection>)
         })
     }
 

@@ -111,7 +111,11 @@ fn what_is_not_said_or_waits_for_its_manifest_is_given_up_in_time() {
     for (said, after) in [(false, 4), (true, 11)] {
         let (mut engine, mut actions, request, _) = asking();
         if said {
-            engine.handle(Duration::ZERO, Event::FirstPieces { request, run: PieceRange { first: 0, count: 1 } }, &mut actions);
+            engine.handle(
+                Duration::ZERO,
+                Event::FirstPieces { request, run: PieceRange { first: 0, count: 1 } },
+                &mut actions,
+            );
         }
         engine.handle(Duration::from_millis(900), Event::Tick, &mut actions);
         assert!(!cancels(&actions, request));
