@@ -217,8 +217,8 @@ pub enum Request {
         /// The pieces.
         run: PieceRange,
     },
-    /// As much of what the receiver offers first, as the asker does not know yet how the content is cut: up to so many bytes, but for one
-    /// piece. A peer that does not know the question drops its stream.
+    /// As much of what the receiver offers first, as the asker does not know yet how the content is cut: up to so many bytes. A peer
+    /// that does not know the question drops its stream.
     FirstPieces {
         /// The content.
         content: ContentId,

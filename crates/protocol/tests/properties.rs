@@ -179,7 +179,7 @@ fn request() -> impl Strategy<Value = Request> {
         content().prop_map(|content| Request::UpRate { content }),
         (content(), any::<u32>(), any::<u32>())
             .prop_map(|(content, first, count)| Request::AwaitedPieces { content, run: PieceRange { first, count } }),
-        (content_id(), any::<u32>()).prop_map(|(content, most)| Request::FirstPieces { content, most }),
+        (content(), any::<u32>()).prop_map(|(content, most)| Request::FirstPieces { content, most }),
     ]
 }
 

@@ -154,7 +154,7 @@ pub enum Event {
         serve: ServeId,
         /// The content.
         content: ContentId,
-        /// Most bytes, but for one piece.
+        /// Most bytes.
         most: u64,
     },
     /// The answer to [`Action::FetchFirst`] begins: it is these pieces.

@@ -203,7 +203,7 @@ pub async fn an_abbreviated_id_is_expected_too(pair: &Pair) {
     assert_eq!(refused, Some(TransportError::WrongPeer { addr: pair.addr, expected }));
 }
 
-/// What is exported is the same at both ends, again and again, and differs between labels and connections.
+/// Whoever is there is reached if nobody is named, and is told from its certificate.
 pub async fn anyone_is_reached_and_proves_who_it_is(pair: &Pair) {
     let (dialled, accepted) = tokio::join!(pair.dialer.dial_anyone(pair.addr), pair.listener.accept());
     let (dialled, accepted) = (dialled.expect("dial"), accepted.expect("accept"));
@@ -217,7 +217,8 @@ pub async fn anyone_is_reached_and_proves_who_it_is(pair: &Pair) {
     assert_eq!(&got, b"to you");
 }
 
-async fn both_ends_export_the_same(pair: &Pair) {
+/// What is exported is the same at both ends, again and again, and differs between labels and connections.
+pub async fn both_ends_export_the_same(pair: &Pair) {
     let mut seen = std::collections::BTreeSet::new();
     for _ in 0..3 {
         let (dialled, accepted) = connect(pair).await;

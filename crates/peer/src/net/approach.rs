@@ -42,12 +42,12 @@ impl Approach {
             Ok(Ok(approached)) => {
                 let _ = self.reports.send(Report::Approached(Box::new(approached))).await;
                 sleep(KNOWN).await;
-                let _ = self.reports.send(Report::ApproachOver).await;
             }
             // Its tracker leads to it all the same.
             Ok(Err(error)) => tracing::debug!(%error, "the sharer is not met beside its tracker"),
             Err(_) => tracing::debug!("the sharer is not met beside its tracker"),
         }
+        let _ = self.reports.send(Report::ApproachOver).await;
     }
 
     async fn reach(&self) -> Result<Approached, TransportError> {

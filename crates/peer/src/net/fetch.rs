@@ -192,14 +192,15 @@ impl FirstFetch {
         let question = Request::FirstPieces { content: self.content, most };
         let (answer, mut recv) = ask(&*self.connection, &question).await.map_err(|_| Failure::Broken)?;
         let (run, bytes) = match answer {
+            // What is not read would fill the connection, over which the manifest comes.
+            Answer::Pieces { bytes, .. } if bytes > self.most => return Err(Failure::Invalid),
             Answer::Pieces { run, bytes } => (run, bytes),
             Answer::Bytes(_) | Answer::UpRate(_) => return Err(Failure::Invalid),
             Answer::Refused(reason) => return Err(Failure::Refused(reason)),
         };
         let _ = self.reports.send(Report::Event(Event::FirstPieces { request: self.request, run })).await;
         let (mut held, mut part) = (Vec::new(), vec![0; PART]);
-        // What does not fit waits with the sender.
-        let limit = self.most.min(bytes) as usize;
+        let limit = bytes as usize;
         let mut taken = None;
         while taken.is_none() && held.len() < limit {
             let room = part.len().min(limit - held.len());

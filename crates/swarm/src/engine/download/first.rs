@@ -42,13 +42,17 @@ impl Engine {
 
     /// The other side says which pieces it sends.
     pub(crate) fn first_pieces(&mut self, request: RequestId, run: PieceRange) {
-        let asked = |content: &&mut FirstPieces| content.asked.is_some_and(|first| first.request == request);
+        let asked = |content: &FirstPieces| content.asked.is_some_and(|first| first.request == request);
         let mut all = self.contents.iter_mut().map(|(&id, content)| (id, &mut content.first));
-        let Some((id, first)) = all.find(|(_, first)| asked(&first)) else { return };
+        let Some((id, first)) = all.find(|(_, first)| asked(first)) else { return };
         if let Some(first) = &mut first.asked {
             first.run = Some(run);
         }
         self.adopt_first(id);
+        // What else it offers has waited for this.
+        if self.contents.get(&id).is_some_and(|content| content.geometry.is_some()) {
+            self.take_waiting_offers();
+        }
     }
 
     /// Takes them for a request like any other, if it is known by now how the content is cut and which they are.
@@ -57,12 +61,9 @@ impl Engine {
         let Some((geometry, first)) = content.geometry.clone().zip(content.first.asked) else { return };
         let Some(run) = first.run else { return };
         let exists = run.count > 0 && run.lies_within(geometry.pieces());
-        let fits = exists && (run.count == 1 || geometry.bytes(run) <= first.most);
+        let fits = exists && geometry.bytes(run) <= first.most;
         let lacks = fits && content.wanted && run.pieces().all(|piece| content.picker.is_open(piece));
         self.release_first(id);
-        // One piece may be larger than what was to be held of it.
-        let room = |state: &Connection| self.room(state, geometry.total(), geometry.piece_size().into());
-        let lacks = lacks && geometry.bytes(run) <= first.most.max(self.conns.get(&first.conn).map_or(0, room));
         if !fits {
             self.actions.cancel(first.request);
             return self.close(first.conn, "it sends pieces that nobody can have asked for");

@@ -33,7 +33,7 @@ impl Engine {
             return;
         }
         for question in std::mem::take(&mut self.uploads.firsts) {
-            let FirstQuestion { conn, serve, content, since, .. } = question;
+            let FirstQuestion { conn, serve, content, most, since } = question;
             let Some(run) = self.offered_first(&question) else {
                 let waits = self.contents.contains_key(&content) && self.now.saturating_sub(since) < PARKED;
                 match waits {
@@ -42,6 +42,11 @@ impl Engine {
                 }
                 continue;
             };
+            // Of a larger piece the rest would fill the connection while the manifest is still to come over it.
+            if self.contents.get(&content).is_none_or(|content| content.bytes(run) > most) {
+                self.actions.refuse(serve, RefusalReason::Busy);
+                continue;
+            }
             if let Some(state) = self.conns.get_mut(&conn) {
                 state.upload.answers(self.now);
             }

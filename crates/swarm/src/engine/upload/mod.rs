@@ -110,7 +110,7 @@ struct FirstQuestion {
     conn: ConnId,
     serve: ServeId,
     content: ContentId,
-    /// Most bytes of the answer, but for one piece.
+    /// Most bytes of the answer.
     most: u64,
     since: Duration,
 }
