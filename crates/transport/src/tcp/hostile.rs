@@ -31,7 +31,7 @@ fn dialler(stranger: &Tcp, to: &Tcp) -> Dialler {
             .client_tls(&Trust::Anyone, (crate::identity::Meant::Peer, Some(to.peer_id())), found.clone())
             .unwrap(),
     );
-    let (address, expected) = (to.listeners()[0], to.peer_id());
+    let (address, expected) = (to.listeners()[0], Some(to.peer_id()));
     Dialler { route: Route::Direct, address, expected, tls, found, token: rand_token() }
 }
 

@@ -180,3 +180,16 @@ fn a_question_for_first_pieces_waits_for_its_offer_and_no_longer_than_a_second()
     engine.handle(Duration::from_secs(2), Event::Tick, &mut actions);
     assert_eq!(refused(&actions), [(1, RefusalReason::Busy)]);
 }
+
+#[test]
+fn of_a_piece_that_is_larger_than_what_was_asked_for_nothing_is_sent() {
+    let mut engine = lone_engine(false);
+    let mut actions = Vec::new();
+    greet(&mut engine, 1, peer(1), &mut actions);
+    let join = PeerMessage::Join { content: content(), pieces: None, wants: true };
+    engine.handle(Duration::ZERO, Event::Message { conn: 1, message: join }, &mut actions);
+    let most = u64::from(PIECE) - 1;
+    engine.handle(Duration::ZERO, Event::RequestedFirst { conn: 1, serve: 1, content: content(), most }, &mut actions);
+    assert!(actions.contains(&Action::Refuse { serve: 1, reason: RefusalReason::Busy }), "{actions:?}");
+    assert!(!actions.iter().any(|action| matches!(action, Action::Choose { .. } | Action::Serve { .. })));
+}
