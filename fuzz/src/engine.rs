@@ -45,6 +45,8 @@ struct World {
     next: u64,
     /// Connections that stand, and who is there.
     conns: BTreeMap<ConnId, PeerId>,
+    /// Requests for first pieces, and which pieces were said last to come of each.
+    firsts: BTreeMap<RequestId, PieceRange>,
     requests: BTreeMap<RequestId, Request>,
     /// Requests that it has given up: bytes may still come, but none that count.
     given_up: BTreeSet<RequestId>,
@@ -93,6 +95,7 @@ fn told(bytes: &[u8], log: &mut ActionLog, with_origin: bool) {
         next: 0,
         conns: BTreeMap::new(),
         requests: BTreeMap::new(),
+        firsts: BTreeMap::new(),
         given_up: BTreeSet::new(),
         asked: BTreeMap::new(),
         serving: BTreeSet::new(),
@@ -170,7 +173,7 @@ impl World {
     fn event(&mut self, input: &mut Input) -> Option<Event> {
         let number = input.below(CONTENTS);
         let id = content(number);
-        Some(match input.below(24) {
+        Some(match input.below(26) {
             0 => Event::Want { content: id },
             1 => {
                 let geometry = geometry(number);
@@ -249,6 +252,18 @@ impl World {
                 Event::Finished { request, failure }
             }
             22 => {
+                self.next += 1;
+                let (conn, most) = (some(&self.conns, input)?, u64::from(input.number()) % (1 << 14));
+                self.asked.insert(self.next, (id, PieceRange { first: 0, count: 0 }));
+                Event::RequestedFirst { conn, serve: self.next, content: id, most }
+            }
+            23 => {
+                let request = some(&self.firsts, input)?;
+                let run = run(input, geometry(number).pieces());
+                self.firsts.insert(request, run);
+                Event::FirstPieces { request, run }
+            }
+            24 => {
                 let rtt = Duration::from_micros(u64::from(input.number()) % 1_000_000);
                 Event::RoundTrip { conn: some(&self.conns, input)?, rtt }
             }
@@ -288,7 +303,22 @@ impl World {
                     self.requests.insert(request, Request { content: id, run, owed: geometry.bytes(run), judged });
                 assert!(new.is_none(), "a number of a request was used twice");
             }
+            Action::FetchFirst { conn, request, most, .. } => {
+                assert!(self.conns.contains_key(&conn), "{conn} is asked, and is gone");
+                assert!(most <= BUDGET / 4, "strangers may not owe {most}");
+                assert!(self.firsts.insert(request, PieceRange { first: 0, count: 0 }).is_none(), "a number was used twice");
+            }
+            Action::TakeFirst { request, content: id, run } => {
+                assert_eq!(self.firsts.remove(&request), Some(run), "what was said is taken");
+                let number = (0..CONTENTS).find(|&number| content(number) == id).expect("it is known");
+                let geometry = geometry(number);
+                assert!(run.lies_within(geometry.pieces()), "{run:?} is taken");
+                let judged = PieceSet::empty(run.first + run.count);
+                self.requests.insert(request, Request { content: id, run, owed: geometry.bytes(run), judged });
+            }
+            Action::Choose { serve, run } => self.asked.get_mut(&serve).expect("it was asked").1 = run,
             Action::Cancel { request } => {
+                self.firsts.remove(&request);
                 self.given_up.insert(request);
             }
             Action::Serve { serve } => {

@@ -4,7 +4,7 @@
 //! peer does what the bytes say, again and again from their beginning: it connects under old and new ids, says what is valid,
 //! answers slowly, wrongly or never, asks and does not read, and leaves. What the shell promises is kept.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +26,8 @@ const IDS: usize = 200;
 /// The uplink's time for a piece, one way between any two, and the time of a manifest.
 const SENT: Duration = Duration::from_millis(50);
 const LATENCY: Duration = Duration::from_millis(1);
+/// What comes too early is looked at again after this time.
+const HELD: Duration = Duration::from_millis(1);
 const MANIFEST: Duration = Duration::from_millis(10);
 /// As in the shell: who does not read, or does not send the manifest, is given up after this long.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -94,6 +96,8 @@ struct World<'a> {
     asked: BTreeMap<RequestId, Asked>,
     /// Questions that the seeder was asked: by an honest request, or by the third peer.
     serves: BTreeMap<(usize, ServeId), Option<(RequestId, PieceRange)>>,
+    /// Requests for first pieces of which it is not known yet where those go.
+    held: BTreeSet<RequestId>,
     uplink_free: Duration,
     newest: usize,
     complete: bool,
@@ -121,6 +125,7 @@ pub(crate) fn progress_actions(bytes: &[u8], log: &mut ActionLog) {
         ends: BTreeMap::new(),
         third: BTreeMap::new(),
         asked: BTreeMap::new(),
+        held: BTreeSet::new(),
         serves: BTreeMap::new(),
         uplink_free: Duration::ZERO,
         newest: 2,
@@ -151,6 +156,13 @@ impl World<'_> {
                 Some(at) => {
                     self.now = self.now.max(at);
                     match self.due.pop_first().expect("it is there").1 {
+                        // What comes before it is known where it goes waits.
+                        Due::Came { request, piece } if self.held.contains(&request) => {
+                            self.after(HELD, Due::Came { request, piece });
+                        }
+                        Due::Tell(who, Event::Finished { request, failure: None }) if self.held.contains(&request) => {
+                            self.after(HELD * 2, Due::Tell(who, Event::Finished { request, failure: None }));
+                        }
                         Due::Tell(who, event) => self.tell(who, event),
                         Due::Came { request, piece } => {
                             self.tell(DOWNLOADER, Event::Progress { request, bytes: PIECE });
@@ -222,7 +234,27 @@ impl World<'_> {
                 Some(End::Third) => drop(self.asked.insert(request, Asked { run, came: 0, judged: 0 })),
                 None => self.finish(request, Some(Failure::Broken)),
             },
+            Action::FetchFirst { conn, request, content, most } => match self.ends.get(&(who, conn)) {
+                Some(&End::Honest(other, conn)) => {
+                    self.next += 1;
+                    let (serve, run) = (self.next, PieceRange { first: 0, count: 0 });
+                    self.serves.insert((other, serve), Some((request, run)));
+                    self.held.insert(request);
+                    self.after(LATENCY, Due::Tell(other, Event::RequestedFirst { conn, serve, content, most }));
+                }
+                Some(End::Third) => self.after(PATIENCE, Due::Tell(who, Event::Finished { request, failure: None })),
+                None => self.finish(request, Some(Failure::Broken)),
+            },
+            Action::TakeFirst { request, .. } => drop(self.held.remove(&request)),
+            Action::Choose { serve, run } => {
+                if let Some(Some((request, chosen))) = self.serves.get_mut(&(who, serve)) {
+                    *chosen = run;
+                    let request = *request;
+                    self.after(LATENCY, Due::Tell(DOWNLOADER, Event::FirstPieces { request, run }));
+                }
+            }
             Action::Cancel { request } => {
+                self.held.remove(&request);
                 self.asked.remove(&request);
                 self.finish(request, Some(Failure::Broken));
             }

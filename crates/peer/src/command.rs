@@ -94,6 +94,23 @@ pub(crate) enum Command {
         origin: Option<Arc<dyn Fallback>>,
         reply: oneshot::Sender<Arc<Manifest>>,
     },
+    /// The sharer of a private share is at one of these addresses, beside its tracker.
+    Approach {
+        addresses: Vec<SocketAddr>,
+        secret: Secret,
+        reply: oneshot::Sender<()>,
+    },
+    /// This content is about to be downloaded.
+    Expect {
+        content: ContentId,
+        secret: Option<Secret>,
+        reply: oneshot::Sender<()>,
+    },
+    /// It is not, after all.
+    Unexpect {
+        content: ContentId,
+        reply: oneshot::Sender<()>,
+    },
     Share {
         path: PathBuf,
         options: ShareOptions,

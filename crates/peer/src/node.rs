@@ -184,10 +184,20 @@ impl Node {
     /// Connects to the tracker that a ticket names, and sets up the download of what the ticket stands for.
     pub async fn download_ticket(&self, ticket: &Ticket) -> Result<DownloadBuilder, PeerError> {
         let secret = ticket.secret();
+        if let (Some(secret), None) = (secret, ticket.content()) {
+            self.approach(ticket.addresses().to_vec(), secret).await?;
+        }
+        if let Some(content) = ticket.content() {
+            self.expect(content, secret).await?;
+        }
         let joined = match (ticket.content(), ticket.trackers().len()) {
-            (Some(_), 2..) => self.join_any(TrackerAddress::all_of(ticket)).await?,
-            (content, _) => self.join_private(ticket.into(), secret.filter(|_| content.is_none())).await?,
+            (Some(_), 2..) => self.join_any(TrackerAddress::all_of(ticket)).await,
+            (content, _) => self.join_private(ticket.into(), secret.filter(|_| content.is_none())).await,
         };
+        if let (Some(content), Err(_)) = (ticket.content(), &joined) {
+            self.unexpect(content).await?;
+        }
+        let joined = joined?;
         let content = ticket.content().or(joined.told.map(|told| told.content));
         let content = content.ok_or_else(|| PeerError::NotFound("what the ticket stands for".to_owned()))?;
         Ok(self.download(content).private(secret))
@@ -292,6 +302,25 @@ impl Node {
         origin: Option<Arc<dyn Fallback>>,
     ) -> Result<Arc<Manifest>, PeerError> {
         self.commands.ask(|reply| Command::Manifest { content, secret, origin, reply }).await
+    }
+
+    /// Reaches the sharer of a private share while its tracker is asked what the share is: both are at one address and port. A download of
+    /// what the secret is of, if it begins within five seconds, has less to wait for. Who answers is talked to only once both sides
+    /// have proven the secret.
+    pub async fn approach(&self, addresses: Vec<SocketAddr>, secret: Secret) -> Result<(), PeerError> {
+        self.commands.ask(|reply| Command::Approach { addresses, secret, reply }).await
+    }
+
+    /// Says that a content is about to be downloaded, perhaps a private one: the node takes part in it from now on, while its trackers
+    /// are still asked about it or even dialled, so that a download which begins a moment later has less to wait for. What comes
+    /// of its manifest is kept for that. A download takes it over; without one, say [`Node::unexpect`].
+    pub async fn expect(&self, content: ContentId, secret: Option<Secret>) -> Result<(), PeerError> {
+        self.commands.ask(|reply| Command::Expect { content, secret, reply }).await
+    }
+
+    /// Says that a content is not to be downloaded after all. One that is by now goes on.
+    pub async fn unexpect(&self, content: ContentId) -> Result<(), PeerError> {
+        self.commands.ask(|reply| Command::Unexpect { content, reply }).await
     }
 
     /// Shares a file or a folder: await the builder that this returns. The content is hashed, unless its times and inodes show

@@ -13,7 +13,7 @@ use transport::{Connection, SendStream};
 
 use crate::disk::content::Opened;
 use crate::error::PeerError;
-use crate::net::let_in::LetIn;
+use crate::net::let_in::{Approached, LetIn};
 use crate::status::Status;
 use crate::tracker_status::TrackerNumber;
 
@@ -23,6 +23,8 @@ pub(crate) enum Question {
     Manifest { content: ContentId, stream: Box<dyn SendStream> },
     /// For pieces.
     Pieces { content: ContentId, run: PieceRange, awaited: bool, stream: Box<dyn SendStream> },
+    /// For pieces that are offered first, at most so many bytes of them.
+    FirstPieces { content: ContentId, most: u64, stream: Box<dyn SendStream> },
     /// For the cap on what is sent.
     UpRate { content: ContentId, stream: Box<dyn SendStream> },
 }
@@ -64,6 +66,10 @@ pub(crate) enum Report {
     },
     /// What is said first on a connection was said.
     LetIn(Box<LetIn>),
+    /// A peer has answered that may be the sharer of a private share.
+    Approached(Box<Approached>),
+    /// It is not known by now what the share is of.
+    ApproachOver,
     /// A peer that was dialled for private shares proved none.
     NotLetIn {
         peer: PeerId,

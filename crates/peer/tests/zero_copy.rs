@@ -84,6 +84,9 @@ impl Transport for WatchedTransport {
             Ok(Arc::new(WatchedConnection(connection, self.1.clone())) as Arc<dyn Connection>)
         })
     }
+    fn dial_anyone(&self, addr: SocketAddr) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
+        self.0.dial_anyone(addr)
+    }
     fn dial_tracker(
         &self,
         addr: SocketAddr,

@@ -218,6 +218,14 @@ pub enum Request {
         /// The pieces.
         run: PieceRange,
     },
+    /// As much of what the receiver offers first, as the asker does not know yet how the content is cut: up to so many bytes. A peer
+    /// that does not know the question drops its stream.
+    FirstPieces {
+        /// The content.
+        content: ContentId,
+        /// Most bytes.
+        most: u32,
+    },
 }
 
 impl Wire for Request {
@@ -233,6 +241,13 @@ pub enum Answer {
     Refused(RefusalReason),
     /// Answer to `UpRate`: the cap, if there is one. Nothing follows.
     UpRate(Option<u64>),
+    /// Answer to `FirstPieces`: these, in so many bytes, which follow when it is their turn.
+    Pieces {
+        /// The pieces.
+        run: PieceRange,
+        /// Bytes that follow.
+        bytes: u64,
+    },
 }
 
 impl Wire for Answer {

@@ -41,6 +41,8 @@ fn the_document_shows_what_the_codec_writes() {
     is(Answer::Bytes(16_384), "answer: 16,384 bytes follow");
     is(Answer::Refused(RefusalReason::Busy), "answer: busy");
     is(Answer::UpRate(Some(16_384)), "answer: 16,384 bytes a second at most");
+    is(Request::FirstPieces { content, most: 1 << 20 }, "request: `FirstPieces`, 1 MiB of them at most");
+    is(Answer::Pieces { run: run(4, 1), bytes: 16_384 }, "answer: the one numbered 4, in 16,384 bytes");
     let about = Some(("a.bin".to_owned(), 1 << 32));
     is(
         TrackerRequest::Announce(Announce { content, about, role: Role::Downloader }),

@@ -208,6 +208,7 @@ fn request() -> impl Strategy<Value = Request> {
         content().prop_map(|content| Request::UpRate { content }),
         (content(), any::<u32>(), any::<u32>())
             .prop_map(|(content, first, count)| Request::AwaitedPieces { content, run: PieceRange { first, count } }),
+        (content(), any::<u32>()).prop_map(|(content, most)| Request::FirstPieces { content, most }),
     ]
 }
 
@@ -218,6 +219,8 @@ fn answer() -> impl Strategy<Value = Answer> {
         Just(Answer::Refused(RefusalReason::Busy)),
         Just(Answer::Refused(RefusalReason::Invalid)),
         any::<Option<u64>>().prop_map(Answer::UpRate),
+        (any::<u32>(), any::<u32>(), any::<u64>())
+            .prop_map(|(first, count, bytes)| Answer::Pieces { run: PieceRange { first, count }, bytes }),
     ]
 }
 

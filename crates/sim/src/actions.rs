@@ -62,6 +62,24 @@ impl ActionLog {
                 self.pieces(*run);
                 "fetch"
             }
+            Action::FetchFirst { conn, request, content, most } => {
+                self.number(*conn);
+                self.number(*request);
+                self.content(*content);
+                self.number(*most);
+                "fetch-first"
+            }
+            Action::TakeFirst { request, content, run } => {
+                self.number(*request);
+                self.content(*content);
+                self.pieces(*run);
+                "take-first"
+            }
+            Action::Choose { serve, run } => {
+                self.number(*serve);
+                self.pieces(*run);
+                "choose"
+            }
             Action::FetchFromOrigin { request, content, run } => {
                 self.number(*request);
                 self.content(*content);

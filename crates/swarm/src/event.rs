@@ -146,6 +146,24 @@ pub enum Event {
         /// Whether somebody waits for them.
         awaited: bool,
     },
+    /// The other side, which does not have the manifest yet, asks for what it is offered first.
+    RequestedFirst {
+        /// The connection.
+        conn: ConnId,
+        /// The number of this question.
+        serve: ServeId,
+        /// The content.
+        content: ContentId,
+        /// Most bytes.
+        most: u64,
+    },
+    /// The answer to [`Action::FetchFirst`] begins: it is these pieces.
+    FirstPieces {
+        /// The request.
+        request: RequestId,
+        /// The pieces, as the other side says.
+        run: PieceRange,
+    },
     /// A serve has ended, well or not.
     Served {
         /// Its number.
@@ -257,6 +275,27 @@ pub enum Action {
         /// Whether somebody waits for them.
         awaited: bool,
     },
+    /// Ask for the pieces that are offered first, though it is not known yet how the content is cut; answer with
+    /// [`Event::FirstPieces`], hold what comes unverified, and end with `Finished`.
+    FetchFirst {
+        /// The connection.
+        conn: ConnId,
+        /// The number of the request.
+        request: RequestId,
+        /// The content.
+        content: ContentId,
+        /// Most bytes that may be held.
+        most: u64,
+    },
+    /// What comes of such a request is these pieces, and wanted: go on as with [`Action::Fetch`].
+    TakeFirst {
+        /// The number of the request.
+        request: RequestId,
+        /// The content.
+        content: ContentId,
+        /// The pieces.
+        run: PieceRange,
+    },
     /// Read pieces from the origin of a content; answer as with `Fetch`.
     FetchFromOrigin {
         /// The number of the request.
@@ -275,6 +314,13 @@ pub enum Action {
     Serve {
         /// The question.
         serve: ServeId,
+    },
+    /// Say at once which pieces answer an [`Event::RequestedFirst`]; `Serve` follows when it is their turn.
+    Choose {
+        /// The question.
+        serve: ServeId,
+        /// The pieces.
+        run: PieceRange,
     },
     /// Refuse what was asked for. No `Served` follows.
     Refuse {

@@ -170,6 +170,11 @@ impl Registry {
         self.index.contains_key(&peer)
     }
 
+    /// Whether this peer takes part, and wants more.
+    pub fn wants(&self, peer: PeerId) -> bool {
+        self.index.get(&peer).is_some_and(|&slot| self.member(slot).role == Role::Downloader)
+    }
+
     /// Members.
     pub fn len(&self) -> usize {
         self.index.len()

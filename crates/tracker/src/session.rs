@@ -242,7 +242,7 @@ fn answer(question: TrackerRequest, known: &Known, peer: PeerId, state: &State) 
         }
         TrackerRequest::Find(query) => {
             // Nothing has so long a name, and the asker waits for an answer.
-            let matches = if query.len() > LONGEST_QUERY { Vec::new() } else { state.find(&query) };
+            let matches = if query.len() > LONGEST_QUERY { Vec::new() } else { state.find(&query, peer) };
             Some(TrackerEvent::Found { query, matches })
         }
         TrackerRequest::List { before } => {

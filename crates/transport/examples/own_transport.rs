@@ -39,6 +39,12 @@ impl Transport for Counting {
             Ok(Arc::new(CountingConnection(connection, self.1.clone())) as _)
         })
     }
+    fn dial_anyone(&self, addr: SocketAddr) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
+        Box::pin(async move {
+            let connection = self.0.dial_anyone(addr).await?;
+            Ok(Arc::new(CountingConnection(connection, self.1.clone())) as _)
+        })
+    }
     fn dial_tracker(
         &self,
         addr: SocketAddr,

@@ -58,7 +58,7 @@ impl Auto {
     async fn race(
         &self,
         addr: SocketAddr,
-        (meant, expect): (Meant, PeerId),
+        (meant, expect): (Meant, Option<PeerId>),
     ) -> Result<Arc<dyn Connection>, TransportError> {
         let Some(quic) = &self.quic else { return self.tcp.dial_as(addr, (meant, expect)).await };
         let quic = quic.dial_as(addr, (meant, expect));
@@ -109,7 +109,11 @@ impl Transport for Auto {
     }
 
     fn dial(&self, addr: SocketAddr, expect: PeerId) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
-        Box::pin(self.race(addr, (Meant::Peer, expect)))
+        Box::pin(self.race(addr, (Meant::Peer, Some(expect))))
+    }
+
+    fn dial_anyone(&self, addr: SocketAddr) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
+        Box::pin(self.race(addr, (Meant::Peer, None)))
     }
 
     fn dial_tracker(
@@ -117,7 +121,7 @@ impl Transport for Auto {
         addr: SocketAddr,
         expect: PeerId,
     ) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
-        Box::pin(self.race(addr, (Meant::Tracker, expect)))
+        Box::pin(self.race(addr, (Meant::Tracker, Some(expect))))
     }
 
     fn accept(&self) -> BoxFuture<'_, Option<Arc<dyn Connection>>> {

@@ -45,10 +45,11 @@ type Check = for<'a> fn(&'a Pair) -> BoxFuture<'a, ()>;
 /// # Panics
 /// When the transport breaks a promise.
 pub async fn run(make: &(dyn Fn() -> Pair + Sync)) {
-    let checks: [(&str, Check); 20] = [
+    let checks: [(&str, Check); 21] = [
         ("both sides learn who is there", |p| Box::pin(both_sides_learn_who_is_there(p))),
         ("a wrong peer is refused", |p| Box::pin(a_wrong_peer_is_refused(p))),
         ("an abbreviated id is expected too", |p| Box::pin(an_abbreviated_id_is_expected_too(p))),
+        ("anyone is reached and proves who it is", |p| Box::pin(anyone_is_reached_and_proves_who_it_is(p))),
         ("both ends export the same", |p| Box::pin(both_ends_export_the_same(p))),
         ("dialling nobody fails in time", |p| Box::pin(dialling_nobody_fails_in_time(p))),
         ("a large stream waits for its reader", |p| Box::pin(a_large_stream_waits_for_its_reader(p))),
@@ -200,6 +201,20 @@ pub async fn an_abbreviated_id_is_expected_too(pair: &Pair) {
     let expected = PeerId::of_public_key(b"nobody's key").abbreviated();
     let refused = pair.dialer.dial(pair.addr, expected).await.err();
     assert_eq!(refused, Some(TransportError::WrongPeer { addr: pair.addr, expected }));
+}
+
+/// Whoever is there is reached if nobody is named, and is told from its certificate.
+pub async fn anyone_is_reached_and_proves_who_it_is(pair: &Pair) {
+    let (dialled, accepted) = tokio::join!(pair.dialer.dial_anyone(pair.addr), pair.listener.accept());
+    let (dialled, accepted) = (dialled.expect("dial"), accepted.expect("accept"));
+    assert_eq!((dialled.peer_id(), accepted.peer_id()), (pair.listener.peer_id(), pair.dialer.peer_id()));
+    // Also what needs more than the first connection of the transport below.
+    let (mut send, _recv) = dialled.open().await.expect("open");
+    send.send(Bytes::from_static(b"to you")).await.expect("send");
+    let (_send, mut recv) = accepted.accept().await.expect("accept a stream");
+    let mut got = [0; 6];
+    read_exact(&mut *recv, &mut got).await.expect("receive");
+    assert_eq!(&got, b"to you");
 }
 
 /// What is exported is the same at both ends, again and again, and differs between labels and connections.

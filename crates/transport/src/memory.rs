@@ -121,14 +121,14 @@ impl Inner {
 }
 
 impl MemoryTransport {
-    async fn connect(&self, addr: SocketAddr, expect: PeerId) -> Result<Arc<dyn Connection>, TransportError> {
+    async fn connect(&self, addr: SocketAddr, expect: Option<PeerId>) -> Result<Arc<dyn Connection>, TransportError> {
         let mut closed = self.inner.closed.subscribe();
         if *closed.borrow() {
             return Err(TransportError::Closed);
         }
         let other = self.network.listener(addr).ok_or(TransportError::Unreachable(addr))?;
-        if !other.peer_id.answers_to(expect) {
-            return Err(TransportError::WrongPeer { addr, expected: expect });
+        if let Some(expected) = expect.filter(|expected| !other.peer_id.answers_to(*expected)) {
+            return Err(TransportError::WrongPeer { addr, expected });
         }
         let nowhere = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), FIRST_FREE_PORT);
         let own_addr = self.inner.addrs.first().copied().unwrap_or(nowhere);
@@ -185,7 +185,11 @@ impl Transport for MemoryTransport {
     }
 
     fn dial(&self, addr: SocketAddr, expect: PeerId) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
-        Box::pin(self.connect(addr, expect))
+        Box::pin(self.connect(addr, Some(expect)))
+    }
+
+    fn dial_anyone(&self, addr: SocketAddr) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
+        Box::pin(self.connect(addr, None))
     }
 
     fn dial_tracker(
@@ -193,7 +197,7 @@ impl Transport for MemoryTransport {
         addr: SocketAddr,
         expect: PeerId,
     ) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
-        Box::pin(self.connect(addr, expect))
+        Box::pin(self.connect(addr, Some(expect)))
     }
 
     fn accept(&self) -> BoxFuture<'_, Option<Arc<dyn Connection>>> {

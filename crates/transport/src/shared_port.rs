@@ -67,6 +67,10 @@ impl Transport for TrackerSide {
         self.ports.dial(addr, expect)
     }
 
+    fn dial_anyone(&self, addr: SocketAddr) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
+        self.ports.dial_anyone(addr)
+    }
+
     fn dial_tracker(
         &self,
         addr: SocketAddr,
@@ -121,6 +125,9 @@ mod tests {
             assert_eq!(accepted.unwrap().peer_id(), dialler.peer_id());
             let (dialled, accepted) = tokio::join!(dialler.dial_tracker(at, tracker.peer_id()), tracker.accept());
             assert_eq!(dialled.unwrap().peer_id(), tracker.peer_id());
+            assert_eq!(accepted.unwrap().peer_id(), dialler.peer_id());
+            let (dialled, accepted) = tokio::join!(dialler.dial_anyone(at), peer.accept());
+            assert_eq!(dialled.unwrap().peer_id(), peer.peer_id());
             assert_eq!(accepted.unwrap().peer_id(), dialler.peer_id());
             let wrong = |expected| Some(TransportError::WrongPeer { addr: at, expected });
             assert_eq!(dialler.dial(at, tracker.peer_id()).await.err(), wrong(tracker.peer_id()), "{kind:?}");

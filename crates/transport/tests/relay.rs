@@ -43,6 +43,9 @@ impl Transport for Relayed {
         random(&mut key.0);
         self.dialer.dial_through(self.relay, Carried { key, address: addr }, expect)
     }
+    fn dial_anyone(&self, addr: SocketAddr) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
+        self.dialer.dial_anyone(addr)
+    }
     fn dial_tracker(
         &self,
         addr: SocketAddr,

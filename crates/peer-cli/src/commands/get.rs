@@ -16,8 +16,9 @@ use crate::flags::named;
 use crate::flags::names::NameArguments;
 use crate::flags::output;
 use crate::flags::peer::PeerArguments;
+use crate::session::ahead::Ahead;
 use crate::session::connect::{self, NamedBy};
-use crate::session::find::{Found, by_ticket, find};
+use crate::session::find::{Found, by_ticket, find_ahead};
 use crate::session::lan::{self as network, ByDefault, Holders, Raced};
 use crate::session::patience::Patience;
 use crate::session::query::complain;
@@ -359,14 +360,17 @@ async fn of_ticket(
     (patience, tell): (Patience, &dyn Fn(String)),
 ) -> Result<Found, Failure> {
     let gone = |failure| gone(failure, ticket, arguments.peer.hashes());
+    let ahead = Ahead::of_ticket(ticket);
     let Some(mut holders) = lan.and_then(|lan| Holders::of_ticket(lan, ticket)) else {
-        let joined = connect::join_by_ticket(&session.node, ticket, patience, tell).await.map_err(gone)?;
+        let join = connect::join_by_ticket(&session.node, ticket, patience, tell);
+        let joined = ahead.during(&session.node, join).await.map_err(gone)?;
         session.joined(joined.tracker);
-        return by_ticket(&session.node, ticket, joined.told, patience, tell).await;
+        return by_ticket(&session.node, ticket, joined.told, &ahead, patience, tell).await;
     };
     let mut also_at = Vec::new();
     let joined = loop {
         let join = connect::join_by_ticket_at(&session.node, ticket, &also_at, patience, tell);
+        let join = ahead.during(&session.node, join);
         // Who is not the sharer must not say what the ticket is of.
         let is_of_use = |holder: &lan::Holder| match (ticket.content(), holder.tracker) {
             (Some(_), _) => true,
@@ -387,7 +391,7 @@ async fn of_ticket(
         }
     };
     session.joined(joined.tracker);
-    match (by_ticket(&session.node, ticket, joined.told, patience, tell).await, ticket.content()) {
+    match (by_ticket(&session.node, ticket, joined.told, &ahead, patience, tell).await, ticket.content()) {
         (Err(failure), Some(content)) if failure.code == ExitCode::NotFound => match holders.soon(|_| true).await {
             Some(_) => Ok(found_without_tracker(content, ticket.secret())),
             None => Err(failure),
@@ -418,9 +422,11 @@ async fn begin(session: &Session, arguments: &GetArguments, what: What, lan: Opt
             let places = rendezvous::places(&code, named, lan, &arguments.peer, patience, &tell).await?;
             session.connects();
             let (ticket, place) = rendezvous::redeem(&session.node, &places, &code, patience, &tell).await?;
-            let joined = connect::join_by_code(&session.node, &ticket, &place, patience, &tell).await?;
+            let ahead = Ahead::of_ticket(&ticket);
+            let join = connect::join_by_code(&session.node, &ticket, &place, patience, &tell);
+            let joined = ahead.during(&session.node, join).await?;
             session.joined(joined.tracker);
-            by_ticket(&session.node, &ticket, joined.told, patience, &tell).await?
+            by_ticket(&session.node, &ticket, joined.told, &ahead, patience, &tell).await?
         }
         What::Ticket(ticket) => {
             let found = of_ticket(session, arguments, &ticket, lan, (finding, &tell)).await;
@@ -468,10 +474,12 @@ async fn begin(session: &Session, arguments: &GetArguments, what: What, lan: Opt
                 let port = arguments.tracker_port;
                 let trackers = connect::trackers(given, port, &arguments.peer, finding, &tell).await?;
                 later = Some(trackers.clone());
-                let joined = connect::join(&session.node, trackers, NamedBy::Flags, finding, &tell).await?;
+                let ahead = Ahead::of_text(&what);
+                let join = connect::join(&session.node, trackers, NamedBy::Flags, finding, &tell);
+                let joined = ahead.during(&session.node, join).await?;
                 later = None;
                 session.joined(joined.tracker);
-                find(&session.node, &what, finding, &tell).await
+                find_ahead(&session.node, &what, &ahead, finding, &tell).await
             };
             let found = found.await;
             let wanted = what.parse::<Query>();

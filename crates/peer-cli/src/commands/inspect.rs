@@ -12,6 +12,7 @@ use peer::{
 use protocol::{ContentId, Manifest, Query, Ticket};
 
 use crate::error::{ExitCode, Failure};
+use crate::session::ahead::Ahead;
 use crate::session::find::{Found, by_ticket, find};
 use crate::session::query::{TrackerQuery, complain};
 use crate::session::standstill;
@@ -153,7 +154,7 @@ async fn from_swarm(arguments: &InspectArguments) -> Result<Arc<Manifest>, Failu
 async fn from_ticket(arguments: &InspectArguments, ticket: &Ticket) -> Result<Arc<Manifest>, Failure> {
     let (node, told) = arguments.query.join_by_ticket(ticket).await?;
     let result = async {
-        let found = by_ticket(&node, ticket, told, arguments.query.patience(), &complain).await?;
+        let found = by_ticket(&node, ticket, told, &Ahead::default(), arguments.query.patience(), &complain).await?;
         come(&node, &found, &arguments.query).await
     };
     let result = result.await;

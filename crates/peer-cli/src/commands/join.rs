@@ -17,9 +17,10 @@ use crate::flags::links::LinkArguments;
 use crate::flags::names::NameArguments;
 use crate::flags::paths::must_exist;
 use crate::flags::peer::PeerArguments;
+use crate::session::ahead::Ahead;
 use crate::session::audience::Audience;
 use crate::session::connect::{self, NamedBy};
-use crate::session::find::find;
+use crate::session::find::find_ahead;
 use crate::session::gateway::{self, Source};
 use crate::session::input::{Input, Look};
 use crate::session::lan::{self, ByDefault};
@@ -173,12 +174,17 @@ async fn begin(session: &Session, arguments: &JoinArguments) -> Result<Option<In
     let (patience, tell) = (Patience::new(arguments.peer.wait), |sentence: String| session.waits(&sentence));
     let (hosts, port) = (arguments.tracker_hosts(), arguments.tracker_port);
     let trackers = connect::trackers(hosts, port, &arguments.peer, patience, &tell).await?;
-    let joined = connect::join(&session.node, trackers, NamedBy::Flags, patience, &tell).await?;
+    let ahead = match arguments.wanted().first() {
+        Some(first) if !arguments.seeder => Ahead::of_text(first),
+        _ => Ahead::default(),
+    };
+    let join = connect::join(&session.node, trackers, NamedBy::Flags, patience, &tell);
+    let joined = ahead.during(&session.node, join).await?;
     session.joined(joined.tracker);
     left_out.iter().for_each(|sentence| session.note(sentence));
     if !arguments.seeder {
         for wanted in arguments.wanted() {
-            let found = find(&session.node, wanted, patience, &tell).await;
+            let found = find_ahead(&session.node, wanted, &ahead, patience, &tell).await;
             let content = wanted.parse().ok().and_then(|query| if let Query::Id(id) = query { Some(id) } else { None });
             let found = session.or_from_origin(found, content, None)?;
             session.download(found, &[]).await?;

@@ -6,6 +6,7 @@ use peer::{Node, PeerError};
 use protocol::{ContentId, ContentMatch, Manifest, Query, Secret, Ticket, printable};
 
 use crate::error::{ExitCode, Failure};
+use crate::session::ahead::Ahead;
 use crate::session::connect::Speech;
 use crate::session::patience::Patience;
 use crate::session::query::{ANSWER, name_silent, silent};
@@ -73,16 +74,33 @@ impl Found {
 /// The one content that the user means. With an id or a ticket, which one it is is known, and the tracker is asked only whether
 /// anyone takes part in it.
 pub async fn find(node: &Node, wanted: &str, patience: Patience, tell: &dyn Fn(String)) -> Result<Found, Failure> {
+    find_ahead(node, wanted, &Ahead::default(), patience, tell).await
+}
+
+/// The same, where the tracker may have been asked already.
+pub async fn find_ahead(
+    node: &Node,
+    wanted: &str,
+    ahead: &Ahead,
+    patience: Patience,
+    tell: &dyn Fn(String),
+) -> Result<Found, Failure> {
     let query: Query = wanted.parse().map_err(PeerError::from)?;
     if let Query::Private(ticket) = &query {
-        return private(node, ticket, None, patience, tell).await;
+        return private(node, ticket, None, ahead, patience, tell).await;
     }
     let most = patience.at_most(ANSWER);
     let mut speech = Speech::new(tell, format!("The tracker has not answered yet; waiting for it, {most}."));
     let mut said = false;
     loop {
         // The last answer, too, takes its time.
-        let asked = tokio::time::timeout(patience.bound(ANSWER).max(LAST_ANSWER), node.find(wanted));
+        let ask = async {
+            match ahead.answer(node).await {
+                Some(found) => Ok(found),
+                None => node.find(wanted).await,
+            }
+        };
+        let asked = tokio::time::timeout(patience.bound(ANSWER).max(LAST_ANSWER), ask);
         speech.restart();
         let mut found = match speech.during(asked).await {
             Ok(Ok(found)) => found,
@@ -122,17 +140,18 @@ pub async fn find(node: &Node, wanted: &str, patience: Patience, tell: &dyn Fn(S
     }
 }
 
-/// What a ticket stands for; `told` is what its tracker has said of a private share.
+/// What a ticket stands for; `told` is what its tracker has said of a private share, and it may have been asked `ahead`.
 pub async fn by_ticket(
     node: &Node,
     ticket: &Ticket,
     told: Option<ContentMatch>,
+    ahead: &Ahead,
     patience: Patience,
     tell: &dyn Fn(String),
 ) -> Result<Found, Failure> {
     match (ticket.secret(), ticket.content()) {
-        (None, Some(content)) => find(node, &content.to_string(), patience, tell).await,
-        _ => private(node, ticket, told, patience, tell).await,
+        (None, Some(content)) => find_ahead(node, &content.to_string(), ahead, patience, tell).await,
+        _ => private(node, ticket, told, ahead, patience, tell).await,
     }
 }
 
@@ -141,6 +160,7 @@ async fn private(
     node: &Node,
     ticket: &Ticket,
     told: Option<ContentMatch>,
+    ahead: &Ahead,
     patience: Patience,
     tell: &dyn Fn(String),
 ) -> Result<Found, Failure> {
@@ -155,7 +175,7 @@ async fn private(
         return Err(Failure::new(ExitCode::Usage, sentence));
     };
     let swarm = secret.share_key().swarm().to_string();
-    let found = Box::pin(find(node, &swarm, patience, tell)).await?;
+    let found = Box::pin(find_ahead(node, &swarm, ahead, patience, tell)).await?;
     Ok(Found { content, name: String::new(), size: 0, asked: None, secret: Some(secret), ..found })
 }
 

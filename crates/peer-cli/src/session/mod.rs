@@ -1,5 +1,6 @@
 //! One run of a peer: it owns the node, and what is shared and downloaded in it, from the first word to the tracker to the last.
 
+pub mod ahead;
 pub mod audience;
 pub mod codes;
 pub mod connect;

@@ -19,7 +19,7 @@ use crate::net::fetch::{ManifestFetch, ManifestProgress, PieceFetch};
 use crate::net::intake::Intake;
 use crate::net::link;
 use crate::net::relay::Through;
-use crate::net::serve::PieceServe;
+use crate::net::serve::{Answering, PieceServe};
 use crate::report::Report;
 
 impl Driver {
@@ -56,7 +56,10 @@ impl Driver {
                 }
             }
             Action::FetchManifest { conn, content } => {
-                if let Some(link) = self.links.get(&conn) {
+                if !self.may_pass(conn, content) {
+                    // Once it is proven there, it is asked for anew.
+                    self.event(Event::ManifestFailed { content, conn, lied: false });
+                } else if let Some(link) = self.links.get(&conn) {
                     let progress = Arc::<ManifestProgress>::default();
                     let fetch = ManifestFetch {
                         conn,
@@ -81,6 +84,8 @@ impl Driver {
             Action::Fetch { conn, request, content, run, awaited } => {
                 self.fetch(conn, request, content, (run, awaited))
             }
+            Action::FetchFirst { conn, request, content, most } => self.fetch_first(conn, request, content, most),
+            Action::TakeFirst { request, content, run } => self.take_first(request, content, run),
             Action::FetchFromOrigin { request, content, run } => self.fetch_from_origin(request, content, run),
             Action::Cancel { request } => {
                 if let Some(fetching) = self.requests.get(&request) {
@@ -100,18 +105,19 @@ impl Driver {
                         Some(receiving) => receiving.bytes.clone(),
                         None => participants.sent_to(connection.peer_id(), connection.remote_addr(), room),
                     };
-                    let (PendingServe { run, stream, .. }, reports) = (asked, self.reports.clone());
+                    let (PendingServe { run, answering, .. }, reports) = (asked, self.reports.clone());
                     let counting = self.setup.counting.clone();
-                    let work =
-                        PieceServe { serve, connection, store, run, stream, workers, cap, sent, counting, reports };
-                    link.connection.spawn(Box::pin(work.run()));
+                    let work = PieceServe { serve, connection, store, run, workers, cap, sent, counting, reports };
+                    link.connection.spawn(Box::pin(work.run(answering)));
                 } else {
                     self.event(Event::Served { serve });
                 }
             }
+            Action::Choose { serve, run } => self.choose(serve, run),
             Action::Refuse { serve, reason } => {
-                if let Some(asked) = self.questions.remove(&serve) {
-                    tokio::spawn(link::refuse(asked.stream, reason));
+                // Where it was said already which pieces come, the stream just ends.
+                if let Some(PendingServe { answering: Answering::Quiet(stream), .. }) = self.questions.remove(&serve) {
+                    tokio::spawn(link::refuse(stream, reason));
                 }
             }
             Action::Completed { content } => self.finish(content),

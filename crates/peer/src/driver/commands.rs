@@ -48,6 +48,18 @@ impl Driver {
             Command::Manifest { content, secret, origin, reply } => {
                 self.await_manifest(content, (secret, origin), reply);
             }
+            Command::Approach { addresses, secret, reply } => {
+                self.approach(addresses, secret);
+                let _ = reply.send(());
+            }
+            Command::Expect { content, secret, reply } => {
+                self.expect_download(content, secret);
+                let _ = reply.send(());
+            }
+            Command::Unexpect { content, reply } => {
+                self.unexpect_download(content);
+                let _ = reply.send(());
+            }
             Command::Share { path, options, reply } => {
                 let (storage, hashes, reports) =
                     (self.setup.storage.clone(), self.setup.downloads.hashes.clone(), self.reports.clone());

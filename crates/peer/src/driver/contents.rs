@@ -8,7 +8,7 @@ use storage::{Fallback, Remote, StorageError};
 use swarm::Event;
 use tokio::sync::oneshot;
 
-use super::item::{Item, OwnTask};
+use super::item::{Expected, Item, OwnTask};
 use super::state::{Driver, Setup};
 use crate::config::DownloadOptions;
 use crate::disk::content::{ContentStore, Opened};
@@ -34,11 +34,15 @@ impl Driver {
             if !std::mem::take(&mut item.manifest_only) {
                 return Err(PeerError::Already(content));
             }
+            let expected = item.expected.take();
             item.private &= options.secret.is_some();
             (item.up, item.down) = (RateCap::within(&self.setup.up, up), RateCap::within(&self.setup.down, down));
             item.options = options;
             let (attempt, begun) = (item.attempt, begun(content, item));
-            self.expect_manifest(content, attempt);
+            match expected.and_then(|expected| expected.manifest) {
+                Some(manifest) => self.manifest(manifest),
+                None => self.expect_manifest(content, attempt),
+            }
             return Ok(begun);
         }
         let private = self.make_private(content, options.secret);
@@ -57,6 +61,7 @@ impl Driver {
         self.look_for_strangers();
         self.event(Event::Want { content });
         self.announce(content);
+        self.meet_approached(content);
         self.expect_manifest(content, attempt);
         // A manifest that is here already saves asking for one.
         let (hashes, reports) = (self.setup.downloads.hashes.clone(), self.reports.clone());
@@ -75,8 +80,9 @@ impl Driver {
         (secret, origin): (Option<Secret>, Option<Arc<dyn Fallback>>),
         reply: oneshot::Sender<Arc<Manifest>>,
     ) {
-        if let Some(store) = self.items.get(&content).and_then(|item| item.store.as_ref()) {
-            let _ = reply.send(store.manifest().clone());
+        let known = self.items.get(&content).and_then(Item::manifest);
+        if let Some(manifest) = known {
+            let _ = reply.send(manifest.clone());
             return;
         }
         self.manifest_waiters.entry(content).or_default().push(reply);
@@ -89,14 +95,38 @@ impl Driver {
         }
     }
 
+    /// Takes part in a content that is about to be downloaded, unless this node does so already.
+    pub(super) fn expect_download(&mut self, content: ContentId, secret: Option<Secret>) {
+        if self.items.contains_key(&content) {
+            return;
+        }
+        let private = self.make_private(content, secret);
+        let expected = Some(Expected::default());
+        let item = Item { wanted: true, private, manifest_only: true, expected, ..self.new_item(None, None) };
+        self.want(content, item);
+    }
+
+    /// It is not downloaded after all.
+    pub(super) fn unexpect_download(&mut self, content: ContentId) {
+        if self.items.get(&content).is_some_and(|item| item.expected.is_some()) {
+            self.drop_content(content, State::Stopped);
+        }
+    }
+
     /// The manifest of a wanted content is known: open its output, and find out what is there already.
     pub(super) fn manifest(&mut self, manifest: Arc<Manifest>) {
         let content = manifest.id();
         for waiting in self.manifest_waiters.remove(&content).into_iter().flatten() {
             let _ = waiting.send(manifest.clone());
         }
-        if self.items.get(&content).is_some_and(|item| item.manifest_only) {
-            self.drop_content(content, State::Stopped);
+        if let Some(item) = self.items.get_mut(&content).filter(|item| item.manifest_only) {
+            match &mut item.expected {
+                Some(expected) => {
+                    expected.manifest = Some(manifest);
+                    self.event(Event::ManifestCame { content });
+                }
+                None => drop(self.drop_content(content, State::Stopped)),
+            }
             return;
         }
         // It may be known from the hashes folder and from several peers: the first one counts.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lan::ContentKey;
-use protocol::PeerId;
+use protocol::{Manifest, PeerId};
 use storage::Fallback;
 use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
@@ -47,6 +47,8 @@ pub(super) struct Item {
     pub(super) origin_told: OriginTold,
     /// Only the manifest is wanted, and the content forgotten then.
     pub(super) manifest_only: bool,
+    /// It is about to be downloaded, and its manifest is kept until then.
+    pub(super) expected: Option<Expected>,
     pub(super) finished: bool,
     /// Claims what is verified while a download runs.
     pub(super) checkpoints: Option<OwnTask>,
@@ -89,6 +91,7 @@ impl Item {
             origin: None,
             origin_told: OriginTold::default(),
             manifest_only: false,
+            expected: None,
             finished: false,
             checkpoints: None,
             changes: None,
@@ -105,10 +108,22 @@ impl Item {
         }
     }
 
+    /// Its manifest, as far as that is here.
+    pub(super) fn manifest(&self) -> Option<&Arc<Manifest>> {
+        let expected = || self.expected.as_ref()?.manifest.as_ref();
+        self.store.as_ref().map(|store| store.manifest()).or_else(expected)
+    }
+
     /// Whether every piece is verified and its files are getting their names.
     pub(super) fn is_finishing(&self) -> bool {
         self.verified.is_some() && !self.finished
     }
+}
+
+/// What has come of a content that is about to be downloaded.
+#[derive(Default)]
+pub(super) struct Expected {
+    pub(super) manifest: Option<Arc<Manifest>>,
 }
 
 /// How the origin of a content stands, as was told last.

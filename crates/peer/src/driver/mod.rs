@@ -4,8 +4,10 @@
 //! channel; this one never waits for any of them, so nothing can hold it up.
 
 mod actions;
+mod approached;
 mod commands;
 mod contents;
+mod first;
 mod introduced;
 mod item;
 mod joining;
@@ -48,7 +50,7 @@ use crate::net::gate::Gate;
 use crate::net::tracker::ToClient;
 use crate::report::Report;
 use crate::stats::WaitStats;
-use state::{Driver, Setup};
+use state::{Driver, Setup, Sharer};
 use trackers::Trackers;
 
 /// Reports that may wait.
@@ -171,6 +173,7 @@ impl Driver {
             next_conn: 0,
             dials: HashMap::new(),
             requests: HashMap::new(),
+            firsts: HashMap::new(),
             manifests: HashMap::new(),
             questions: HashMap::new(),
             next_serve: 0,
@@ -183,6 +186,7 @@ impl Driver {
             unproven: None,
             trackers: Trackers::default(),
             around: None,
+            sharer: Sharer::default(),
             announced,
             watch: Watch::new(reports.clone()),
             reports,

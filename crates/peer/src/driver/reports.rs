@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use protocol::{Answer, ContentId, PeerMessage, RefusalReason, VERSION};
+use protocol::{Answer, ContentId, PeerMessage, PieceRange, RefusalReason, VERSION};
 use swarm::{ConnId, Event, RequestId};
 use tokio::sync::mpsc;
 use transport::{Connection, RELAY, TransportError};
@@ -16,8 +16,9 @@ use crate::error::PeerError;
 use crate::event::PeerEvent;
 use crate::net::dial_filter::Source;
 use crate::net::let_in::LetIn;
+use crate::net::link;
 use crate::net::origin::ORIGIN;
-use crate::net::{link, serve};
+use crate::net::serve::{self, Answering};
 use crate::report::{Question, Report};
 
 impl Driver {
@@ -43,6 +44,7 @@ impl Driver {
                         }
                         self.progressed(*request);
                         self.requests.remove(request);
+                        self.firsts.remove(request);
                     }
                     _ => {}
                 }
@@ -52,6 +54,8 @@ impl Driver {
                 }
             }
             Report::LetIn(let_in) => self.let_in(*let_in),
+            Report::Approached(approached) => self.approached(*approached),
+            Report::ApproachOver => self.approach_over(),
             Report::NotLetIn { peer, reason } => {
                 self.setup.book.failed(peer, Some(TransportError::Handshake(reason)));
                 self.event(Event::DialFailed { peer });
@@ -237,7 +241,7 @@ impl Driver {
         }
     }
 
-    fn let_in(&mut self, let_in: LetIn) {
+    pub(super) fn let_in(&mut self, let_in: LetIn) {
         let LetIn { connection, dialled, control, proven, places } = let_in;
         let conn = self.next_conn;
         self.next_conn += 1;
@@ -289,8 +293,17 @@ impl Driver {
                 let content = known(content);
                 let serve = self.next_serve;
                 self.next_serve += 1;
-                self.questions.insert(serve, PendingServe { conn, content, run, stream });
+                self.questions.insert(serve, PendingServe { conn, content, run, answering: Answering::Quiet(stream) });
                 self.event(Event::Requested { conn, serve, content, run, awaited });
+            }
+            Question::FirstPieces { content, most, stream } => {
+                let content = known(content);
+                let serve = self.next_serve;
+                self.next_serve += 1;
+                // The engine chooses them.
+                let (run, answering) = (PieceRange { first: 0, count: 0 }, Answering::Quiet(stream));
+                self.questions.insert(serve, PendingServe { conn, content, run, answering });
+                self.event(Event::RequestedFirst { conn, serve, content, most });
             }
         }
     }

@@ -13,9 +13,9 @@ use swarm::{Action, ConnId, Engine, Place, RequestId, ServeId};
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::Instant;
-use transport::{Connection, SendStream, Transport};
+use transport::{Connection, Transport};
 
-use super::item::Item;
+use super::item::{Item, OwnTask};
 use super::receiving::Receivers;
 use super::trackers::Trackers;
 use crate::config::{DownloadSettings, NamedOrigins};
@@ -30,7 +30,10 @@ use crate::net::dial_filter::DialFilter;
 use crate::net::dial_limiter::DialLimiter;
 use crate::net::fetch::ManifestProgress;
 use crate::net::gate::Gate;
+use crate::net::intake::Intake;
+use crate::net::let_in::Approached;
 use crate::net::rate::RateCap;
+use crate::net::serve::Answering;
 use crate::net::tracker::Surroundings;
 use crate::report::Report;
 use crate::resolver::Resolver;
@@ -49,6 +52,8 @@ pub(super) struct Driver {
     /// Peers that are being dialled: a dial ends when what is kept here is dropped.
     pub(super) dials: HashMap<PeerId, oneshot::Sender<()>>,
     pub(super) requests: HashMap<RequestId, Fetching>,
+    /// Requests for first pieces, which wait for where these go.
+    pub(super) firsts: HashMap<RequestId, FirstFetching>,
     pub(super) manifests: HashMap<(ConnId, ContentId), (AbortHandle, Arc<ManifestProgress>)>,
     pub(super) questions: HashMap<ServeId, PendingServe>,
     pub(super) next_serve: ServeId,
@@ -68,6 +73,8 @@ pub(super) struct Driver {
     pub(super) trackers: Trackers,
     /// What the clients of trackers share, since the last were joined.
     pub(super) around: Option<Surroundings>,
+    /// The sharer that is reached beside its tracker.
+    pub(super) sharer: Sharer,
     /// Notices when files are changed that are shared.
     pub(super) watch: Watch,
     /// The addresses of this machine, and those that were named beside them.
@@ -135,12 +142,26 @@ pub(super) struct Fetching {
     pub(super) stored: u64,
 }
 
+/// The sharer of a private share that is reached beside its tracker. There is one at a time.
+#[derive(Default)]
+pub(super) struct Sharer {
+    pub(super) task: Option<OwnTask>,
+    /// It has answered, and it is not known yet what the secret is of.
+    pub(super) met: Option<Approached>,
+}
+
+/// A request for first pieces, as long as it is not known how the content is cut.
+pub(super) struct FirstFetching {
+    pub(super) came: Arc<AtomicU64>,
+    pub(super) intake: oneshot::Sender<Intake>,
+}
+
 /// Pieces that were asked for and are not served yet.
 pub(super) struct PendingServe {
     pub(super) conn: ConnId,
     pub(super) content: ContentId,
     pub(super) run: PieceRange,
-    pub(super) stream: Box<dyn SendStream>,
+    pub(super) answering: Answering,
 }
 
 /// What all contents and connections share.

@@ -249,6 +249,8 @@ fn in_turns(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
 pub(crate) enum For {
     Peer,
     Tracker,
+    /// A peer of whatever id.
+    Anyone,
 }
 
 /// The first connection to `id` at one of these addresses. They are tried in order, each when the one before has failed or has
@@ -270,6 +272,7 @@ pub(crate) async fn first(
                 let dialled = match role {
                     For::Peer => transport.dial(address, id).await,
                     For::Tracker => transport.dial_tracker(address, id).await,
+                    For::Anyone => transport.dial_anyone(address).await,
                 };
                 (turn, dialled)
             });

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use protocol::{Answer, ContentId, DigestHasher, MAX_MANIFEST_BYTES, Manifest, ManifestError, Request};
-use swarm::{ConnId, Event, Failure};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use swarm::{ConnId, Event, Failure, RequestId};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use transport::frame::{encode, receive_message};
@@ -147,45 +147,132 @@ impl PieceFetch {
     }
 
     async fn receive(&self, storing: &mut Vec<JoinHandle<()>>) -> Result<(), Failure> {
-        let Intake { store, run, waits, buffers, .. } = &self.intake;
+        let Intake { store, run, .. } = &self.intake;
         let (content, run, geometry) = (store.id(), *run, store.manifest().geometry());
         let question =
             if self.awaited { Request::AwaitedPieces { content, run } } else { Request::Pieces { content, run } };
         let (answer, mut recv) = ask(&*self.connection, &question).await.map_err(|_| Failure::Broken)?;
         match answer {
             Answer::Bytes(len) if len == geometry.bytes(run) => {}
-            Answer::Bytes(_) | Answer::UpRate(_) => return Err(Failure::Invalid),
+            Answer::Bytes(_) | Answer::UpRate(_) | Answer::Pieces { .. } => return Err(Failure::Invalid),
             Answer::Refused(reason) => return Err(Failure::Refused(reason)),
         }
         // What is about to come can be offered to others, and the time that the answer waited for is no part of its rate.
         self.intake.begins().await;
-        let _flowing = waits.flowing();
-        // Taken only now that the answer flows: what merely waits for its turn holds no memory; and what only trickles, from
-        // someone who never gave anything, holds little.
-        let mut first = vec![0; if self.proven { 0 } else { PROBE.min(geometry.bytes(run) as usize) }];
-        for block in geometry.blocks(run, BLOCK) {
-            first.truncate(block.len);
-            self.fill(&mut *recv, &mut first).await.map_err(|_| Failure::Broken)?;
-            let mut buffer = waits.during(WaitKind::Buffers, buffers.take(block.len)).await;
-            let (probed, rest) = buffer.split_at_mut(first.len());
-            probed.copy_from_slice(&first);
-            self.fill(&mut *recv, rest).await.map_err(|_| Failure::Broken)?;
-            first.clear();
-            waits.came_from(self.connection.peer_id(), block.len as u64);
-            self.intake.store(block, buffer, storing).await;
+        let probe = if self.proven { 0 } else { PROBE.min(geometry.bytes(run) as usize) };
+        self.intake.take(&*self.connection, &mut *recv, (Vec::new(), probe), storing).await
+    }
+}
+
+/// One request for first pieces, of a content of which it is not known yet how it is cut.
+pub(crate) struct FirstFetch {
+    pub(crate) connection: Arc<dyn Connection>,
+    pub(crate) request: RequestId,
+    pub(crate) content: ContentId,
+    /// Most bytes that are held.
+    pub(crate) most: u64,
+    pub(crate) reports: mpsc::Sender<Report>,
+}
+
+impl FirstFetch {
+    /// Fetches them, and holds the beginning until it is `given` where they go.
+    pub(crate) async fn run(self, given: oneshot::Receiver<Intake>) {
+        let mut storing = Vec::new();
+        let failure = self.receive(given, &mut storing).await.err();
+        all(storing).await;
+        let _ = self.reports.send(Report::Event(Event::Finished { request: self.request, failure })).await;
+    }
+
+    async fn receive(
+        &self,
+        mut given: oneshot::Receiver<Intake>,
+        storing: &mut Vec<JoinHandle<()>>,
+    ) -> Result<(), Failure> {
+        let most = u32::try_from(self.most).unwrap_or(u32::MAX);
+        let question = Request::FirstPieces { content: self.content, most };
+        let (answer, mut recv) = ask(&*self.connection, &question).await.map_err(|_| Failure::Broken)?;
+        let (run, bytes) = match answer {
+            // What is not read would fill the connection, over which the manifest comes.
+            Answer::Pieces { bytes, .. } if bytes > self.most => return Err(Failure::Invalid),
+            Answer::Pieces { run, bytes } => (run, bytes),
+            Answer::Bytes(_) | Answer::UpRate(_) => return Err(Failure::Invalid),
+            Answer::Refused(reason) => return Err(Failure::Refused(reason)),
+        };
+        let _ = self.reports.send(Report::Event(Event::FirstPieces { request: self.request, run })).await;
+        let (mut held, mut part) = (Vec::new(), vec![0; PART]);
+        let limit = bytes as usize;
+        let mut taken = None;
+        while taken.is_none() && held.len() < limit {
+            let room = part.len().min(limit - held.len());
+            // What is being received is received to its end: half a frame is worth nothing.
+            let mut receiving = recv.recv(&mut part[..room]);
+            let count = loop {
+                tokio::select! {
+                    biased;
+                    intake = &mut given, if taken.is_none() => taken = Some(intake.map_err(|_| Failure::Broken)?),
+                    count = &mut receiving => break count.map_err(|_| Failure::Broken)?,
+                }
+            };
+            drop(receiving);
+            if count == 0 {
+                return Err(Failure::Broken);
+            }
+            held.extend_from_slice(&part[..count]);
+        }
+        let intake = match taken {
+            Some(intake) => intake,
+            None => given.await.map_err(|_| Failure::Broken)?,
+        };
+        if bytes != intake.store.manifest().geometry().bytes(run) || run != intake.run {
+            return Err(Failure::Invalid);
+        }
+        intake.begins().await;
+        for part in held.chunks(intake.cap.step()) {
+            intake.came(part.len()).await;
+        }
+        intake.take(&*self.connection, &mut *recv, (held, 0), storing).await
+    }
+}
+
+impl Intake {
+    /// Receives all of a request: what has come already, and then the rest. So much more is received before a buffer is taken:
+    /// what merely waits for its turn holds no memory; and what only trickles, from someone who never gave anything, holds little.
+    async fn take(
+        &self,
+        from: &dyn Connection,
+        recv: &mut dyn RecvStream,
+        (mut first, probe): (Vec<u8>, usize),
+        storing: &mut Vec<JoinHandle<()>>,
+    ) -> Result<(), Failure> {
+        let _flowing = self.waits.flowing();
+        let mut probe = vec![0; probe];
+        for block in self.store.manifest().geometry().blocks(self.run, BLOCK) {
+            if first.is_empty() && !probe.is_empty() {
+                probe.truncate(block.len);
+                self.fill(recv, &mut probe).await.map_err(|_| Failure::Broken)?;
+                first = std::mem::take(&mut probe);
+            }
+            let mut buffer = self.waits.during(WaitKind::Buffers, self.buffers.take(block.len)).await;
+            let came = first.len().min(block.len);
+            let (begin, rest) = buffer.split_at_mut(came);
+            begin.copy_from_slice(&first[..came]);
+            first.drain(..came);
+            self.fill(recv, rest).await.map_err(|_| Failure::Broken)?;
+            self.waits.came_from(from.peer_id(), block.len as u64);
+            self.store(block, buffer, storing).await;
         }
         Ok(())
     }
 
     async fn fill(&self, recv: &mut dyn RecvStream, mut part: &mut [u8]) -> Result<(), TransportError> {
-        let step = self.intake.cap.step();
+        let step = self.cap.step();
         while !part.is_empty() {
             let most = part.len().min(step);
-            let count = self.intake.waits.during(WaitKind::Network, recv.recv(&mut part[..most])).await?;
+            let count = self.waits.during(WaitKind::Network, recv.recv(&mut part[..most])).await?;
             if count == 0 {
                 return Err(TransportError::Truncated);
             }
-            self.intake.came(count).await;
+            self.came(count).await;
             part = &mut part[count..];
         }
         Ok(())

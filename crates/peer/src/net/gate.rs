@@ -19,7 +19,7 @@ use crate::net::let_in::{Control, LetIn};
 use crate::report::Report;
 
 /// Most bytes of what is said first: a hello or proofs.
-const FIRST: usize = 2048;
+pub(super) const FIRST: usize = 2048;
 /// Connections that may be at this point at the same time. Where more come, those go from where most are.
 const PLACES: usize = 256;
 /// What is said must be taken within this time.

@@ -1,4 +1,4 @@
-//! A connection that may be talked to, as the gate hands it to the driver.
+//! A connection that may be talked to, or may be soon, as it is handed to the driver.
 
 use std::sync::Arc;
 
@@ -24,4 +24,14 @@ pub(crate) struct LetIn {
     pub(crate) proven: Vec<ContentId>,
     /// The other side's places among the receivers of those.
     pub(crate) places: Vec<Place>,
+}
+
+/// A peer that may be the sharer of a private share.
+pub(crate) struct Approached {
+    /// By what trackers know the share.
+    pub(crate) swarm: ContentId,
+    pub(crate) connection: Arc<dyn Connection>,
+    pub(crate) control: Control,
+    /// What it has said to prove the secret: not looked at yet.
+    pub(crate) proofs: Vec<[u8; 32]>,
 }

@@ -128,6 +128,7 @@ async fn listen((stream, mut recv): Stream) -> Option<Question> {
         Request::Manifest { content } => Some(Question::Manifest { content, stream }),
         Request::Pieces { content, run } => Some(Question::Pieces { content, run, awaited: false, stream }),
         Request::AwaitedPieces { content, run } => Some(Question::Pieces { content, run, awaited: true, stream }),
+        Request::FirstPieces { content, most } => Some(Question::FirstPieces { content, most: most.into(), stream }),
         Request::UpRate { content } => Some(Question::UpRate { content, stream }),
     }
 }
@@ -152,7 +153,7 @@ pub(crate) async fn ask_up_rate(connection: Arc<dyn Connection>, content: Conten
         send.finish().ok()?;
         match receive_message(&mut *recv).await.ok()? {
             Answer::UpRate(rate) => rate,
-            Answer::Bytes(_) | Answer::Refused(_) => None,
+            Answer::Bytes(_) | Answer::Refused(_) | Answer::Pieces { .. } => None,
         }
     };
     timeout(UP_RATE, asked).await.ok().flatten()

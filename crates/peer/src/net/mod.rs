@@ -1,5 +1,6 @@
 //! Other peers and the tracker: who is dialled, what is asked for and answered, and how fast.
 
+pub(crate) mod approach;
 pub(crate) mod buffers;
 pub(crate) mod dial;
 pub(crate) mod dial_book;

@@ -51,6 +51,24 @@ pub(crate) async fn manifest(
     }
 }
 
+/// Says at once which pieces will be sent, so that they are not asked for again meanwhile; the stream, if that was taken.
+pub(crate) async fn choose(
+    mut stream: Box<dyn SendStream>,
+    run: PieceRange,
+    bytes: u64,
+) -> Option<Box<dyn SendStream>> {
+    send_message(&mut *stream, &Answer::Pieces { run, bytes }, TAKEN).await.ok()?;
+    Some(stream)
+}
+
+/// Where an answer goes.
+pub(crate) enum Answering {
+    /// Nothing is said yet.
+    Quiet(Box<dyn SendStream>),
+    /// Which pieces come is said, or being said.
+    Chosen(JoinHandle<Option<Box<dyn SendStream>>>),
+}
+
 async fn begin(stream: &mut dyn SendStream, len: u64) -> Result<(), TransportError> {
     send_message(stream, &Answer::Bytes(len), TAKEN).await
 }
@@ -81,7 +99,6 @@ pub(crate) struct PieceServe {
     pub(crate) connection: Arc<dyn Connection>,
     pub(crate) store: Arc<ContentStore>,
     pub(crate) run: PieceRange,
-    pub(crate) stream: Box<dyn SendStream>,
     pub(crate) workers: Arc<Workers>,
     pub(crate) cap: Arc<RateCap>,
     /// Counts what is sent to this peer.
@@ -93,10 +110,10 @@ pub(crate) struct PieceServe {
 
 impl PieceServe {
     /// Sends the pieces and says that it is over, well or not.
-    pub(crate) async fn run(mut self) {
+    pub(crate) async fn run(self, answering: Answering) {
         let connection = self.connection.clone();
         let sent = tokio::select! {
-            sent = self.send() => sent,
+            sent = self.send(answering) => sent,
             // Who waits for the cap, or a worker, would not see it.
             _ = connection.closed() => Ok(()),
         };
@@ -114,13 +131,20 @@ impl PieceServe {
     }
 
     /// A broken stream is no error: the other side asks again. A broken source is.
-    async fn send(&mut self) -> Result<(), StorageError> {
+    async fn send(&self, answering: Answering) -> Result<(), StorageError> {
         let store = self.store.clone();
         let geometry = store.manifest().geometry();
         let mut blocks = geometry.blocks(self.run, SLICE);
-        if begin(&mut *self.stream, geometry.bytes(self.run)).await.is_err() {
-            return Ok(());
-        }
+        let mut stream = match answering {
+            Answering::Quiet(mut stream) => match begin(&mut *stream, geometry.bytes(self.run)).await {
+                Ok(()) => stream,
+                Err(_) => return Ok(()),
+            },
+            Answering::Chosen(said) => match said.await {
+                Ok(Some(stream)) => stream,
+                _ => return Ok(()),
+            },
+        };
         let Some(first) = blocks.next() else { return Ok(()) };
         // Read, or for a map brought in, away from the packets, because it may wait for the disk.
         let workers = self.workers.clone();
@@ -141,21 +165,21 @@ impl PieceServe {
                 Some(block) => Some(load(block).await),
                 None => None,
             };
-            if self.hand_over_all(loaded?).await.is_err() {
+            if self.hand_over_all(&mut *stream, loaded?).await.is_err() {
                 return Ok(());
             }
         }
-        let _ = self.stream.finish();
+        let _ = stream.finish();
         Ok(())
     }
 
-    async fn hand_over_all(&mut self, bytes: Bytes) -> Result<(), TransportError> {
+    async fn hand_over_all(&self, stream: &mut dyn SendStream, bytes: Bytes) -> Result<(), TransportError> {
         let step = PART.min(self.cap.step());
         for at in (0..bytes.len()).step_by(step) {
             let slice = bytes.slice(at..bytes.len().min(at + step));
             self.cap.take(slice.len()).await;
             let len = slice.len() as u64;
-            let handed = timeout(TAKEN, self.stream.send(slice)).await;
+            let handed = timeout(TAKEN, stream.send(slice)).await;
             let Ok(sent) = handed else {
                 // What it asked for and does not take costs others their turn.
                 self.connection.close(1, "it does not read");

@@ -82,6 +82,14 @@ impl Attacker {
                 HostileAnswers::Busy => actions.push(Action::Refuse { serve, reason: RefusalReason::Busy }),
                 HostileAnswers::Trickle => actions.push(Action::Serve { serve }),
             },
+            Event::RequestedFirst { serve, .. } => match self.way.answers {
+                HostileAnswers::Silent => {}
+                HostileAnswers::Busy => actions.push(Action::Refuse { serve, reason: RefusalReason::Busy }),
+                HostileAnswers::Trickle => {
+                    actions.push(Action::Choose { serve, run: PieceRange { first: 0, count: 1 } });
+                    actions.push(Action::Serve { serve });
+                }
+            },
             _ => {}
         }
         if now >= self.next {

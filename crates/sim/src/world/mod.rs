@@ -70,6 +70,10 @@ enum SimEvent {
     Manifest { conn: ConnId, content: usize },
     /// A question reaches the peer that is to serve it.
     Requested(TransferId),
+    /// The peer that asked for whatever is offered first learns what that is.
+    Chosen(TransferId),
+    /// What it has got of that before is its own.
+    Released(TransferId),
     /// A read reaches the origin.
     OriginAsked(TransferId),
     /// A refusal reaches the peer that asked.
@@ -281,6 +285,8 @@ impl World {
             SimEvent::Closed(conn) => self.closed(conn),
             SimEvent::Manifest { conn, content } => self.manifest_came(conn, content),
             SimEvent::Requested(transfer) => self.asked(transfer),
+            SimEvent::Chosen(transfer) => self.chosen(transfer),
+            SimEvent::Released(transfer) => self.released(transfer),
             SimEvent::OriginAsked(transfer) => self.origin_asked(transfer),
             SimEvent::Refused(transfer, reason) => self.refused(transfer, reason),
             SimEvent::Uplink(link, version) => self.uplink(link, version),
@@ -382,6 +388,9 @@ impl World {
             Action::Fetch { conn, request, content, run, awaited } => {
                 self.ask(peer, conn, (request, awaited), content, run)
             }
+            Action::FetchFirst { conn, request, content, most } => self.ask_first(peer, conn, request, content, most),
+            Action::TakeFirst { request, .. } => self.take_first(peer, request),
+            Action::Choose { serve, run } => self.choose(serve, run),
             Action::FetchFromOrigin { request, content, run } => self.ask_origin(peer, request, content, run),
             Action::Cancel { request } => self.cancel(peer, request),
             Action::Serve { serve } => self.serve(peer, serve),

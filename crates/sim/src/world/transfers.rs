@@ -24,6 +24,9 @@ pub(super) struct Transfer {
     run: PieceRange,
     /// Whether somebody waits for them.
     awaited: bool,
+    /// Most bytes of an answer that the serving side chooses, and what has come of it before the asker knew what to do with that.
+    first: Option<u64>,
+    held: Option<Vec<Came>>,
     /// Whether each side still has to do with it.
     asking: bool,
     serving: bool,
@@ -37,6 +40,9 @@ pub(super) struct Transfer {
     /// Bytes that have not come.
     owed: u64,
 }
+
+/// Bytes that have come: how many, the piece that they end, and whether they are the last.
+type Came = (u64, Option<u32>, bool);
 
 impl Transfer {
     /// A question over a connection, from one peer to another.
@@ -55,6 +61,8 @@ impl Transfer {
             content,
             run,
             awaited: false,
+            first: None,
+            held: None,
             asking: true,
             serving: true,
             flow: None,
@@ -159,6 +167,63 @@ impl World {
         self.after(latency, SimEvent::Requested(transfer));
     }
 
+    /// Asks for whatever is offered first.
+    pub(super) fn ask_first(&mut self, peer: PeerIx, conn: ConnId, request: RequestId, content: ContentId, most: u64) {
+        let content = self.content(content);
+        let Some((state, end)) = self.connections.standing(conn) else {
+            let event = Event::Finished { request, failure: Some(Failure::Broken) };
+            return self.after(0, SimEvent::Tell(peer, event));
+        };
+        let (server, latency) = (state.ends[1 - end], state.latency);
+        let run = PieceRange { first: 0, count: 0 };
+        let transfer = Transfer::new((conn, request), (peer, server), content, (run, 0));
+        let transfer = self.transfers.add(Transfer { first: Some(most), held: Some(Vec::new()), ..transfer });
+        let Some((state, end)) = self.connections.get(conn) else { return };
+        state.heard[end] = self.now;
+        state.transfers.push(transfer);
+        self.begin_asking(peer, request, transfer, 0);
+        self.after(latency, SimEvent::Requested(transfer));
+    }
+
+    /// The serving side says which pieces answer that.
+    pub(super) fn choose(&mut self, id: TransferId, run: PieceRange) {
+        let Some(transfer) = self.transfers.get(id).filter(|transfer| transfer.serving) else { return };
+        (transfer.run, transfer.piece) = (run, run.first);
+        let conn = transfer.conn;
+        if let Some((state, _)) = self.connections.carrying(conn ^ 1) {
+            let wait = state.latency;
+            self.after(wait, SimEvent::Chosen(id));
+        }
+    }
+
+    pub(super) fn chosen(&mut self, id: TransferId) {
+        let Some(transfer) = self.transfers.get(id).filter(|transfer| transfer.asking) else { return };
+        let (peer, request, run) = (transfer.asker, transfer.request, transfer.run);
+        self.tell(peer, Event::FirstPieces { request, run });
+    }
+
+    /// The asker knows what to do with what comes.
+    pub(super) fn take_first(&mut self, peer: PeerIx, request: RequestId) {
+        let Some(&id) = self.peers[peer as usize].requests.get(&request) else { return };
+        let Some(transfer) = self.transfers.get(id) else { return };
+        let (content, run) = (transfer.content, transfer.run);
+        let bytes = self.bytes_of(content, run);
+        if let Some(transfer) = self.transfers.get(id) {
+            transfer.owed = bytes;
+        }
+        self.peers[peer as usize].owed += bytes;
+        self.check_budget(peer);
+        self.after(0, SimEvent::Released(id));
+    }
+
+    /// What was held goes where it belongs.
+    pub(super) fn released(&mut self, id: TransferId) {
+        let held = self.transfers.get(id).and_then(|transfer| transfer.held.take());
+        for (bytes, piece, last) in held.into_iter().flatten() {
+            self.came(id, bytes, piece, last);
+        }
+    }
+
     pub(super) fn begin_asking(&mut self, peer: PeerIx, request: RequestId, transfer: TransferId, bytes: u64) {
         let state = &mut self.peers[peer as usize];
         state.requests.insert(request, transfer);
@@ -181,7 +246,7 @@ impl World {
     pub(super) fn asked(&mut self, id: TransferId) {
         let Some(transfer) = self.transfers.get(id).filter(|transfer| transfer.serving) else { return };
         let (conn, server, run, content) = (transfer.conn ^ 1, transfer.server, transfer.run, transfer.content);
-        let awaited = transfer.awaited;
+        let (awaited, first) = (transfer.awaited, transfer.first);
         match self.connections.standing(conn) {
             Some((state, _)) if state.severed => return,
             Some(_) => {}
@@ -193,7 +258,11 @@ impl World {
             Serves::Silent => return self.stop_serving(id),
         }
         let content = self.contents[content].id;
-        self.tell(server, Event::Requested { conn, serve: id, content, run, awaited });
+        let question = match first {
+            Some(most) => Event::RequestedFirst { conn, serve: id, content, most },
+            None => Event::Requested { conn, serve: id, content, run, awaited },
+        };
+        self.tell(server, question);
     }
 
     pub(super) fn refuse(&mut self, serve: ServeId, reason: RefusalReason) {
@@ -342,6 +411,9 @@ impl World {
             None => return,
         }
         if let Some(transfer) = self.transfers.get(id) {
+            if let Some(held) = &mut transfer.held {
+                return held.push((bytes, piece, last));
+            }
             transfer.owed -= bytes;
         }
         self.peers[peer as usize].owed -= bytes;

@@ -73,12 +73,24 @@ impl Actions {
         self.0.push(Action::Fetch { conn, request, content, run, awaited });
     }
 
+    pub(crate) fn fetch_first(&mut self, conn: ConnId, request: RequestId, content: ContentId, most: u64) {
+        self.0.push(Action::FetchFirst { conn, request, content, most });
+    }
+
+    pub(crate) fn take_first(&mut self, request: RequestId, content: ContentId, run: PieceRange) {
+        self.0.push(Action::TakeFirst { request, content, run });
+    }
+
     pub(crate) fn cancel(&mut self, request: RequestId) {
         self.0.push(Action::Cancel { request });
     }
 
     pub(crate) fn serve(&mut self, serve: ServeId) {
         self.0.push(Action::Serve { serve });
+    }
+
+    pub(crate) fn choose(&mut self, serve: ServeId, run: PieceRange) {
+        self.0.push(Action::Choose { serve, run });
     }
 
     pub(crate) fn refuse(&mut self, serve: ServeId, reason: RefusalReason) {

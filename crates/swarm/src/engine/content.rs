@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use protocol::{Geometry, PieceRange, PieceSet};
 
+use super::download::first_pieces::FirstPieces;
 use super::download::origin::Origin;
 use super::download::picker::Picker;
 use super::download::windows::Readers;
@@ -51,6 +52,8 @@ pub(crate) struct Content {
     pub(crate) searched: Option<Duration>,
     pub(crate) searches: u32,
     pub(crate) manifests: ManifestFetches,
+    /// What was asked for together with the manifest.
+    pub(crate) first: FirstPieces,
     /// Pieces that nobody was told of yet, and when everyone is told of them and of what is on its way.
     pub(crate) unannounced: BTreeSet<u32>,
     pub(crate) announce_at: Option<Duration>,
@@ -87,6 +90,7 @@ impl Content {
             searched: None,
             searches: 0,
             manifests: ManifestFetches::default(),
+            first: FirstPieces::default(),
             unannounced: BTreeSet::new(),
             announce_at: None,
             lacking: Vec::new(),

@@ -1,6 +1,6 @@
 //! What is under way for the manifest of one content: which peers were asked, and how far each is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::event::ConnId;
@@ -14,6 +14,8 @@ pub(crate) struct ManifestFetches {
     /// It is here, and the files are being looked at.
     pub(super) here: bool,
     pub(super) asked: BTreeMap<ConnId, Fetch>,
+    /// Those that were asked before they said whether they have it.
+    pub(super) early: BTreeSet<ConnId>,
     /// How many to ask next, not before when, and the pause after that.
     pub(super) next: usize,
     pub(super) not_before: Duration,

@@ -83,9 +83,42 @@ impl Engine {
         }
     }
 
+    /// A connection stands over which we have just said that we want a content: whether the other side has the manifest is not
+    /// known yet, but to ask costs it a word, and saves a round trip if it does. One is asked so at a time.
+    pub(crate) fn ask_early(&mut self, conn: ConnId, id: ContentId) {
+        let now = self.now;
+        let Some(content) = self.contents.get_mut(&id) else { return };
+        let lacks = content.geometry.is_none() && content.wanted && !content.manifests.here;
+        let is_useless = self.conns.get(&conn).is_none_or(|state| state.download.is_useless());
+        if lacks && !is_useless && content.manifests.asked.is_empty() && self.manifest_holders(id).is_empty() {
+            let Some(content) = self.contents.get_mut(&id) else { return };
+            content.manifests.early.insert(conn);
+            content.manifests.asked.insert(conn, Fetch::new(now));
+            self.actions.fetch_manifest(conn, id);
+            self.ask_first(conn, id);
+        }
+    }
+
+    /// Whether somebody was asked early who may well have it, and has had no time to send it.
+    fn awaits_early(&self, content: &Content, id: ContentId) -> bool {
+        let may_have = |conn: &ConnId| {
+            let state = self.conns.get(conn);
+            state.is_some_and(|state| state.participation(&id).is_none_or(|theirs| theirs.manifest))
+        };
+        let fetches = &content.manifests;
+        let mut early = fetches.asked.iter().filter(|(conn, _)| fetches.early.contains(*conn) && may_have(conn));
+        early.any(|(conn, fetch)| {
+            let rtt = self.conns.get(conn).map_or(Duration::ZERO, Connection::round_trip);
+            self.now.saturating_sub(fetch.since) < super::TICK + rtt
+        })
+    }
+
     fn ask_for_manifest(&mut self, id: ContentId) {
         let mut holders = self.manifest_holders(id);
         let now = self.now;
+        if self.contents.get(&id).is_some_and(|content| self.awaits_early(content, id)) {
+            return;
+        }
         self.rng.shuffle(&mut holders);
         holders.sort_by_key(|conn| self.conns.get(conn).map(|state| self.doubts(state, id)));
         let tried =
@@ -116,8 +149,11 @@ impl Engine {
         fetches.pause = if considerate { (fetches.pause * 2).clamp(super::TICK, longest) } else { super::TICK };
         fetches.not_before = now + fetches.pause;
         for conn in holders.into_iter().take(count) {
-            fetches.asked.insert(conn, Fetch::new(now));
+            if let Some(content) = self.contents.get_mut(&id) {
+                content.manifests.asked.insert(conn, Fetch::new(now));
+            }
             self.actions.fetch_manifest(conn, id);
+            self.ask_first(conn, id);
         }
     }
 
@@ -151,6 +187,16 @@ impl Engine {
     }
 
     pub(crate) fn manifest_failed(&mut self, id: ContentId, conn: ConnId, lied: bool) {
+        let has = |state: &Connection| state.participation(&id).is_some_and(|theirs| theirs.manifest);
+        let was_early =
+            self.contents.get_mut(&id).is_some_and(|content| content.manifests.early.remove(&conn)) && !lied;
+        if was_early && !self.conns.get(&conn).is_some_and(has) {
+            // It never said that it has it.
+            if let Some(content) = self.contents.get_mut(&id) {
+                content.manifests.asked.remove(&conn);
+            }
+            return self.fetch_manifests();
+        }
         self.manifest_not_from(id, conn);
         if lied {
             self.ban(conn);
@@ -193,6 +239,7 @@ impl Engine {
     /// A connection has ended.
     pub(crate) fn forget_manifests(&mut self, conn: ConnId) {
         for content in self.contents.values_mut() {
+            content.manifests.early.remove(&conn);
             content.manifests.asked.remove(&conn);
         }
     }

@@ -40,6 +40,7 @@ impl Engine {
         if self.contents.contains_key(&id) && !state.peer.told.contains(&id) && !state.takes_part_in(&id) {
             state.peer.told.insert(id);
             self.join(conn, id);
+            self.ask_early(conn, id);
         }
     }
 

@@ -159,6 +159,8 @@ impl Engine {
             Event::Requested { conn, serve, content, run, awaited } => {
                 self.requested(conn, serve, content, run, awaited)
             }
+            Event::RequestedFirst { conn, serve, content, most } => self.requested_first(conn, serve, content, most),
+            Event::FirstPieces { request, run } => self.first_pieces(request, run),
             Event::Served { serve } => self.served(serve),
             Event::Progress { request, bytes } => self.progress(request, bytes),
             Event::Stored { content, request, piece } => self.stored(content, request, piece),
@@ -267,9 +269,11 @@ impl Engine {
             self.dial_more();
             self.dial_relayed();
             self.exchange_peers();
+            self.review_first();
             self.fetch_manifests();
             self.review_promises();
             self.refuse_parked();
+            self.answer_firsts();
             self.serve_next();
             self.offer_more();
             self.take_waiting_offers();
@@ -292,7 +296,7 @@ impl Engine {
         let pieces = geometry.pieces();
         let mut content = Content::new(Some(geometry), have, goal);
         if let Some(old) = self.contents.remove(&id) {
-            (content.known, content.origin) = (old.known, old.origin);
+            (content.known, content.origin, content.first) = (old.known, old.origin, old.first);
         }
         (content.busy, content.grew) = (self.now, self.now);
         // What peers said before the manifest was known can be judged now.
@@ -310,6 +314,7 @@ impl Engine {
         }
         self.join_everyone(id);
         self.origin_settles(id);
+        self.adopt_first(id);
         self.take_waiting_offers();
         self.offer_more();
         self.next_tick = self.now;
@@ -327,6 +332,7 @@ impl Engine {
             theirs.forget_counts();
         }
         self.cancel_manifests(id);
+        self.give_up_first(id);
         self.contents.remove(&id);
         // Forgotten at once: should the content be wanted again before they have ended, they are none of its.
         for request in self.downloads.of_content(id) {

@@ -81,6 +81,9 @@ pub struct Arguments {
     /// --help lists all. Peers use QUIC, with datagrams of 1,452 bytes unless --mtu is given
     #[arg(long, value_name = "LINK", long_help = long_help_of_link())]
     pub link: Option<Link>,
+    /// Put such a relay before the tracker, too: it is as far away as the peers are
+    #[arg(long, requires = "link")]
+    pub far_tracker: bool,
     /// Give the tracker and each peer a network namespace of its own, joined by a bridge (Linux, as root)
     #[arg(long, conflicts_with = "link")]
     pub netns: bool,

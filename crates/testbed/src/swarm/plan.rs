@@ -82,7 +82,7 @@ impl Plan {
             peer.flags.extend(shared_flags(arguments, number));
         }
         let network = match &arguments.link {
-            Some(link) => Network::Links(link.clone()),
+            Some(link) => Network::Links { link: link.clone(), far_tracker: arguments.far_tracker },
             None if arguments.netns => Network::Namespaces(Rates {
                 uplink: arguments.uplink,
                 seeder_uplink: arguments.seeder_uplink,

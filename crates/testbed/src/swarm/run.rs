@@ -42,6 +42,7 @@ pub fn conduct(plan: &Plan, programs: &Programs, folder: &Path, live: &Live) -> 
     }
     let network = plan.network.set_up(plan)?;
     let (_tracker, tracker_port) = start_tracker(plan, &network, programs, folder)?;
+    let tracker_port = network.tracker_port(tracker_port);
     let mut run = Run {
         plan,
         network: &network,

@@ -1,16 +1,17 @@
 //! What peers are told of contents that they ask for.
 
-use protocol::{ContentId, ContentMatch, MAX_MATCHES, ProvenShare, Query};
+use protocol::{ContentId, ContentMatch, MAX_MATCHES, PeerId, ProvenShare, Query};
 use swarm::Proof;
 
 use super::State;
 use crate::private::{Known, PrivateTracker};
 
 impl State {
-    /// What fits a question.
-    pub(crate) fn find(&self, query: &str) -> Vec<ContentMatch> {
+    /// What fits a question of this peer. It may have said already that it wants that itself, which makes it none of those who
+    /// take part.
+    pub(crate) fn find(&self, query: &str, asker: PeerId) -> Vec<ContentMatch> {
         let found = self.catalogue().find(query);
-        self.describe(found, Some(query))
+        self.describe(found, Some((query, asker)))
     }
 
     /// A page of everything, and how to ask for the next one.
@@ -47,12 +48,17 @@ impl State {
     }
 
     /// What is known of contents, by the name that was asked for where they have it.
-    fn describe(&self, contents: Vec<ContentId>, asked: Option<&str>) -> Vec<ContentMatch> {
+    fn describe(&self, contents: Vec<ContentId>, asked: Option<(&str, PeerId)>) -> Vec<ContentMatch> {
         let describe = |content: ContentId| {
             let registry = self.contents.get(&content)?;
-            let so_called = asked.and_then(|name| registry.about_as(name));
+            let so_called = asked.and_then(|(name, _)| registry.about_as(name));
             let (name, size) = so_called.or_else(|| registry.about()).unwrap_or_default();
-            let (seeders, others, downloaders) = (registry.seeders(), registry.others(), registry.downloaders());
+            let own = u32::from(asked.is_some_and(|(_, asker)| registry.wants(asker)));
+            let (seeders, others, downloaders) =
+                (registry.seeders(), registry.others() - own, registry.downloaders() - own);
+            if asked.is_some() && seeders + others == 0 {
+                return None;
+            }
             Some(ContentMatch { content, name: name.to_owned(), size, seeders, others, downloaders })
         };
         contents.into_iter().filter_map(describe).collect()

@@ -94,7 +94,9 @@ async fn a_first_claim_of_a_strangers_name_hides_no_other_and_goes_with_the_stra
         let about = Some((name.to_owned(), 5));
         state.announce(session, peer.peer_id(), Announce { content, about, role: Role::Seeder });
     }
-    let named = |query: &str| state.find(query).into_iter().map(|found| found.name).collect::<Vec<_>>();
+    let named = |query: &str| {
+        state.find(query, PeerId::of_public_key(b"asker")).into_iter().map(|found| found.name).collect::<Vec<_>>()
+    };
     assert_eq!((named("evil"), named("model.bin")), (vec!["evil".to_owned()], vec!["model.bin".to_owned()]));
     state.exit(1, stranger.peer_id());
     assert_eq!((named("evil"), named("model.bin")), (vec![], vec!["model.bin".to_owned()]));

@@ -76,14 +76,16 @@ impl Identity {
         Ok(tls)
     }
 
-    /// TLS for dialling one certain peer. `found` is told who answered instead, if someone else did.
+    /// TLS for dialling one certain peer, or whoever answers, who must be the same each time that this is used. `found` is told who
+    /// answered instead, if someone else did.
     pub(crate) fn client_tls(
         &self,
         trust: &Trust,
-        (meant, expected): (Meant, PeerId),
+        (meant, expected): (Meant, Option<PeerId>),
         found: Arc<OnceLock<PeerId>>,
     ) -> Result<rustls::ClientConfig, Error> {
         let provider = provider();
+        let expected = expected.map_or_else(OnceLock::new, OnceLock::from);
         let verifier = OnePeer { trust: trust.clone(), expected, found, provider: provider.clone() };
         dialling_tls(provider, verifier, meant, Some(self))
     }
@@ -186,11 +188,11 @@ struct AnyPeer {
     provider: Arc<CryptoProvider>,
 }
 
-/// Accepts one certain peer.
+/// Accepts one certain peer: if nobody was named, the first that shows a certificate.
 #[derive(Debug)]
 struct OnePeer {
     trust: Trust,
-    expected: PeerId,
+    expected: OnceLock<PeerId>,
     found: Arc<OnceLock<PeerId>>,
     provider: Arc<CryptoProvider>,
 }
@@ -257,7 +259,7 @@ impl ServerCertVerifier for OnePeer {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let id = self.trust.check(end, rest, now, KeyUsage::server_auth())?;
-        if !id.answers_to(self.expected) {
+        if !id.answers_to(*self.expected.get_or_init(|| id)) {
             let _ = self.found.set(id);
             return Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure));
         }

@@ -156,7 +156,7 @@ impl Quic {
     pub(crate) fn dial_as(
         &self,
         addr: SocketAddr,
-        whom: (Meant, PeerId),
+        whom: (Meant, Option<PeerId>),
     ) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
         Box::pin(async move { Ok(Arc::new(self.connect(addr, whom).await?) as Arc<dyn Connection>) })
     }
@@ -164,7 +164,7 @@ impl Quic {
     async fn connect(
         &self,
         address: SocketAddr,
-        (meant, expected): (Meant, PeerId),
+        (meant, expected): (Meant, Option<PeerId>),
     ) -> Result<QuicConnection, TransportError> {
         if self.closed.load(Ordering::Relaxed) {
             return Err(TransportError::Closed);
@@ -185,7 +185,11 @@ impl Quic {
         if timeout(SILENCE, connecting.handshake_data()).await.is_err() {
             return Err(TransportError::Unreachable(address));
         }
-        match timeout(HANDSHAKE, connecting).await {
+        let connected = timeout(HANDSHAKE, connecting).await;
+        if let (Ok(Err(_)), Some(_), Some(expected)) = (&connected, found.get(), expected) {
+            return Err(TransportError::WrongPeer { addr: address, expected });
+        }
+        match connected {
             Err(_) | Ok(Err(quinn::ConnectionError::TimedOut)) => Err(TransportError::Unreachable(address)),
             // It is there, but takes nobody: it is closing, or has too much to do.
             Ok(Err(quinn::ConnectionError::ConnectionClosed(close)))
@@ -193,7 +197,6 @@ impl Quic {
             {
                 Err(TransportError::Unreachable(address))
             }
-            Ok(Err(_)) if found.get().is_some() => Err(TransportError::WrongPeer { addr: address, expected }),
             Ok(Err(error)) => Err(match (connection::not_taken_for(&error), error.into()) {
                 (Some(reason), _) => refused(reason.to_owned()),
                 (None, TransportError::Lost(reason)) => refused(reason),
@@ -336,7 +339,11 @@ impl Transport for Quic {
     }
 
     fn dial(&self, addr: SocketAddr, expect: PeerId) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
-        self.dial_as(addr, (Meant::Peer, expect))
+        self.dial_as(addr, (Meant::Peer, Some(expect)))
+    }
+
+    fn dial_anyone(&self, addr: SocketAddr) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
+        self.dial_as(addr, (Meant::Peer, None))
     }
 
     fn dial_tracker(
@@ -344,7 +351,7 @@ impl Transport for Quic {
         addr: SocketAddr,
         expect: PeerId,
     ) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
-        self.dial_as(addr, (Meant::Tracker, expect))
+        self.dial_as(addr, (Meant::Tracker, Some(expect)))
     }
 
     fn accept(&self) -> BoxFuture<'_, Option<Arc<dyn Connection>>> {

@@ -53,11 +53,11 @@ pub(super) enum Route {
     },
 }
 
-/// Dials one certain peer at one address.
+/// Dials one certain peer at one address, or who answers there first.
 pub(super) struct Dialler {
     pub(super) route: Route,
     pub(super) address: SocketAddr,
-    pub(super) expected: PeerId,
+    pub(super) expected: Option<PeerId>,
     pub(super) tls: Arc<rustls::ClientConfig>,
     /// Told who answered instead, if someone else did.
     pub(super) found: Arc<OnceLock<PeerId>>,
@@ -80,12 +80,14 @@ impl Dialler {
         let _ = socket.set_nodelay(true);
         timeout(HANDSHAKE, self.shake_hands(socket, purpose)).await.map_err(|_| unreachable())?.map_err(|error| {
             let addr = self.address;
-            match (self.found.get(), refusal(&error)) {
-                (Some(_), _) => TransportError::WrongPeer { addr, expected: self.expected },
+            if let (Some(_), Some(expected)) = (self.found.get(), self.expected) {
+                return TransportError::WrongPeer { addr, expected };
+            }
+            match refusal(&error) {
                 // What is left of a peer that opens no leg.
-                (None, None) if matches!(self.route, Route::Relayed { .. }) && is_cut(&error) => unreachable(),
-                (None, Some(reason)) => TransportError::NotAdmitted(reason),
-                (None, None) => {
+                None if matches!(self.route, Route::Relayed { .. }) && is_cut(&error) => unreachable(),
+                Some(reason) => TransportError::NotAdmitted(reason),
+                None => {
                     TransportError::Handshake(not_taken_for(&error).map_or_else(|| error.to_string(), str::to_owned))
                 }
             }

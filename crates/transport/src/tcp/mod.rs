@@ -180,7 +180,7 @@ impl Tcp {
     pub(crate) fn dial_as(
         &self,
         addr: SocketAddr,
-        whom: (Meant, PeerId),
+        whom: (Meant, Option<PeerId>),
     ) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
         Box::pin(async move { Ok(Arc::new(self.connect(addr, whom, Route::Direct).await?) as Arc<dyn Connection>) })
     }
@@ -188,7 +188,7 @@ impl Tcp {
     async fn connect(
         &self,
         address: SocketAddr,
-        (meant, expected): (Meant, PeerId),
+        (meant, expected): (Meant, Option<PeerId>),
         route: Route,
     ) -> Result<TcpConnection, TransportError> {
         if *self.shared.closed.borrow() {
@@ -231,7 +231,8 @@ impl OverRelay for Tcp {
     ) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
         let route = Route::Relayed { relay, key: carried.key, opened: AtomicU32::new(0) };
         Box::pin(async move {
-            Ok(Arc::new(self.connect(carried.address, (Meant::Peer, expect), route).await?) as Arc<dyn Connection>)
+            Ok(Arc::new(self.connect(carried.address, (Meant::Peer, Some(expect)), route).await?)
+                as Arc<dyn Connection>)
         })
     }
 
@@ -399,7 +400,11 @@ impl Transport for Tcp {
     }
 
     fn dial(&self, addr: SocketAddr, expect: PeerId) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
-        self.dial_as(addr, (Meant::Peer, expect))
+        self.dial_as(addr, (Meant::Peer, Some(expect)))
+    }
+
+    fn dial_anyone(&self, addr: SocketAddr) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
+        self.dial_as(addr, (Meant::Peer, None))
     }
 
     fn dial_tracker(
@@ -407,7 +412,7 @@ impl Transport for Tcp {
         addr: SocketAddr,
         expect: PeerId,
     ) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
-        self.dial_as(addr, (Meant::Tracker, expect))
+        self.dial_as(addr, (Meant::Tracker, Some(expect)))
     }
 
     fn accept(&self) -> BoxFuture<'_, Option<Arc<dyn Connection>>> {

@@ -26,7 +26,7 @@ use protocol::{
 };
 use swarm::Shares;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use transport::frame::{encode, receive_message};
 use transport::{Connection, RecvStream, SendStream, Transport, TransportError};
 
@@ -47,6 +47,8 @@ use waiting::{Inbox, QUEUE, Waiting};
 
 /// A tracker must say welcome within this time, and name servers where it is.
 const WELCOME: Duration = Duration::from_secs(5);
+/// So much is said before it has welcomed us: it may not do so.
+const AHEAD: usize = 64;
 /// Most reasons why a tracker is not back that are told, each once: two addresses may take turns.
 const REASONS: usize = 8;
 /// Longest wait between two tries, and the shortest before the first.
@@ -186,7 +188,7 @@ struct Session {
 
 impl Client {
     async fn run(mut self, mut inbox: Inbox, first: First) {
-        let mut session = match inbox.unless_leaving(self.connect()).await {
+        let mut session = match self.connect(&mut inbox).await {
             Some(Ok(Some(session))) => {
                 if !self.is_welcome(session.connection.clone()).await {
                     return;
@@ -211,7 +213,7 @@ impl Client {
             if let Some(stands) = session.take() {
                 match self.serve(stands, &mut inbox).await {
                     Over::Left => return,
-                    Over::Moved => match inbox.unless_leaving(self.come_again()).await {
+                    Over::Moved => match self.come_again(&mut inbox).await {
                         Some(Some(again)) => {
                             if self.is_one_of_several() && !self.is_welcome(again.connection.clone()).await {
                                 return;
@@ -254,17 +256,27 @@ impl Client {
         self.report(TrackerNews::Welcome { id, instance: self.instance, at }).await
     }
 
-    /// A session; nothing if another client has this tracker.
-    async fn connect(&mut self) -> Result<Option<Session>, PeerError> {
+    /// A session, if this peer does not leave meanwhile; none if another client has this tracker.
+    async fn connect(&mut self, inbox: &mut Inbox) -> Option<Result<Option<Session>, PeerError>> {
         (self.claim, self.is_taken) = (None, false);
         // All that were tried: the reason names one of them, which need not be the first.
         let tried: Vec<_> = self.tracker.addresses.iter().map(SocketAddr::to_string).collect();
         let address = tried.join(", ");
-        let error = match timeout(WELCOME, self.greet()).await {
-            Ok(Ok(Greeting::Welcome(session))) => return Ok(Some(session)),
+        let until = Instant::now() + WELCOME;
+        let greeted = match inbox.unless_leaving(timeout_at(until, self.reach())).await? {
+            Ok(Ok(Some(session))) => {
+                self.take_in(inbox);
+                inbox.unless_leaving(timeout_at(until, self.greet(session))).await?
+            }
+            Ok(Ok(None)) => Ok(Ok(Greeting::Taken)),
+            Ok(Err(error)) => Ok(Err(error)),
+            Err(late) => Err(late),
+        };
+        let error = match greeted {
+            Ok(Ok(Greeting::Welcome(session))) => return Some(Ok(Some(session))),
             Ok(Ok(Greeting::Taken)) => {
                 self.is_taken = true;
-                return Ok(None);
+                return Some(Ok(None));
             }
             Ok(Ok(Greeting::Refused(reason))) => PeerError::Refused(reason),
             Ok(Err(error @ TransportError::NotAdmitted(_))) => PeerError::Refused(error.to_string()),
@@ -279,7 +291,21 @@ impl Client {
             }
         };
         self.claim = None;
-        Err(error)
+        Some(Err(error))
+    }
+
+    /// What came while it was dialled is said right behind hello: that costs no round trip of its own.
+    fn take_in(&mut self, inbox: &mut Inbox) {
+        for command in std::mem::take(&mut inbox.waiting) {
+            match command {
+                ToClient::Announce(announce) => drop(self.announced.insert(announce.content, announce)),
+                ToClient::Find { query, reply } => self.waiting.finds.entry(query).or_default().push(reply),
+                ToClient::List { before, reply } => self.waiting.lists.entry(before).or_default().push(reply),
+                // A new session knows of nothing.
+                ToClient::Leave(content) => drop(self.announced.remove(&content)),
+                other => inbox.waiting.push_back(other),
+            }
+        }
     }
 
     async fn dial(&self) -> Result<Session, TransportError> {
@@ -289,7 +315,8 @@ impl Client {
         Ok(Session { connection, send, recv })
     }
 
-    async fn greet(&mut self) -> Result<Greeting, TransportError> {
+    /// A connection; none if another client of this node has this tracker.
+    async fn reach(&mut self) -> Result<Option<Session>, TransportError> {
         let mut session = self.dial().await?;
         self.instance = TrackerInstance::default();
         if self.is_one_of_several() {
@@ -305,9 +332,13 @@ impl Client {
             self.claim = self.around.claims.claim(key, self.number);
             if self.claim.is_none() {
                 session.connection.close(0, "known by another address");
-                return Ok(Greeting::Taken);
+                return Ok(None);
             }
         }
+        Ok(Some(session))
+    }
+
+    async fn greet(&mut self, mut session: Session) -> Result<Greeting, TransportError> {
         match self.introduce(&mut session).await {
             Ok(None) => Ok(Greeting::Welcome(session)),
             Ok(Some(reason)) => Ok(Greeting::Refused(reason)),
@@ -317,7 +348,8 @@ impl Client {
         }
     }
 
-    /// Says who we are and what we take part in, or the tracker says why it refuses us.
+    /// Says who we are, what we take part in and what we ask, or the tracker says why it refuses us. Only one that is to prove
+    /// something first hears no more than that before it has.
     async fn introduce(&mut self, session: &mut Session) -> Result<Option<String>, TransportError> {
         let listeners = self.listeners.borrow_and_update().clone();
         let proof = self.first_proof(&*session.connection)?;
@@ -325,6 +357,12 @@ impl Client {
             session.say(&TrackerRequest::Prove { proofs: vec![proof.first] }).await?;
         }
         session.say(&TrackerRequest::Hello { version: VERSION, listeners }).await?;
+        let announces = self.announced.values().map(|announce| TrackerRequest::Announce(announce.clone()));
+        let mut all: VecDeque<_> = announces.chain(self.waiting.questions()).collect();
+        let ahead = if proof.is_some() { 0 } else { AHEAD.min(all.len()) };
+        for message in all.drain(..ahead) {
+            session.say(&message).await?;
+        }
         let mut heard = session.hear().await?;
         if let Some(proof) = proof {
             match heard {
@@ -342,8 +380,8 @@ impl Client {
             TrackerEvent::Refused(reason) => return Ok(Some(reason)),
             _ => return Err(TransportError::Handshake("it did not say welcome".to_owned())),
         }
-        for announce in self.announced.values() {
-            session.say(&TrackerRequest::Announce(announce.clone())).await?;
+        for message in all {
+            session.say(&message).await?;
         }
         Ok(None)
     }
@@ -357,19 +395,10 @@ impl Client {
         Ok(Some(TrackerProof { first, second: key.proof(Turn::Second, &exporter, tracker, me) }))
     }
 
-    /// Connects anew at once, and asks again what was not answered.
-    async fn come_again(&mut self) -> Option<Session> {
+    /// Connects anew at once, if this peer does not leave meanwhile.
+    async fn come_again(&mut self, inbox: &mut Inbox) -> Option<Option<Session>> {
         self.replaced = Some(Instant::now());
-        let mut session = self.connect().await.ok()??;
-        // A tracker that welcomes us and then reads nothing is none.
-        let ask = async {
-            for question in self.waiting.questions() {
-                session.say(&question).await.ok()?;
-            }
-            Some(())
-        };
-        timeout(WELCOME, ask).await.ok()??;
-        Some(session)
+        Some(self.connect(inbox).await?.ok().flatten())
     }
 
     /// Tries again and again, each time after a random wait. Reports each reason once why it does not succeed, where it is more
@@ -406,11 +435,12 @@ impl Client {
             }
             let was_taken = self.is_taken;
             let resolver = self.around.resolver.clone();
-            let connecting = async {
-                self.tracker.resolve_with(&resolver).await;
-                self.connect().await
-            };
-            match inbox.unless_leaving(connecting).await? {
+            inbox.unless_leaving(self.tracker.resolve_with(&resolver)).await?;
+            let connected = self.connect(inbox).await?;
+            if !matches!(connected, Ok(Some(_))) {
+                self.waiting.give_up();
+            }
+            match connected {
                 Ok(Some(session)) => return Some(session),
                 Ok(None) if was_taken => {}
                 Ok(None) => {

@@ -9,7 +9,7 @@ use super::origin::ORIGIN;
 use super::request::{Cause, Open, Outgoing};
 use crate::engine::Engine;
 use crate::engine::peers::connection::Connection;
-use crate::event::ConnId;
+use crate::event::{ConnId, RequestId};
 
 /// With nothing under way and nothing offered for this long, we ask on our own account. What fits in one such request could
 /// be here long before.
@@ -21,7 +21,23 @@ const OWN_ACCOUNT: u64 = 1 << 20;
 impl Engine {
     /// Asks a peer for a run.
     pub(super) fn request(&mut self, conn: ConnId, id: ContentId, run: PieceRange, cause: Cause) {
-        let (Some(content), Some(state)) = (self.contents.get_mut(&id), self.conns.get_mut(&conn)) else { return };
+        let request = self.downloads.number();
+        if self.begin_request(request, (conn, id), run, cause) {
+            self.actions.fetch(conn, request, id, run, cause == Cause::Awaited);
+        }
+    }
+
+    /// Writes a request of this number into the books.
+    pub(super) fn begin_request(
+        &mut self,
+        request: RequestId,
+        (conn, id): (ConnId, ContentId),
+        run: PieceRange,
+        cause: Cause,
+    ) -> bool {
+        let (Some(content), Some(state)) = (self.contents.get_mut(&id), self.conns.get_mut(&conn)) else {
+            return false;
+        };
         run.pieces().for_each(|piece| content.ask(piece));
         content.announce_at.get_or_insert(self.now + self.config.have_delay);
         content.busy = self.now;
@@ -32,8 +48,8 @@ impl Engine {
         state.download.unanswered.get_or_insert(self.now);
         let (owed, open, heard) = (content.bytes(run), Open::new(run), self.now);
         let outgoing = Outgoing { conn, content: id, run, open, owed, heard, began: false, cause };
-        let request = self.downloads.start(&mut state.download, outgoing);
-        self.actions.fetch(conn, request, id, run, cause == Cause::Awaited);
+        self.downloads.start_as(request, &mut state.download, outgoing);
+        true
     }
 
     /// Where nothing is under way and nobody offers anything, one peer is asked all the same.

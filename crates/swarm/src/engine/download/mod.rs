@@ -1,12 +1,14 @@
 //! Getting pieces: what was asked of whom and has not come, and how much more may be asked.
 //!
 //! [`Downloads`] owns the requests that are under way and the sums of what they owe; [`Download`] is the part of it that belongs
-//! to one connection. `offers` takes what is offered, `ask` asks on our own account, `outcome` is what becomes of requests,
+//! to one connection. `offers` takes what is offered, `first` asks for the first of it together with the manifest (`first_pieces` knows what came of that), `ask` asks on our own account, `outcome` is what becomes of requests,
 //! `readers` asks for what somebody reads here before anything else (`windows` knows what that is), `reads` reads from where the content was made what nobody has (`origin` knows how that is), `room` says how much may be asked of whom, `pace` moves what a slow peer owes to others, `picker` knows which pieces are
 //! rare, and `credit` what a peer has earned.
 
 mod ask;
 pub(crate) mod credit;
+pub(crate) mod first;
+pub(crate) mod first_pieces;
 mod lacking;
 mod offers;
 pub(crate) mod origin;
@@ -169,14 +171,28 @@ impl Downloads {
         requests.map(|(&number, _)| number).collect()
     }
 
-    /// Writes a request into the books.
-    fn start(&mut self, download: &mut Download, outgoing: Outgoing) -> RequestId {
-        let number = self.next_request;
+    /// The number of the next request.
+    fn number(&mut self) -> RequestId {
         self.next_request += 1;
+        self.next_request - 1
+    }
+
+    /// Writes a request of this number into the books.
+    fn start_as(&mut self, number: RequestId, download: &mut Download, outgoing: Outgoing) {
         download.requests.insert(number);
         self.owe(download, outgoing.owed, 0);
         self.requests.insert(number, outgoing);
-        number
+    }
+
+    /// So many bytes may come, and are held, of a request that is only numbered so far.
+    fn hold(&mut self, bytes: u64) -> RequestId {
+        self.probing += bytes;
+        self.number()
+    }
+
+    /// They are not, any more.
+    fn release(&mut self, bytes: u64) {
+        self.probing -= bytes;
     }
 
     /// Bytes of a request arrived: what of them was owed.
@@ -244,7 +260,9 @@ mod tests {
             began: false,
             cause: Cause::Offered,
         };
-        downloads.start(download, outgoing)
+        let number = downloads.number();
+        downloads.start_as(number, download, outgoing);
+        number
     }
 
     #[test]

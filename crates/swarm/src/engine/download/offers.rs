@@ -65,7 +65,7 @@ impl Engine {
                 self.close(conn, "it offers pieces that do not exist");
                 return;
             }
-            if self.is_kept_for_readers(conn, id) {
+            if self.is_kept_for_readers(conn, id) || self.awaits_first(conn, id) {
                 break;
             }
             if self.is_stale_for_readers(id, at) {

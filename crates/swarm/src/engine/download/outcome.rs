@@ -171,6 +171,9 @@ impl Engine {
     }
 
     pub(crate) fn finished(&mut self, request: RequestId, failure: Option<Failure>) {
+        if self.first_ended(request) {
+            return;
+        }
         let Some(outgoing) = self.downloads.requests.get(&request) else { return };
         let (conn, id, run) = (outgoing.conn, outgoing.content, outgoing.run);
         let (cause, began) = (outgoing.cause, outgoing.began);

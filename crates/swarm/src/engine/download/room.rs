@@ -8,7 +8,7 @@ use crate::engine::peers::connection::Connection;
 use crate::event::ConnId;
 
 /// Most bytes asked of a peer before its first piece came.
-const FIRST: u64 = 1 << 20;
+pub(super) const FIRST: u64 = 1 << 20;
 /// Peers that have not proven themselves, and slow ones, may owe this part of the budget together: a quarter.
 const PROBES: u64 = 4;
 /// Proven peers always leave them this part of it.
@@ -61,6 +61,12 @@ impl Downloads {
             _ if room < size => 0,
             _ => room,
         }
+    }
+
+    /// Bytes that peers who have not proven themselves may owe beyond what they do.
+    pub(super) fn free_for_strangers(&self, memory: u64) -> u64 {
+        let part = (memory / PROBES).saturating_sub(self.probing);
+        part.min(memory.saturating_sub(self.proven + self.probing))
     }
 
     /// Whether a peer is so much slower than the fastest that it has to prove itself.

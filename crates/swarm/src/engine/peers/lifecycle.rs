@@ -82,6 +82,7 @@ impl Engine {
                     state.peer.told.insert(content);
                 }
                 self.join(conn, content);
+                self.ask_early(conn, content);
             }
         }
     }
@@ -140,6 +141,7 @@ impl Engine {
         let peer = state.peer.id;
         self.peers.remember(peer, &state.download.credit);
         self.forget_manifests(conn);
+        self.forget_first(conn);
         if self.peers.disconnect(&peer, conn) {
             if state.download.given > 0 {
                 self.contents.values_mut().for_each(|content| content.known.lost(&peer, self.now));

@@ -38,7 +38,7 @@ pub(super) fn bytes_asked(actions: &[Action], of: ConnId) -> u64 {
     fetches(actions).iter().filter(|(conn, ..)| *conn == of).map(|(.., run)| u64::from(run.count * PIECE)).sum()
 }
 
-fn closed(actions: &[Action], of: ConnId) -> bool {
+pub(super) fn closed(actions: &[Action], of: ConnId) -> bool {
     actions.iter().any(|action| matches!(action, Action::Close { conn, .. } if *conn == of))
 }
 

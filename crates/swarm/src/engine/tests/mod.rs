@@ -3,6 +3,7 @@
 
 mod crowds;
 mod download;
+mod first;
 mod hostile;
 mod origin;
 mod peers;
@@ -150,7 +151,10 @@ impl World {
             }
             Action::CancelManifest { .. } | Action::FetchFromOrigin { .. } => {}
             Action::FetchManifest { conn, content } => {
-                let event = if self.ends.contains_key(&(n, conn)) {
+                let knows = |&(other, _): &(usize, ConnId)| {
+                    self.engines[other].have(content).is_some_and(|have| have.len() > 0)
+                };
+                let event = if self.ends.get(&(n, conn)).is_some_and(knows) {
                     let (geometry, have) = (geometry(self.pieces), PieceSet::empty(self.pieces));
                     let wanted = self.goals.get(&n).cloned().unwrap_or(PieceSet::full(self.pieces));
                     Event::Content { content, geometry, have, wanted }
@@ -168,6 +172,23 @@ impl World {
                 }
                 None => self.finish(n, request, Some(Failure::Broken)),
             },
+            Action::FetchFirst { conn, request, content, most } => match self.ends.get(&(n, conn)) {
+                Some(&(other, theirs)) => {
+                    self.next += 1;
+                    let (serve, run) = (self.next, PieceRange { first: 0, count: 0 });
+                    self.serves.insert((other, serve), (n, request, run));
+                    self.events.push_back((other, Event::RequestedFirst { conn: theirs, serve, content, most }));
+                }
+                None => self.finish(n, request, Some(Failure::Broken)),
+            },
+            // Here the manifest comes before they do.
+            Action::TakeFirst { .. } => {}
+            Action::Choose { serve, run } => {
+                let (asker, request, chosen) = self.serves.get_mut(&(n, serve)).unwrap();
+                *chosen = run;
+                let (asker, request) = (*asker, *request);
+                self.events.push_back((asker, Event::FirstPieces { request, run }));
+            }
             Action::Cancel { request } => self.finish(n, request, Some(Failure::Broken)),
             Action::Refuse { serve, reason } => {
                 let (asker, request, _) = self.serves.remove(&(n, serve)).unwrap();

@@ -6,6 +6,7 @@
 //! whom next, `promises` keeps the books of it, `serve` answers questions, `sites` knows who is near, and `meter` how fast
 //! bytes leave.
 
+mod first;
 mod meter;
 mod offers;
 pub(crate) mod promises;
@@ -91,6 +92,8 @@ pub(crate) struct Uploads {
     waiting: VecDeque<Question>,
     /// Questions for pieces that are about to come.
     parked: Vec<Question>,
+    /// Questions for whatever is offered first.
+    firsts: Vec<FirstQuestion>,
     active: BTreeMap<ServeId, Serve>,
     /// Bytes that were offered or asked for and are not sent, but for those of peers that hold answers up.
     promised: u64,
@@ -99,6 +102,17 @@ pub(crate) struct Uploads {
     meter: Meter,
     /// The longest round trip to anyone who takes pieces from us.
     pub(crate) longest_rtt: Duration,
+}
+
+/// A question that waits for an offer.
+#[derive(Debug, Clone, Copy)]
+struct FirstQuestion {
+    conn: ConnId,
+    serve: ServeId,
+    content: ContentId,
+    /// Most bytes of the answer.
+    most: u64,
+    since: Duration,
 }
 
 /// A question that waits for its turn.
@@ -231,6 +245,7 @@ impl Uploads {
     pub(crate) fn forget(&mut self, conn: ConnId) {
         self.waiting.retain(|question| question.conn != conn);
         self.parked.retain(|question| question.conn != conn);
+        self.firsts.retain(|question| question.conn != conn);
         self.active.retain(|_, serve| serve.conn != conn);
     }
 

@@ -104,6 +104,7 @@ impl Engine {
         }
         self.uploads.rest();
         offers.into_iter().for_each(|((conn, content), runs)| self.actions.offer(conn, content, &runs));
+        self.answer_firsts();
     }
 
     /// Promises the next run of a content, if there is room and someone lacks what we hold.

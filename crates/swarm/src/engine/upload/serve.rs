@@ -56,7 +56,7 @@ impl Engine {
     }
 
     /// Lets a question wait for its turn, unless it is to be refused.
-    fn admit(
+    pub(super) fn admit(
         &mut self,
         conn: ConnId,
         serve: ServeId,

@@ -24,7 +24,12 @@ pub enum Network {
     #[default]
     Loopback,
     /// A relay before each listener, so that each connection has a link like this.
-    Links(Link),
+    Links {
+        /// The link.
+        link: Link,
+        /// Whether there is one before the tracker, too.
+        far_tracker: bool,
+    },
     /// A network namespace for each, with links like these.
     Namespaces(Rates),
 }
@@ -54,7 +59,7 @@ impl Network {
     pub(super) fn set_up(&self, plan: &Plan) -> anyhow::Result<Standing> {
         Ok(match self {
             Network::Loopback => Standing::Loopback,
-            Network::Links(link) => Standing::Links(Relays::start(link, plan)?),
+            Network::Links { link, far_tracker } => Standing::Links(Relays::start(link, plan, *far_tracker)?),
             Network::Namespaces(rates) => Standing::Namespaces(Namespaces::set_up(plan, rates)?),
         })
     }
@@ -79,6 +84,14 @@ impl Standing {
                 let command = namespaces.command(&plan.peers[number].name, program);
                 with(command, &["-i", &namespaces.tracker_address()])
             }
+        }
+    }
+
+    /// At which port peers find the tracker that listens at this one.
+    pub(super) fn tracker_port(&self, port: u16) -> u16 {
+        match self {
+            Standing::Links(relays) => relays.tracker_port(port),
+            Standing::Loopback | Standing::Namespaces(_) => port,
         }
     }
 

@@ -1,6 +1,7 @@
 //! A relay before each listener: peers announce the relays' addresses, so that every connection passes one.
 
 use std::fmt;
+use std::net::Ipv4Addr;
 
 use anyhow::Context;
 use serde::Serialize;
@@ -13,10 +14,11 @@ use crate::swarm::report::size;
 pub(in crate::swarm) struct Relays {
     link: Link,
     before: Vec<Vec<Relay>>,
+    before_tracker: Option<Relay>,
 }
 
 impl Relays {
-    pub(super) fn start(link: &Link, plan: &Plan) -> anyhow::Result<Self> {
+    pub(super) fn start(link: &Link, plan: &Plan, far_tracker: bool) -> anyhow::Result<Self> {
         let mut started = 0;
         let mut start = || {
             // Links that lose the same datagrams would be odd.
@@ -25,7 +27,15 @@ impl Relays {
         };
         let before = plan.peers.iter().map(|peer| (0..peer.listeners).map(|_| start()).collect());
         let before = before.collect::<Result<_, _>>().context("a relay does not start")?;
-        Ok(Relays { link: link.clone(), before })
+        let before_tracker = far_tracker.then(start).transpose().context("a relay does not start")?;
+        Ok(Relays { link: link.clone(), before, before_tracker })
+    }
+
+    /// At which port peers find the tracker that listens at this one.
+    pub(super) fn tracker_port(&self, port: u16) -> u16 {
+        let Some(relay) = &self.before_tracker else { return port };
+        relay.lead_to((Ipv4Addr::LOCALHOST, port).into());
+        relay.address().port()
     }
 
     /// What a peer is told: who dials it comes through its relays, because it names no other ports.

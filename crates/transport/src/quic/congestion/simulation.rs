@@ -266,7 +266,7 @@ impl World {
         let tls = identity()
             .client_tls(
                 &crate::Trust::Anyone,
-                (crate::identity::Meant::Peer, identity().peer_id()),
+                (crate::identity::Meant::Peer, Some(identity().peer_id())),
                 Arc::new(OnceLock::new()),
             )
             .expect("valid");
