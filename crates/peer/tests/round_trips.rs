@@ -291,7 +291,8 @@ async fn an_open_content_takes_four_round_trips() {
     let began = Instant::now();
     let joining = getter.join(at(&*tracker, tracker.listeners()));
     let (joined, expected) = tokio::join!(joining, getter.expect(content, None));
-    (joined.unwrap(), expected.unwrap());
+    joined.unwrap();
+    expected.unwrap();
     let query = content.to_string();
     let found = getter.find(&query);
     let (found, download) = tokio::join!(found, getter.download(content).start());
