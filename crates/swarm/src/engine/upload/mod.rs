@@ -11,6 +11,7 @@ mod offers;
 pub(crate) mod promises;
 mod serve;
 pub(crate) mod sites;
+mod width;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -20,6 +21,7 @@ use protocol::{ContentId, PieceRange, PieceSet};
 use crate::event::{ConnId, ServeId};
 use meter::Meter;
 use promises::Promise;
+use width::Width;
 
 /// What has waited this long is served before rarer pieces.
 const LATE: Duration = Duration::from_secs(1);
@@ -97,6 +99,7 @@ pub(crate) struct Uploads {
     /// When it was found of the last ones that they hold answers up.
     found: VecDeque<Duration>,
     meter: Meter,
+    width: Width,
     /// The longest round trip to anyone who takes pieces from us.
     pub(crate) longest_rtt: Duration,
 }
@@ -153,6 +156,7 @@ impl Uploads {
     pub(crate) fn delivered(&mut self, now: Duration, bytes: u64) {
         if bytes > 0 {
             self.meter.add(now, bytes);
+            self.width.arrived(now, bytes);
         }
     }
 
@@ -238,14 +242,18 @@ impl Uploads {
     /// whatever was promised before, but nothing waits for long.
     fn start_next(&mut self, now: Duration, slots: usize, askers: &impl Askers) -> Option<Question> {
         let moving = self.active.values().filter(|serve| !askers.is_held_up(serve.conn));
-        let (count, bytes) = moving.fold((0, 0), |(count, bytes), serve| (count + 1, bytes + serve.bytes));
-        let full = count >= slots.min(self.side_by_side(now, bytes));
+        let (count, bytes) = moving.clone().fold((0, 0), |(count, bytes), serve| (count + 1, bytes + serve.bytes));
+        let peers: BTreeSet<ConnId> = moving.map(|serve| serve.conn).collect();
+        let side_by_side = self.side_by_side(now, bytes);
+        let full = count >= slots.min(side_by_side);
+        let wider = self.rate().is_some() && peers.len() < self.width.peers();
         // A peer that holds answers up, or has not taken one yet, gets one at a time; the former beside all others.
         let busy: BTreeSet<ConnId> = self.active.values().map(|serve| serve.conn).collect();
         let may_start = |conn: ConnId| {
             let held_up = askers.is_held_up(conn);
             let single = held_up || askers.is_stranger(conn);
-            (held_up || !full) && !(single && busy.contains(&conn))
+            let has_turn = !full || (wider && !peers.contains(&conn));
+            (held_up || has_turn) && !(single && busy.contains(&conn))
         };
         let rank = |question: &Question| {
             let late = now.saturating_sub(question.since) >= LATE;
@@ -273,6 +281,18 @@ impl Uploads {
                 1 << doublings.min(16)
             }
         }
+    }
+
+    /// Looks whether more peers, or fewer, should be sent to side by side, if that may be tried.
+    fn review_width(&mut self, now: Duration, may: bool, askers: &impl Askers) {
+        let moving = || self.active.values().map(|serve| serve.conn).filter(|&conn| !askers.is_held_up(conn));
+        let peers: BTreeSet<ConnId> = moving().collect();
+        self.width.sends_to(now, peers.len());
+        let wanting = || {
+            let waiting = self.waiting.iter().map(|question| question.conn).filter(|&conn| !askers.is_held_up(conn));
+            peers.iter().copied().chain(waiting).collect::<BTreeSet<_>>().len()
+        };
+        self.width.review(now, self.longest_rtt, may, wanting);
     }
 
     /// How long an answer over such a round trip may take: three times what the uplink needs for it and for those that move

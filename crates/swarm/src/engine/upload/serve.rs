@@ -175,5 +175,8 @@ impl Engine {
             }
             self.actions.serve(question.serve);
         }
+        // What somebody who downloads has is new to most: each piece should be whole soon.
+        let has_all = !self.contents.values().any(|content| content.wanted && content.takers > 0);
+        self.uploads.review_width(self.now, has_all, &Books { conns: &self.conns, contents: &self.contents });
     }
 }
