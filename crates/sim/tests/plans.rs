@@ -26,13 +26,11 @@ fn everyone_who_stays_gets_everything() {
 #[test]
 fn receivers_with_slow_links_fill_them() {
     let text = include_str!("../plans/slow-links.toml");
-    for peers in [3, 10] {
-        let plan = Plan { peers, ..Plan::parse("slow-links", text).unwrap() };
-        let outcome = p2p_fileshare_sim::run(&plan, 1, &Config::default());
-        // One after another it takes two to three times as long as a link needs.
-        let last = outcome.last().unwrap() / outcome.bound;
-        assert!(last <= 1.3, "{peers} peers: {last}");
-    }
+    let plan = Plan { peers: 10, ..Plan::parse("slow-links", text).unwrap() };
+    let outcome = p2p_fileshare_sim::run(&plan, 1, &Config::default());
+    // One after another it takes three times as long as a link needs.
+    let last = outcome.last().unwrap() / outcome.bound;
+    assert!(last <= 1.3, "{last}");
 }
 
 #[test]

@@ -3,8 +3,8 @@
 //! [`Uploads`] owns the questions that wait, the serves that are under way and the sum of what is promised; [`Upload`] is the
 //! part of it that belongs to one connection. One answer is sent after another, so that each piece is whole, and can be
 //! passed on, as soon as can be; more at a time only where one does not fill the uplink. `offers` decides what to give to
-//! whom next, `promises` keeps the books of it, `serve` answers questions, `sites` knows who is near, and `meter` how fast
-//! bytes leave.
+//! whom next, `promises` keeps the books of it, `serve` answers questions, `sites` knows who is near, `meter` how fast
+//! bytes leave, and `width` to how many peers is sent side by side.
 
 mod meter;
 mod offers;
