@@ -8,7 +8,8 @@
 //!
 //! A comparison costs next to nothing where the uplink limits: the same bytes leave it, and the pieces of that moment are whole a
 //! little later. So as not to hold up even those, it is made seldom, and only by those who have everything: what others send is
-//! new to most, and should be passed on at once.
+//! new to most, and should be passed on at once. Nor is it made while somebody at another site takes from us: the thin link in
+//! between limits all beyond it together, and one copy over it is passed on there soonest if it goes to one after another.
 
 use std::time::Duration;
 
@@ -150,15 +151,21 @@ impl Width {
         self.sample.peers = peers;
     }
 
-    /// Compares, once enough has come, if it `may`. `wanting` says how many are sent to or wait for it, `rtt` how long a round trip
-    /// takes.
+    /// Compares, once enough has come, if it `may`; otherwise one at a time is sent to. `wanting` says how many are sent to or wait
+    /// for it, `rtt` how long a round trip takes.
     pub(super) fn review(&mut self, now: Duration, rtt: Duration, may: bool, wanting: impl FnOnce() -> usize) {
+        if !may {
+            // The pause goes on: who makes this change often brings about no more comparisons.
+            (self.settled, self.trial, self.step) = (1, None, FIRST_STEP);
+            self.sample = Sample::new(now + rtt * 2 + SETTLES, self.sample.peers);
+            return;
+        }
         match (self.sample.throughput(now, self.peers()), self.trial) {
             (Some(came), Some((_, before))) => {
                 self.trial = None;
                 self.judge(now, before, came);
             }
-            (Some(came), None) if may && now >= self.next => self.try_another(came, wanting()),
+            (Some(came), None) if now >= self.next => self.try_another(came, wanting()),
             (Some(_), None) => {}
             (None, _) if self.sample.is_over(now) => self.trial = None,
             (None, _) => return,
@@ -248,6 +255,15 @@ mod tests {
         assert!(width.settled >= 18, "{}", width.settled);
         run(&mut width, 30, 300, 20, 4e6, 1e6);
         assert!((3..=6).contains(&width.settled), "{}", width.settled);
+    }
+
+    #[test]
+    fn who_may_compare_no_more_sends_to_one_at_a_time() {
+        let mut width = Width::default();
+        run(&mut width, 0, 30, 10, 25e6, 1e6);
+        assert!(width.peers() > 1);
+        width.review(Duration::from_secs(30), Duration::ZERO, false, || 10);
+        assert_eq!(width.peers(), 1);
     }
 
     #[test]
