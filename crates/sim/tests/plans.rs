@@ -24,6 +24,16 @@ fn everyone_who_stays_gets_everything() {
 }
 
 #[test]
+fn receivers_with_slow_links_fill_them() {
+    let text = include_str!("../plans/slow-links.toml");
+    let plan = Plan { peers: 10, ..Plan::parse("slow-links", text).unwrap() };
+    let outcome = p2p_fileshare_sim::run(&plan, 1, &Config::default());
+    // One after another it takes three times as long as a link needs.
+    let last = outcome.last().unwrap() / outcome.bound;
+    assert!(last <= 1.3, "{last}");
+}
+
+#[test]
 fn the_same_seed_gives_the_same_run() {
     for plan in plans() {
         let trace = |seed| p2p_fileshare_sim::run(&plan, seed, &Config::default()).trace;

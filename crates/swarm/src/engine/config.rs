@@ -13,7 +13,8 @@ pub struct Config {
     pub request_bytes: u64,
     /// Most connections; fewer than that are dialled.
     pub connections: usize,
-    /// Most serves at once over all connections. One is enough where it fills the uplink.
+    /// Most serves at once over all connections, but for those of peers that each take one since their links are slow. One is enough
+    /// where it fills the uplink.
     pub upload_slots: usize,
     /// Questions of one connection that may wait.
     pub questions_per_connection: usize,

@@ -58,7 +58,14 @@ impl QuicConnection {
     }
 
     fn stream(&self, send: quinn::SendStream, recv: quinn::RecvStream) -> Stream {
-        let send = QuicSend { inner: send, pacer: self.pacer.clone(), taken: None, finished: false, torn: false };
+        let send = QuicSend {
+            inner: send,
+            pacer: self.pacer.clone(),
+            taken: None,
+            sending: false,
+            finished: false,
+            torn: false,
+        };
         (Box::new(send), Box::new(QuicRecv { inner: recv, ended: None }))
     }
 }
@@ -173,9 +180,20 @@ struct QuicSend {
     pacer: Arc<ConnectionPacer>,
     /// What the uplink's books call this stream, if it carries payload.
     taken: Option<u64>,
+    /// Whether it counts among those that have more payload to send.
+    sending: bool,
     finished: bool,
     /// A send is under way, or was given up half way: what was sent has no clean end.
     torn: bool,
+}
+
+impl QuicSend {
+    /// It has no more payload.
+    fn ends(&mut self) {
+        if std::mem::take(&mut self.sending) {
+            self.pacer.uplink.ends(&self.pacer);
+        }
+    }
 }
 
 impl SendStream for QuicSend {
@@ -186,6 +204,9 @@ impl SendStream for QuicSend {
             }
             self.torn = true;
             if data.len() >= uplink::PAYLOAD {
+                if !std::mem::replace(&mut self.sending, true) {
+                    self.pacer.uplink.begins(&self.pacer);
+                }
                 self.pacer.uplink.room(&self.pacer).await;
                 self.taken = Some(self.pacer.uplink.take(&self.pacer, self.taken, data.len() as u64));
             }
@@ -207,6 +228,7 @@ impl SendStream for QuicSend {
             return Err(TransportError::Io("an earlier send on this stream was given up".to_owned()));
         }
         self.finished = true;
+        self.ends();
         self.inner.finish().map_err(|_| TransportError::Closed)?;
         if let Some(stream) = self.taken.take() {
             let (stopped, uplink) = (self.inner.stopped(), self.pacer.uplink.clone());
@@ -227,6 +249,7 @@ impl Drop for QuicSend {
         if !self.finished {
             let _ = self.inner.reset(0u32.into());
         }
+        self.ends();
         if let Some(stream) = self.taken {
             self.pacer.uplink.over(stream, false);
         }

@@ -18,7 +18,8 @@ use tokio::time::{Instant, timeout};
 pub(super) const PAYLOAD: usize = 4 << 10;
 /// Bytes on their way while it is not known how fast the uplink is.
 const FIRST: u64 = 256 << 10;
-/// Bytes that may always be on their way.
+/// Bytes that may always be on their way, for each connection that has more to send: the engine sends to several side by side where
+/// it is their links that limit, and what waits for one of those does not wait for the uplink.
 const LEAST: u64 = 64 << 10;
 /// What may be on its way beyond two round trips, so that the uplink never waits for us.
 const WAIT: Duration = Duration::from_millis(20);
@@ -65,6 +66,8 @@ pub(super) struct Uplink {
 struct State {
     streams: BTreeMap<u64, Taken>,
     next: u64,
+    /// The connections that have more payload to send, and on how many streams.
+    sending: BTreeMap<usize, usize>,
     /// Bytes a second that arrive; 0 while unknown.
     rate: f64,
     /// Since when arrivals are counted, and how many bytes arrived.
@@ -82,7 +85,9 @@ struct Taken {
 
 impl State {
     fn limit(&self, rtt: Duration) -> u64 {
-        if self.rate == 0.0 { FIRST } else { ((self.rate * (2 * rtt + WAIT).as_secs_f64()) as u64).max(LEAST) }
+        let least = LEAST * self.sending.len().max(1) as u64;
+        let first = if self.rate == 0.0 { FIRST } else { 0 };
+        ((self.rate * (2 * rtt + WAIT).as_secs_f64()) as u64).max(first).max(least)
     }
 
     /// Nothing if there is room; or else when there will be at the latest.
@@ -110,6 +115,22 @@ impl State {
 }
 
 impl Uplink {
+    /// A stream has payload to send, until `ends` is called for it.
+    pub(super) fn begins(&self, pacer: &ConnectionPacer) {
+        *self.state.lock().expect("no panic holds it").sending.entry(pacer.number).or_default() += 1;
+    }
+
+    /// A stream that began has no more of it.
+    pub(super) fn ends(&self, pacer: &ConnectionPacer) {
+        let mut state = self.state.lock().expect("no panic holds it");
+        if let Some(streams) = state.sending.get_mut(&pacer.number) {
+            *streams -= 1;
+            if *streams == 0 {
+                state.sending.remove(&pacer.number);
+            }
+        }
+    }
+
     /// Waits until more may be taken for this connection.
     pub(super) async fn room(&self, pacer: &ConnectionPacer) {
         loop {
@@ -165,5 +186,20 @@ impl Uplink {
             drop(state);
             self.freed.notify_waiters();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_connection_that_has_more_to_send_makes_room_for_a_little() {
+        let mut state = State { rate: 1e6, ..State::default() };
+        assert_eq!(state.limit(Duration::ZERO), LEAST);
+        state.sending.extend((0..10).map(|connection| (connection, 1)));
+        assert_eq!(state.limit(Duration::ZERO), 10 * LEAST);
+        state.rate = 1e9;
+        assert_eq!(state.limit(Duration::ZERO), 20_000_000, "a fast uplink has room for more anyway");
     }
 }

@@ -3,8 +3,8 @@
 //! [`Uploads`] owns the questions that wait, the serves that are under way and the sum of what is promised; [`Upload`] is the
 //! part of it that belongs to one connection. One answer is sent after another, so that each piece is whole, and can be
 //! passed on, as soon as can be; more at a time only where one does not fill the uplink. `offers` decides what to give to
-//! whom next, `promises` keeps the books of it, `serve` answers questions, `sites` knows who is near, and `meter` how fast
-//! bytes leave.
+//! whom next, `promises` keeps the books of it, `serve` answers questions, `sites` knows who is near, `meter` how fast
+//! bytes leave, and `width` to how many peers is sent side by side.
 
 mod first;
 mod meter;
@@ -12,6 +12,7 @@ mod offers;
 pub(crate) mod promises;
 mod serve;
 pub(crate) mod sites;
+mod width;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -21,6 +22,7 @@ use protocol::{ContentId, PieceRange, PieceSet};
 use crate::event::{ConnId, ServeId};
 use meter::Meter;
 use promises::Promise;
+use width::Width;
 
 /// What has waited this long is served before rarer pieces.
 const LATE: Duration = Duration::from_secs(1);
@@ -100,6 +102,7 @@ pub(crate) struct Uploads {
     /// When it was found of the last ones that they hold answers up.
     found: VecDeque<Duration>,
     meter: Meter,
+    width: Width,
     /// The longest round trip to anyone who takes pieces from us.
     pub(crate) longest_rtt: Duration,
 }
@@ -167,6 +170,7 @@ impl Uploads {
     pub(crate) fn delivered(&mut self, now: Duration, bytes: u64) {
         if bytes > 0 {
             self.meter.add(now, bytes);
+            self.width.arrived(now, bytes);
         }
     }
 
@@ -253,14 +257,18 @@ impl Uploads {
     /// whatever was promised before, but nothing waits for long.
     fn start_next(&mut self, now: Duration, slots: usize, askers: &impl Askers) -> Option<Question> {
         let moving = self.active.values().filter(|serve| !askers.is_held_up(serve.conn));
-        let (count, bytes) = moving.fold((0, 0), |(count, bytes), serve| (count + 1, bytes + serve.bytes));
-        let full = count >= slots.min(self.side_by_side(now, bytes));
+        let (count, bytes) = moving.clone().fold((0, 0), |(count, bytes), serve| (count + 1, bytes + serve.bytes));
+        let peers: BTreeSet<ConnId> = moving.map(|serve| serve.conn).collect();
+        let side_by_side = self.side_by_side(now, bytes);
+        let full = count >= slots.min(side_by_side);
+        let wider = self.rate().is_some() && peers.len() < self.width.peers();
         // A peer that holds answers up, or has not taken one yet, gets one at a time; the former beside all others.
         let busy: BTreeSet<ConnId> = self.active.values().map(|serve| serve.conn).collect();
         let may_start = |conn: ConnId| {
             let held_up = askers.is_held_up(conn);
             let single = held_up || askers.is_stranger(conn);
-            (held_up || !full) && !(single && busy.contains(&conn))
+            let has_turn = !full || (wider && !peers.contains(&conn));
+            (held_up || has_turn) && !(single && busy.contains(&conn))
         };
         let rank = |question: &Question| {
             let late = now.saturating_sub(question.since) >= LATE;
@@ -288,6 +296,18 @@ impl Uploads {
                 1 << doublings.min(16)
             }
         }
+    }
+
+    /// Looks whether more peers, or fewer, should be sent to side by side, if that may be tried.
+    fn review_width(&mut self, now: Duration, may: bool, askers: &impl Askers) {
+        let moving = || self.active.values().map(|serve| serve.conn).filter(|&conn| !askers.is_held_up(conn));
+        let peers: BTreeSet<ConnId> = moving().collect();
+        self.width.sends_to(now, peers.len());
+        let wanting = || {
+            let waiting = self.waiting.iter().map(|question| question.conn).filter(|&conn| !askers.is_held_up(conn));
+            peers.iter().copied().chain(waiting).collect::<BTreeSet<_>>().len()
+        };
+        self.width.review(now, self.longest_rtt, may, wanting);
     }
 
     /// How long an answer over such a round trip may take: three times what the uplink needs for it and for those that move

@@ -69,18 +69,19 @@ impl Uploads {
     /// Bytes of one run, and bytes to have promised, of a content of so many bytes in pieces of `size`, where a request has
     /// at most `most` bytes.
     fn amounts(&self, total: u64, size: u64, most: u64) -> (u64, u64) {
+        let width = self.width.peers() as u64;
         let (run, target) = match self.rate() {
             Some(rate) => {
                 let run = ((rate * RUN.as_secs_f64()) as u64).min(most);
                 let ahead = self.longest_rtt * 2 + AHEAD;
-                (run, run + (rate * ahead.as_secs_f64()) as u64)
+                (run / width, run + (rate * ahead.as_secs_f64()) as u64)
             }
             None => {
                 let target = FIRST_PROMISE.min(total / FIRST_PART);
                 (target / FIRST_RUNS, target)
             }
         };
-        (run.max(size), target.min(MOST_PROMISED).max(2 * size))
+        (run.max(size), target.min(MOST_PROMISED).max(2 * size * width))
     }
 }
 

@@ -175,5 +175,10 @@ impl Engine {
             }
             self.actions.serve(question.serve);
         }
+        // What somebody who downloads has is new to most: each piece should be whole soon.
+        let has_all = !self.contents.values().any(|content| content.wanted && content.takers > 0);
+        let takes = |state: &Connection| state.participations.values().any(|theirs| theirs.takes);
+        let may_widen = has_all && !self.conns.values().any(|state| self.is_far(state) && takes(state));
+        self.uploads.review_width(self.now, may_widen, &Books { conns: &self.conns, contents: &self.contents });
     }
 }
