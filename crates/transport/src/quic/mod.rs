@@ -158,11 +158,24 @@ impl Quic {
         addr: SocketAddr,
         whom: (Meant, PeerId),
     ) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
-        Box::pin(async move { Ok(Arc::new(self.connect(addr, whom).await?) as Arc<dyn Connection>) })
+        Box::pin(
+            async move { Ok(Arc::new(self.connect(&self.identity, addr, whom).await?) as Arc<dyn Connection>) },
+        )
+    }
+
+    /// Dials a tracker as someone else than this transport is: so one process can be thousands of peers, as a measurement needs.
+    pub async fn dial_tracker_as(
+        &self,
+        identity: &Identity,
+        addr: SocketAddr,
+        expect: PeerId,
+    ) -> Result<Arc<dyn Connection>, TransportError> {
+        Ok(Arc::new(self.connect(identity, addr, (Meant::Tracker, expect)).await?))
     }
 
     async fn connect(
         &self,
+        identity: &Identity,
         address: SocketAddr,
         (meant, expected): (Meant, PeerId),
     ) -> Result<QuicConnection, TransportError> {
@@ -171,7 +184,7 @@ impl Quic {
         }
         let found = Arc::new(OnceLock::new());
         let refused = |error: String| TransportError::Handshake(error);
-        let tls = self.identity.client_tls(&self.trust, (meant, expected), found.clone());
+        let tls = identity.client_tls(&self.trust, (meant, expected), found.clone());
         let tls = tls.map_err(|error| refused(error.to_string()))?;
         let tls = QuicClientConfig::try_from(tls).map_err(|error| refused(error.to_string()))?;
         let mut client = quinn::ClientConfig::new(Arc::new(tls));

@@ -182,11 +182,24 @@ impl Tcp {
         addr: SocketAddr,
         whom: (Meant, PeerId),
     ) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
-        Box::pin(async move { Ok(Arc::new(self.connect(addr, whom, Route::Direct).await?) as Arc<dyn Connection>) })
+        Box::pin(async move {
+            Ok(Arc::new(self.connect(&self.identity, addr, whom, Route::Direct).await?) as Arc<dyn Connection>)
+        })
+    }
+
+    /// Dials a tracker as someone else than this transport is: so one process can be thousands of peers, as a measurement needs.
+    pub async fn dial_tracker_as(
+        &self,
+        identity: &Identity,
+        addr: SocketAddr,
+        expect: PeerId,
+    ) -> Result<Arc<dyn Connection>, TransportError> {
+        Ok(Arc::new(self.connect(identity, addr, (Meant::Tracker, expect), Route::Direct).await?))
     }
 
     async fn connect(
         &self,
+        identity: &Identity,
         address: SocketAddr,
         (meant, expected): (Meant, PeerId),
         route: Route,
@@ -195,7 +208,7 @@ impl Tcp {
             return Err(TransportError::Closed);
         }
         let found = Arc::new(OnceLock::new());
-        let tls = self.identity.client_tls(&self.trust, (meant, expected), found.clone());
+        let tls = identity.client_tls(&self.trust, (meant, expected), found.clone());
         let tls = Arc::new(tls.map_err(|error| TransportError::Handshake(error.to_string()))?);
         let token = rand_token();
         let relayed = matches!(route, Route::Relayed { .. });
@@ -231,7 +244,8 @@ impl OverRelay for Tcp {
     ) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
         let route = Route::Relayed { relay, key: carried.key, opened: AtomicU32::new(0) };
         Box::pin(async move {
-            Ok(Arc::new(self.connect(carried.address, (Meant::Peer, expect), route).await?) as Arc<dyn Connection>)
+            let connection = self.connect(&self.identity, carried.address, (Meant::Peer, expect), route).await?;
+            Ok(Arc::new(connection) as Arc<dyn Connection>)
         })
     }
 
