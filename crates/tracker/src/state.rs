@@ -25,7 +25,7 @@ use crate::config::ServerConfig;
 use crate::cost;
 use crate::ledger::{Ledger, Room, Use};
 use crate::mailboxes::Mailboxes;
-use crate::outbox::Outbox;
+use crate::outbox::{Haste, Outbox};
 use crate::pace::Pace;
 use crate::private::PrivateTracker;
 use crate::probe::{self, Prober};
@@ -114,9 +114,7 @@ impl Drop for Held<'_> {
 impl State {
     /// Of a tracker that nobody has reached yet.
     pub(crate) fn new(config: ServerConfig) -> Self {
-        // An allocator keeps a part of what was freed, and a connection that was let go takes a moment to end.
-        let memory = config.memory - config.memory / 5;
-        let room = Room { memory, connections: config.connections };
+        let room = Room { memory: config.memory_to_count(), connections: config.connections };
         // No choice of the seed: what is told of an earlier start must not be true again.
         let nonce = fastrand::u128(..).to_le_bytes();
         State {
@@ -175,7 +173,7 @@ impl State {
         if connection.transport() == "quic" && !connection.remote_addr().ip().to_canonical().is_loopback() {
             self.udp_works.store(true, Ordering::Relaxed);
         }
-        self.ledger().open(session, Origin::of(connection.remote_addr().ip()), cost::CONNECTION);
+        self.ledger().open(session, Origin::of(connection.remote_addr().ip()), cost::connection(connection.transport()));
         self.make_room();
         let stays = self.sessions.contains_key(&session);
         self.refusals.fetch_add(u64::from(!stays), Ordering::Relaxed);
@@ -292,8 +290,8 @@ impl State {
             self.list_names(content, &registry);
             self.ledger().raise_use(session, Use::Alone);
             let gone = self.first_word_of_relay(peer);
-            self.push(content, vec![Push { to: peer, joined: introductions.sample, gone }]);
-            self.push(content, introductions.pushes);
+            self.push(content, vec![Push { to: peer, joined: introductions.sample, gone }], Haste::Now);
+            self.push(content, introductions.pushes, Haste::Soon);
         }
         let empty = registry.is_empty();
         drop(registry);
@@ -345,7 +343,7 @@ impl State {
     fn depart(&self, peer: PeerId, content: ContentId) {
         if let Some(mut registry) = self.contents.get_mut(&content) {
             let pushes = registry.leave(peer);
-            self.push(content, pushes);
+            self.push(content, pushes, Haste::Soon);
             self.list_names(content, &registry);
             if let Some(only) = registry.only() {
                 self.charge(only, content, cost::membership(&Introductions::default()), &registry);
@@ -379,14 +377,14 @@ impl State {
     }
 
     /// Puts news into the outboxes of members. Where they live is looked up when the news are said.
-    fn push(&self, content: ContentId, pushes: Vec<Push>) {
+    fn push(&self, content: ContentId, pushes: Vec<Push>, haste: Haste) {
         for Push { to, joined, gone } in pushes {
             let Some(member) = self.members.get(&to) else { continue };
             let mut ledger = self.ledger();
             if !joined.is_empty() {
                 ledger.raise_use(member.session, Use::Met);
             }
-            let more = member.outbox.add(content, joined.into_iter().map(|peer| peer.id), gone);
+            let more = member.outbox.add(content, joined.into_iter().map(|peer| peer.id), gone, haste);
             ledger.change(member.session, more);
         }
     }

@@ -34,12 +34,12 @@ impl Subject {
         command.args(["-p", "0", "--bind", "127.0.0.1", "--commands", "--memory", &limit.as_u64().to_string()]);
         command.arg("--certs").arg(folder.join("certs"));
         let mut program = Program::start("the tracker", command, folder)?;
-        let mut room = None;
-        let address = program.find("its address", ANSWERS, |line| {
-            room = room.take().or_else(|| line.strip_prefix("Room for ").map(str::to_owned));
-            tracker::address(line)
-        });
-        let address = address.context("the tracker does not start")?;
+        let address = program.find("its address", ANSWERS, tracker::address).context("the tracker does not start")?;
+        // Versions of before do not say it.
+        let room = program.find("how peers are started", ANSWERS, |line| match line.strip_prefix("Room for ") {
+            Some(room) => Some(Some(room.to_owned())),
+            None => line.starts_with("On another machine").then_some(None),
+        })?;
         let id = peer_id_of_certificate_pem(&folder.join("certs/tracker.pem"))?;
         Ok(Subject { program, address, id, room })
     }

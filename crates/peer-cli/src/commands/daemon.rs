@@ -31,7 +31,7 @@ use crate::session::patience::Patience;
 use crate::session::place::Place;
 use crate::session::query::complain;
 use crate::session::secrets::secrets_of;
-use crate::session::trust;
+use crate::session::{site, trust};
 use crate::ui::screen;
 
 const EXAMPLES: &str = "\
@@ -217,6 +217,7 @@ fn state_folder(arguments: &DaemonArguments) -> Result<PathBuf, Failure> {
 }
 
 async fn configure(arguments: &mut DaemonArguments, read_again: ReadAgain) -> Result<ServiceConfig, Failure> {
+    site::settle(&mut arguments.peer).await;
     let state = state_folder(arguments)?;
     let downloads = match &arguments.output {
         Some(folder) => absolute(folder)?,

@@ -5,22 +5,33 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_rustls::TlsStream;
 
 use super::connection_core::{ControlFrame, Core, End};
+use super::sole::Sole;
 use super::socket::Socket;
+use crate::keep_alive::KeepAlive;
+use crate::pipe::Found;
 
+/// Bytes of a frame.
+const FRAME: usize = 5;
 const PING: u8 = 0;
 const PONG: u8 = 1;
 const WANT: u8 = 2;
 const CLOSE: u8 = 3;
-/// Keeps idle connections, and the mappings of NATs, alive.
-const KEEP_ALIVE: Duration = Duration::from_secs(2);
-/// A peer that vanished is noticed within this time.
-const IDLE: Duration = Duration::from_secs(8);
+/// Of the one stream of a connection without stream connections: so many bytes follow, its end, and that no more is wanted.
+const DATA: u8 = 4;
+const FIN: u8 = 5;
+const RESET: u8 = 6;
+const STOP: u8 = 7;
+/// Most bytes of data that are read at a time, and written behind one header.
+const BLOCK: usize = 8 << 10;
+/// What needs no word is looked after this often.
+const LOOK: Duration = Duration::from_secs(10);
 /// Most bytes of a goodbye's reason; what is longer is cut.
 const REASON: usize = 1024;
 /// How long the other side may take to hear a goodbye, and to end its side; half of what a transport waits for all.
@@ -65,6 +76,7 @@ async fn read(core: &Arc<Core>, reader: &mut ReadHalf<TlsStream<Socket>>, began:
     loop {
         let (kind, value) = (reader.read_u8().await?, reader.read_u32_le().await?);
         core.heard(began.elapsed());
+        core.count_received(FRAME);
         match kind {
             PING => core.say(ControlFrame::Pong(value)),
             PONG => {
@@ -73,6 +85,10 @@ async fn read(core: &Arc<Core>, reader: &mut ReadHalf<TlsStream<Socket>>, began:
                     Duration::from_micros(u64::from(began.elapsed().as_micros() as u32)).saturating_sub(sent),
                 );
             }
+            DATA if core.sole.is_some() => take(core, reader, value as usize, began).await?,
+            FIN if core.sole.is_some() => core.sole.iter().for_each(|sole| sole.inbound.finish()),
+            RESET if core.sole.is_some() => core.sole.iter().for_each(|sole| sole.inbound.reset(value)),
+            STOP if core.sole.is_some() => core.sole.iter().for_each(|sole| sole.outbound.stop(value)),
             WANT => core.clone().give_stream_connection(),
             CLOSE => {
                 let mut reason = vec![0; usize::from(reader.read_u16_le().await?).min(REASON)];
@@ -84,28 +100,103 @@ async fn read(core: &Arc<Core>, reader: &mut ReadHalf<TlsStream<Socket>>, began:
     }
 }
 
+/// Takes what follows of the one stream. While nobody reads that, nothing else is read either.
+async fn take(
+    core: &Arc<Core>,
+    reader: &mut ReadHalf<TlsStream<Socket>>,
+    mut left: usize,
+    began: Instant,
+) -> io::Result<()> {
+    let Some(sole) = &core.sole else { return Ok(()) };
+    core.is_used();
+    while left > 0 {
+        let mut block = vec![0; left.min(BLOCK)];
+        let count = reader.read(&mut block).await?;
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        left -= count;
+        core.heard(began.elapsed());
+        core.count_received(count);
+        block.truncate(count);
+        let mut block = Bytes::from(block);
+        // What its reader does not want is forgotten.
+        while !block.is_empty() && matches!(sole.inbound.push(&mut block), Ok(_)) {
+            if !block.is_empty() {
+                sole.inbound.writable.notified().await;
+            }
+        }
+        core.heard(began.elapsed());
+    }
+    Ok(())
+}
+
+/// Writes what waits of the one stream, and its end once.
+async fn pass_on(sole: &Sole, ended: &mut bool, writer: &mut WriteHalf<TlsStream<Socket>>) -> io::Result<()> {
+    while !*ended {
+        let mut frame = vec![0; FRAME + BLOCK];
+        let (kind, value, count) = match sole.outbound.pull(&mut frame[FRAME..]) {
+            Found::Bytes(count) => (DATA, count as u32, count),
+            Found::End => (FIN, 0, 0),
+            Found::Reset(code) => (RESET, code, 0),
+            Found::Nothing => break,
+        };
+        *ended = kind != DATA;
+        frame[0] = kind;
+        frame[1..FRAME].copy_from_slice(&value.to_le_bytes());
+        writer.write_all(&frame[..FRAME + count]).await?;
+    }
+    writer.flush().await
+}
+
+/// Waits until the one stream has something to say; for ever, if there is none.
+async fn has_more(sole: Option<&Sole>) {
+    match sole {
+        Some(sole) => sole.outbound.readable.notified().await,
+        None => std::future::pending().await,
+    }
+}
+
 async fn write(
     core: &Arc<Core>,
     mut writer: WriteHalf<TlsStream<Socket>>,
     mut frames: mpsc::Receiver<ControlFrame>,
     began: Instant,
 ) -> io::Result<End> {
-    let mut keep_alive = interval(KEEP_ALIVE);
+    let KeepAlive { every, patience } = core.keep_alive;
+    let mut look = interval(every.unwrap_or(LOOK));
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut stream_ended = false;
     loop {
         let (kind, value) = tokio::select! {
             frame = frames.recv() => match frame {
                 Some(ControlFrame::Pong(number)) => (PONG, number),
                 Some(ControlFrame::Want) => (WANT, 0),
+                Some(ControlFrame::Stop(code)) => (STOP, code),
+                Some(ControlFrame::Ping) => (PING, began.elapsed().as_micros() as u32),
                 None => return Ok(End::Local { code: 0, reason: String::new() }),
             },
-            _ = keep_alive.tick() => {
+            _ = look.tick() => {
                 core.close_idle_stream_connections();
-                if began.elapsed().saturating_sub(core.last_heard()) > IDLE {
+                if began.elapsed().saturating_sub(core.last_heard()) > patience {
                     return Ok(End::Lost("nothing was heard for too long".to_owned()));
+                }
+                if every.is_none() {
+                    continue;
                 }
                 (PING, began.elapsed().as_micros() as u32)
             }
+            () = has_more(core.sole.as_ref()) => {
+                if let Some(sole) = &core.sole {
+                    pass_on(sole, &mut stream_ended, &mut writer).await?;
+                }
+                continue;
+            }
             end = core.end_of_all() => {
+                // What was said last.
+                if let (Some(sole), End::Local { .. }) = (&core.sole, &end) {
+                    pass_on(sole, &mut stream_ended, &mut writer).await?;
+                }
                 if let End::Local { code, reason } = &end {
                     let reason = &reason.as_bytes()[..reason.len().min(REASON)];
                     let mut frame = vec![CLOSE];
