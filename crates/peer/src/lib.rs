@@ -123,7 +123,7 @@ pub use tracker_status::{TrackerState, TrackerStatus};
 pub use lan::Lan;
 pub use protocol::{
     Algorithm, Code, CodeError, ContentId, ContentMatch, FileEntry, Manifest, OriginUrl, PeerAddress, PeerId,
-    PieceRange, PieceSet, Query, QueryError, Secret, Ticket, TicketTracker,
+    MAX_TICKET_TRACKERS, PieceRange, PieceSet, Query, QueryError, Secret, Ticket, TicketTracker,
 };
 pub use storage::{Backend, Fallback, FileBackend, MemoryBackend, MmapBackend, Remote, StorageError};
 pub use swarm::Shares;
