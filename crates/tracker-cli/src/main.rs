@@ -251,7 +251,8 @@ fn run(arguments: &Arguments) -> Result<(), (ExitCode, anyhow::Error)> {
     }
     let (legs, arrivals) = transport::legs();
     let sockets = transport::most_sockets();
-    let config = transport_config(identity, trust, address).legs(arguments.relay.then_some(legs)).sockets(Some(sockets));
+    let config =
+        transport_config(identity, trust, address).legs(arguments.relay.then_some(legs)).sockets(Some(sockets));
     let transport = arguments.transport.bind(config.clone()).map_err(|error| match error {
         TransportError::AddressInUse(_) => {
             let port = arguments.port;

@@ -83,7 +83,13 @@ fn note(peer: PeerId, list: &mut Vec<PeerId>, other: &mut Vec<PeerId>) {
 
 impl Outbox {
     /// There is news of a content; none at all is an answer, too. Returns by how many bytes more wait now.
-    pub(crate) fn add(&self, content: ContentId, joined: impl IntoIterator<Item = PeerId>, gone: Vec<PeerId>, haste: Haste) -> i64 {
+    pub(crate) fn add(
+        &self,
+        content: ContentId,
+        joined: impl IntoIterator<Item = PeerId>,
+        gone: Vec<PeerId>,
+        haste: Haste,
+    ) -> i64 {
         let mut waiting = self.waiting.lock().expect("no panic holds it");
         waiting.hurry |= haste == Haste::Now;
         let Waiting { news, order, .. } = &mut *waiting;

@@ -173,7 +173,11 @@ impl State {
         if connection.transport() == "quic" && !connection.remote_addr().ip().to_canonical().is_loopback() {
             self.udp_works.store(true, Ordering::Relaxed);
         }
-        self.ledger().open(session, Origin::of(connection.remote_addr().ip()), cost::connection(connection.transport()));
+        self.ledger().open(
+            session,
+            Origin::of(connection.remote_addr().ip()),
+            cost::connection(connection.transport()),
+        );
         self.make_room();
         let stays = self.sessions.contains_key(&session);
         self.refusals.fetch_add(u64::from(!stays), Ordering::Relaxed);

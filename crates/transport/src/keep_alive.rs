@@ -17,8 +17,7 @@ pub(crate) struct KeepAlive {
 }
 
 /// Between peers.
-pub(crate) const PEERS: KeepAlive =
-    KeepAlive { every: Some(Duration::from_secs(2)), patience: Duration::from_secs(8) };
+pub(crate) const PEERS: KeepAlive = KeepAlive { every: Some(Duration::from_secs(2)), patience: Duration::from_secs(8) };
 /// A peer's side of a connection to a tracker. Routers forget a mapping after 30 s and more.
 pub(crate) const TO_TRACKER: KeepAlive = KeepAlive { every: Some(Duration::from_secs(15)), patience: STANDING };
 /// A tracker's side.

@@ -50,6 +50,11 @@ impl Pipe {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Bytes that wait for the receiver.
+    pub(crate) fn waiting(&self) -> usize {
+        self.state().waiting
+    }
+
     /// Queues as much of `data` as there is room for and leaves the rest in it.
     pub(crate) fn push(&self, data: &mut Bytes) -> Result<usize, TransportError> {
         let mut state = self.state();

@@ -30,14 +30,19 @@ pub(super) async fn measure(tracker: &mut Subject, kind: Kind, strangers: usize)
     let (known, counted) = tracker.status()?;
     let gone = crowd.iter().filter(|stranger| stranger.is_gone()).count();
     let (memory, busy) = (tracker.memory()? >> 20, tracker.busy()?);
-    println!("{kind:?}: {known} peers stay, {gone} strangers made room; {memory} MiB, of which {} MiB are counted", counted >> 20);
+    println!(
+        "{kind:?}: {known} peers stay, {gone} strangers made room; {memory} MiB, of which {} MiB are counted",
+        counted >> 20
+    );
     let began = Instant::now();
     for (what, from, wanted) in [("of another address", &honest, 2), ("of the strangers' address", &here, 3)] {
         let began = Instant::now();
         let mut new = from.join(identities(FEW)?).await?;
         let joined = began.elapsed().as_secs_f64();
         let [median, last] = serve(&mut new, content(wanted)).await?;
-        println!("{kind:?}: {FEW} that come {what} are there in {joined:.2} s and answered in {median:.1} ms (median), {last:.1} (last)");
+        println!(
+            "{kind:?}: {FEW} that come {what} are there in {joined:.2} s and answered in {median:.1} ms (median), {last:.1} (last)"
+        );
         ensure!(!new.iter().any(Member::is_gone), "honest peers {what} were sent away");
     }
     let [median, last] = serve(&mut standing, content(4)).await?;

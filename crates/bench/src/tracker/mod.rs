@@ -14,7 +14,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use bytesize::ByteSize;
 use protocol::Role;
 use testbed::files::run_folder;
@@ -64,7 +64,7 @@ pub struct Arguments {
 /// Builds, measures, prints; fails if a connection takes more than it may, or someone is refused.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let program = match &arguments.program {
-        Some(program) => program.clone(),
+        Some(program) => program.canonicalize().with_context(|| format!("{}", program.display()))?,
         None => programs::build_for_figures()?.tracker,
     };
     watch_interrupts()?;
@@ -80,12 +80,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     table::check(&all)
 }
 
-async fn measure(
-    arguments: &Arguments,
-    program: &Path,
-    folder: &Path,
-    kind: Kind,
-) -> anyhow::Result<Option<Figures>> {
+async fn measure(arguments: &Arguments, program: &Path, folder: &Path, kind: Kind) -> anyhow::Result<Option<Figures>> {
     let mut tracker = Subject::start(program, folder, arguments.memory)?;
     if arguments.full {
         full::measure(&mut tracker, kind, arguments.peers as usize).await?;
@@ -122,12 +117,7 @@ fn own_time() -> f64 {
     processor_time(std::process::id()).unwrap_or_default()
 }
 
-async fn measure_all(
-    tracker: &mut Subject,
-    crowd: &Crowd,
-    kind: Kind,
-    peers: usize,
-) -> anyhow::Result<Figures> {
+async fn measure_all(tracker: &mut Subject, crowd: &Crowd, kind: Kind, peers: usize) -> anyhow::Result<Figures> {
     let say = |what: &str| eprintln!("{kind:?}: {what}");
     say(&format!("{peers} keys"));
     let (first, rest) = (identities(FIRST)?, identities(peers)?);

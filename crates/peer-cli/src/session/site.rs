@@ -107,7 +107,8 @@ struct Answer {
 async fn ask(at: SocketAddr, what: &str, header: &str) -> Option<Answer> {
     let mut stream = TcpStream::connect(at).await.ok()?;
     let host = at.ip();
-    let request = format!("{what} HTTP/1.1\r\nHost: {host}\r\n{header}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    let request =
+        format!("{what} HTTP/1.1\r\nHost: {host}\r\n{header}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.ok()?;
     let mut answer = Vec::new();
     while answer.len() < LONGEST {
@@ -222,12 +223,14 @@ mod tests {
 
     #[tokio::test]
     async fn google_says_that_it_is() {
-        let at = host(|asked| match asked.starts_with("GET /computeMetadata/v1/instance/zone HTTP/1.1\r\n") {
+        let at = host(|asked| {
+            match asked.starts_with("GET /computeMetadata/v1/instance/zone HTTP/1.1\r\n") {
             true if asked.contains("\r\nMetadata-Flavor: Google\r\n") => {
                 "HTTP/1.1 200 OK\r\nmetadata-flavor: Google\r\nContent-Length: 34\r\n\r\nprojects/123/zones/europe-west1-b\n"
                     .to_owned()
             }
             _ => MISSING.to_owned(),
+        }
         });
         assert_eq!(find(&without_kubernetes(at.await)).await.as_deref(), Some("europe-west1-b"));
         let at = host(|asked| match asked.starts_with("GET") {

@@ -163,9 +163,7 @@ impl Quic {
         addr: SocketAddr,
         whom: (Meant, PeerId),
     ) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
-        Box::pin(
-            async move { Ok(Arc::new(self.connect(&self.identity, addr, whom).await?) as Arc<dyn Connection>) },
-        )
+        Box::pin(async move { Ok(Arc::new(self.connect(&self.identity, addr, whom).await?) as Arc<dyn Connection>) })
     }
 
     /// Dials a tracker as someone else than this transport is: so one process can be thousands of peers, as a measurement needs.

@@ -12,8 +12,10 @@ use tokio_rustls::TlsStream;
 use super::connection_core::{ControlFrame, Core, End, Held, Kind, Queues, STREAMS, Share};
 use super::dial::Dialler;
 use super::socket::Socket;
+use super::sole::Sole;
 use super::stream_connection::{StreamConnection, StreamFrame};
 use super::{control, stream};
+use crate::pipe_stream::{Carrier, PipeRecv, PipeSend};
 use crate::{BoxFuture, Connection, LinkStats, RELAY, Stream, TransportError};
 
 /// The handle; the connection is closed when the last one is gone.
@@ -50,6 +52,35 @@ impl TcpConnection {
     }
 }
 
+impl TcpConnection {
+    fn sole_stream(&self, sole: &Sole) -> Stream {
+        let carrier = Arc::new(Control(self.held.clone()));
+        let send = PipeSend::new(carrier.clone(), sole.outbound.clone());
+        (Box::new(send), Box::new(PipeRecv::new(carrier, sole.inbound.clone())))
+    }
+}
+
+/// What carries the one stream of a connection that has no others. A stream that is held keeps its connection.
+struct Control(Arc<Held>);
+
+impl Carrier for Control {
+    fn end(&self) -> Option<TransportError> {
+        self.0.0.end()
+    }
+
+    fn ended(&self) -> BoxFuture<'_, TransportError> {
+        Box::pin(self.0.0.ended())
+    }
+
+    fn said(&self, bytes: usize) {
+        self.0.0.count_sent(bytes);
+    }
+
+    fn stopped(&self, code: u32) {
+        self.0.0.say(ControlFrame::Stop(code));
+    }
+}
+
 impl Connection for TcpConnection {
     fn peer_id(&self) -> PeerId {
         self.held.0.peer
@@ -71,8 +102,10 @@ impl Connection for TcpConnection {
         Box::pin(async move {
             let core = &self.held.0;
             if let Some(sole) = &core.sole {
-                let stream = sole.take(&self.held).filter(|_| self.dialled);
-                return stream.ok_or_else(|| TransportError::Io("this connection has one stream".to_owned()));
+                return match self.dialled && sole.take() {
+                    true => Ok(self.sole_stream(sole)),
+                    false => Err(TransportError::Io("this connection has one stream".to_owned())),
+                };
             }
             let opening = async {
                 let place = self.places.clone().acquire_owned().await.map_err(|_| TransportError::Closed)?;
@@ -92,9 +125,9 @@ impl Connection for TcpConnection {
         Box::pin(async move {
             let core = &self.held.0;
             if let Some(sole) = &core.sole {
-                return match sole.take(&self.held).filter(|_| !self.dialled) {
-                    Some(stream) => Ok(stream),
-                    None => Err(core.ended().await),
+                return match !self.dialled && sole.take() {
+                    true => Ok(self.sole_stream(sole)),
+                    false => Err(core.ended().await),
                 };
             }
             let arrived = async { self.arrivals.lock().await.as_mut()?.recv().await };

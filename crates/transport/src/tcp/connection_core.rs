@@ -16,8 +16,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsStream;
 
 use super::dial::{Dialler, Purpose};
-use super::sole::Sole;
 use super::socket::{Counted, Handle as SocketHandle, Socket};
+use super::sole::Sole;
 use super::stream_connection::{StreamConnection, StreamFrame};
 use crate::admission::{Admission, Newcomer, Worth};
 use crate::identity::{EXPORTER, exporter_for};
@@ -151,7 +151,7 @@ impl Core {
         thread: Handle,
     ) -> (Arc<Self>, Queues) {
         let dialled = dialler.is_some();
-        let (to_handle, arrivals) = if is_sole { None } else { Some(mpsc::channel(STREAMS)) }.unzip();
+        let (to_handle, arrivals) = (!is_sole).then(|| mpsc::channel(STREAMS)).unzip();
         let (to_control, frames) = mpsc::channel(FRAMES);
         let core = Arc::new(Core {
             peer,

@@ -12,8 +12,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_rustls::TlsStream;
 
 use super::connection_core::{ControlFrame, Core, End};
-use super::sole::Sole;
 use super::socket::Socket;
+use super::sole::Sole;
 use crate::keep_alive::KeepAlive;
 use crate::pipe::Found;
 
@@ -134,7 +134,7 @@ async fn take(
 /// Writes what waits of the one stream, and its end once.
 async fn pass_on(sole: &Sole, ended: &mut bool, writer: &mut WriteHalf<TlsStream<Socket>>) -> io::Result<()> {
     while !*ended {
-        let mut frame = vec![0; FRAME + BLOCK];
+        let mut frame = vec![0; FRAME + sole.outbound.waiting().min(BLOCK)];
         let (kind, value, count) = match sole.outbound.pull(&mut frame[FRAME..]) {
             Found::Bytes(count) => (DATA, count as u32, count),
             Found::End => (FIN, 0, 0),

@@ -37,7 +37,9 @@ pub(super) enum Purpose {
 
 impl Purpose {
     pub(super) fn of(byte: u8) -> Option<Self> {
-        [Purpose::Control, Purpose::Theirs, Purpose::Yours, Purpose::Sole].into_iter().find(|purpose| *purpose as u8 == byte)
+        [Purpose::Control, Purpose::Theirs, Purpose::Yours, Purpose::Sole]
+            .into_iter()
+            .find(|purpose| *purpose as u8 == byte)
     }
 }
 

@@ -45,8 +45,8 @@ use crate::{BoxFuture, Config, Connection, Identity, Legs, OverRelay, Transport,
 use connection::TcpConnection;
 use connection_core::{Core, End, Kind, Share};
 pub(crate) use dial::probe;
-pub use room::most_sockets;
 use dial::{Dialler, Purpose, Route, Token, WELCOME};
+pub use room::most_sockets;
 use socket::Socket;
 
 /// Connections that wait to be taken by [`Transport::accept`].

@@ -6,10 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::connection_core::{ControlFrame, Held};
 use crate::pipe::Pipe;
-use crate::pipe_stream::{Carrier, PipeRecv, PipeSend};
-use crate::{BoxFuture, Stream, TransportError};
 
 /// Bytes that may wait in each direction, for the reader or the socket.
 const WINDOW: usize = 64 << 10;
@@ -26,34 +23,8 @@ impl Sole {
         Sole { inbound: Pipe::new(WINDOW), outbound: Pipe::new(WINDOW), taken: AtomicBool::new(false) }
     }
 
-    /// The stream, once.
-    pub(super) fn take(&self, held: &Arc<Held>) -> Option<Stream> {
-        if self.taken.swap(true, Ordering::Relaxed) {
-            return None;
-        }
-        let carrier = Arc::new(Control(held.clone()));
-        let send = PipeSend::new(carrier.clone(), self.outbound.clone());
-        Some((Box::new(send), Box::new(PipeRecv::new(carrier, self.inbound.clone()))))
-    }
-}
-
-/// A stream that is held keeps its connection.
-struct Control(Arc<Held>);
-
-impl Carrier for Control {
-    fn end(&self) -> Option<TransportError> {
-        self.0.0.end()
-    }
-
-    fn ended(&self) -> BoxFuture<'_, TransportError> {
-        Box::pin(self.0.0.ended())
-    }
-
-    fn said(&self, bytes: usize) {
-        self.0.0.count_sent(bytes);
-    }
-
-    fn stopped(&self, code: u32) {
-        self.0.0.say(ControlFrame::Stop(code));
+    /// True once: its halves are made then.
+    pub(super) fn take(&self) -> bool {
+        !self.taken.swap(true, Ordering::Relaxed)
     }
 }
