@@ -6,12 +6,10 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
-use std::time::Duration;
 
 use protocol::{ContentId, PeerId, TrackerEvent};
 use swarm::MOST_KNOWN;
 use tokio::sync::Notify;
-use tokio::time::{Instant, timeout_at};
 
 use crate::cost;
 
@@ -22,8 +20,6 @@ pub(crate) const A_MESSAGE: usize = 64;
 /// oldest news are forgotten: it finds out by itself who is not there.
 const MOST: usize = MOST_KNOWN;
 
-/// Who is told of others again and again is told once in this time.
-const BATCH: Duration = Duration::from_secs(1);
 /// Most other messages that wait.
 const MOST_SAID: usize = 256;
 
@@ -34,21 +30,8 @@ pub(crate) struct Outbox {
     more: Notify,
 }
 
-/// How soon a peer is to be told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Haste {
-    /// It waits for this.
-    Now,
-    /// It is told of who comes and goes in batches.
-    Soon,
-}
-
 #[derive(Default)]
 struct Waiting {
-    /// It is to be told now.
-    hurry: bool,
-    /// When it was told of news last.
-    told: Option<Instant>,
     news: HashMap<ContentId, News>,
     /// Contents of which there are news, in the order in which they are said.
     order: VecDeque<ContentId>,
@@ -83,15 +66,8 @@ fn note(peer: PeerId, list: &mut Vec<PeerId>, other: &mut Vec<PeerId>) {
 
 impl Outbox {
     /// There is news of a content; none at all is an answer, too. Returns by how many bytes more wait now.
-    pub(crate) fn add(
-        &self,
-        content: ContentId,
-        joined: impl IntoIterator<Item = PeerId>,
-        gone: Vec<PeerId>,
-        haste: Haste,
-    ) -> i64 {
+    pub(crate) fn add(&self, content: ContentId, joined: impl IntoIterator<Item = PeerId>, gone: Vec<PeerId>) -> i64 {
         let mut waiting = self.waiting.lock().expect("no panic holds it");
-        waiting.hurry |= haste == Haste::Now;
         let Waiting { news, order, .. } = &mut *waiting;
         let mut before = 0;
         let news = news.entry(content).and_modify(|news| before = news.cost()).or_insert_with(|| {
@@ -117,7 +93,6 @@ impl Outbox {
             return false;
         }
         waiting.said.push_back(message);
-        waiting.hurry = true;
         drop(waiting);
         self.more.notify_one();
         true
@@ -128,36 +103,16 @@ impl Outbox {
         self.waiting.lock().expect("no panic holds it").said.pop_front()
     }
 
-    /// Waits until there may be news, and it is time to tell them. May be dropped before.
+    /// Waits until there may be news.
     pub(crate) async fn filled(&self) {
-        loop {
-            match self.due() {
-                None => self.more.notified().await,
-                Some(due) if due <= Instant::now() => return,
-                Some(due) => drop(timeout_at(due, self.more.notified()).await),
-            }
-        }
-    }
-
-    /// When the peer is to be told, if there is anything: at once, if it was told nothing for a while. In a crowd that comes at the same
-    /// moment each would otherwise be told of the others one by one.
-    fn due(&self) -> Option<Instant> {
-        let waiting = self.waiting.lock().expect("no panic holds it");
-        if waiting.order.is_empty() && waiting.said.is_empty() {
-            return None;
-        }
-        let batch = waiting.told.filter(|_| !waiting.hurry).map(|told| told + BATCH);
-        Some(batch.unwrap_or_else(Instant::now))
+        self.more.notified().await;
     }
 
     /// Takes as much as goes into a message, and says by how many bytes less wait now.
     pub(crate) fn take(&self) -> Option<(ContentId, News, i64)> {
         let mut waiting = self.waiting.lock().expect("no panic holds it");
         let Waiting { news, order, .. } = &mut *waiting;
-        let Some(content) = order.pop_front() else {
-            (waiting.hurry, waiting.told) = (false, Some(Instant::now()));
-            return None;
-        };
+        let content = order.pop_front()?;
         let mut here = news.remove(&content)?;
         let before = here.cost();
         let rest = |list: &mut Vec<PeerId>| list.split_off(list.len().min(A_MESSAGE));
@@ -201,12 +156,12 @@ mod tests {
         let outbox = Outbox::default();
         let mut held = 0;
         for _ in 0..100_000 {
-            held += outbox.add(content(1), (0..50).map(peer), vec![], Haste::Soon);
+            held += outbox.add(content(1), (0..50).map(peer), vec![]);
         }
         assert_eq!((outbox.len(), held), (1, cost::news(50) as i64));
         for round in 0..1000 {
-            held += outbox.add(content(1), [peer(1000 + round)], vec![], Haste::Soon);
-            held += outbox.add(content(1), [], vec![peer(1000 + round)], Haste::Soon);
+            held += outbox.add(content(1), [peer(1000 + round)], vec![]);
+            held += outbox.add(content(1), [], vec![peer(1000 + round)]);
         }
         assert_eq!((outbox.len(), held), (1, cost::news(50 + MOST) as i64), "those who came and went meanwhile");
         let mut named = 0;
@@ -220,8 +175,8 @@ mod tests {
     #[test]
     fn news_are_said_in_turn_and_in_parts() {
         let outbox = Outbox::default();
-        let mut held = outbox.add(content(1), (0..100).map(peer), (200..270).map(peer).collect(), Haste::Soon);
-        held += outbox.add(content(2), [], vec![], Haste::Soon);
+        let mut held = outbox.add(content(1), (0..100).map(peer), (200..270).map(peer).collect());
+        held += outbox.add(content(2), [], vec![]);
         let mut said = Vec::new();
         while let Some((content, news, less)) = outbox.take() {
             held -= less;
@@ -234,27 +189,9 @@ mod tests {
     #[test]
     fn who_comes_back_is_not_gone() {
         let outbox = Outbox::default();
-        outbox.add(content(1), [], vec![peer(1)], Haste::Soon);
-        outbox.add(content(1), [peer(1)], vec![], Haste::Soon);
+        outbox.add(content(1), [], vec![peer(1)]);
+        outbox.add(content(1), [peer(1)], vec![]);
         let (_, news, _) = outbox.take().unwrap();
         assert_eq!(news, News { joined: vec![peer(1)], gone: vec![] });
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn others_are_told_of_in_batches_and_an_answer_waits_for_none() {
-        let outbox = Outbox::default();
-        let began = Instant::now();
-        let take_all = || std::iter::from_fn(|| outbox.take()).map(|(_, news, _)| news.joined.len()).sum::<usize>();
-        outbox.add(content(1), [peer(1)], vec![], Haste::Soon);
-        outbox.filled().await;
-        assert_eq!((take_all(), began.elapsed()), (1, Duration::ZERO), "the first at once");
-        outbox.add(content(1), [peer(2)], vec![], Haste::Soon);
-        assert!(tokio::time::timeout(BATCH / 2, outbox.filled()).await.is_err());
-        outbox.add(content(1), [peer(3)], vec![], Haste::Soon);
-        outbox.filled().await;
-        assert_eq!((take_all(), began.elapsed()), (2, BATCH));
-        outbox.add(content(2), [], vec![], Haste::Now);
-        outbox.filled().await;
-        assert_eq!((take_all(), began.elapsed()), (0, BATCH));
     }
 }

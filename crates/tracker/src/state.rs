@@ -25,7 +25,7 @@ use crate::config::ServerConfig;
 use crate::cost;
 use crate::ledger::{Ledger, Room, Use};
 use crate::mailboxes::Mailboxes;
-use crate::outbox::{Haste, Outbox};
+use crate::outbox::Outbox;
 use crate::pace::Pace;
 use crate::private::PrivateTracker;
 use crate::probe::{self, Prober};
@@ -294,8 +294,8 @@ impl State {
             self.list_names(content, &registry);
             self.ledger().raise_use(session, Use::Alone);
             let gone = self.first_word_of_relay(peer);
-            self.push(content, vec![Push { to: peer, joined: introductions.sample, gone }], Haste::Now);
-            self.push(content, introductions.pushes, Haste::Soon);
+            self.push(content, vec![Push { to: peer, joined: introductions.sample, gone }]);
+            self.push(content, introductions.pushes);
         }
         let empty = registry.is_empty();
         drop(registry);
@@ -347,7 +347,7 @@ impl State {
     fn depart(&self, peer: PeerId, content: ContentId) {
         if let Some(mut registry) = self.contents.get_mut(&content) {
             let pushes = registry.leave(peer);
-            self.push(content, pushes, Haste::Soon);
+            self.push(content, pushes);
             self.list_names(content, &registry);
             if let Some(only) = registry.only() {
                 self.charge(only, content, cost::membership(&Introductions::default()), &registry);
@@ -381,14 +381,14 @@ impl State {
     }
 
     /// Puts news into the outboxes of members. Where they live is looked up when the news are said.
-    fn push(&self, content: ContentId, pushes: Vec<Push>, haste: Haste) {
+    fn push(&self, content: ContentId, pushes: Vec<Push>) {
         for Push { to, joined, gone } in pushes {
             let Some(member) = self.members.get(&to) else { continue };
             let mut ledger = self.ledger();
             if !joined.is_empty() {
                 ledger.raise_use(member.session, Use::Met);
             }
-            let more = member.outbox.add(content, joined.into_iter().map(|peer| peer.id), gone, haste);
+            let more = member.outbox.add(content, joined.into_iter().map(|peer| peer.id), gone);
             ledger.change(member.session, more);
         }
     }

@@ -7,7 +7,6 @@ use swarm::{Addresses, Push};
 use tokio::time::Instant;
 
 use super::State;
-use crate::outbox::Haste;
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -76,7 +75,7 @@ impl State {
         };
         let peers = page.into_iter().map(watched).collect();
         let mark = |to| Push { to, joined: Vec::new(), gone: vec![report_mark()] };
-        self.push(content, asked.into_iter().map(mark).collect(), Haste::Now);
+        self.push(content, asked.into_iter().map(mark).collect());
         (peers, next)
     }
 
