@@ -11,6 +11,9 @@ use tokio::sync::Notify;
 
 use crate::TransportError;
 
+/// Most buffers that wait, however short: each takes some memory besides what is in it.
+const BUFFERS: usize = 1024;
+
 /// Shared by one sender and one receiver.
 pub(crate) struct Pipe {
     /// Bytes that may wait for the receiver.
@@ -61,7 +64,7 @@ impl Pipe {
         if let Some(code) = state.stopped {
             return Err(TransportError::Reset(code));
         }
-        let room = (self.window - state.waiting).min(data.len());
+        let room = if state.queue.len() < BUFFERS { (self.window - state.waiting).min(data.len()) } else { 0 };
         if room > 0 {
             state.waiting += room;
             state.queue.push_back(data.split_to(room));
@@ -113,5 +116,20 @@ impl Pipe {
             return Found::Bytes(filled);
         }
         if state.finished { Found::End } else { Found::Nothing }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_a_byte_at_a_time_takes_no_more_buffers_than_there_may_be() {
+        let pipe = Pipe::new(1 << 20);
+        let byte = || Bytes::from(vec![7]);
+        let taken = (0..2 * BUFFERS).filter(|_| pipe.push(&mut byte()) == Ok(1)).count();
+        assert_eq!(taken, BUFFERS);
+        assert!(matches!(pipe.pull(&mut [0; 2]), Found::Bytes(2)));
+        assert_eq!(pipe.push(&mut byte()), Ok(1), "there is room again");
     }
 }

@@ -1,11 +1,15 @@
 //! Connections between peers and a tracker, which stand for long and carry little.
 
+use std::mem::ManuallyDrop;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use p2p_fileshare_transport::frame::read_exact;
 use p2p_fileshare_transport::{Config, Connection, Identity, Kind, Transport, TransportError};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 /// No wait takes longer, even on a busy machine.
@@ -104,4 +108,70 @@ async fn a_ping_shows_a_sign_of_life() {
         };
         assert!(timeout(PATIENCE, alive).await.is_ok(), "{kind:?}");
     }
+}
+
+/// Who knows no other way opens stream connections.
+#[tokio::test]
+async fn a_peer_that_knows_only_stream_connections_is_taken_too() {
+    let (tracker, peer) = (Kind::Tcp.bind(config().standing(true)).unwrap(), Kind::Tcp.bind(config()).unwrap());
+    let dialled = peer.dial(tracker.listeners()[0], tracker.peer_id());
+    let (dialled, accepted) = tokio::join!(dialled, tracker.accept());
+    let both = (dialled.unwrap(), accepted.unwrap());
+    talk(&both).await;
+    talk(&both).await;
+}
+
+/// Carries all that passes between a tracker and whoever comes, until it is dropped: then nobody hears of the other any more.
+async fn wire(kind: Kind, to: SocketAddr) -> (SocketAddr, JoinSet<()>) {
+    let mut carrying = JoinSet::new();
+    if kind == Kind::Quic {
+        let (near, far) =
+            (UdpSocket::bind("127.0.0.1:0").await.unwrap(), UdpSocket::bind("127.0.0.1:0").await.unwrap());
+        let at = near.local_addr().unwrap();
+        carrying.spawn(async move {
+            let (mut there, mut back, mut from) = (vec![0; 1 << 16], vec![0; 1 << 16], at);
+            loop {
+                tokio::select! {
+                    got = near.recv_from(&mut there) => {
+                        let (count, who) = got.unwrap();
+                        from = who;
+                        let _ = far.send_to(&there[..count], to).await;
+                    }
+                    got = far.recv_from(&mut back) => {
+                        let _ = near.send_to(&back[..got.unwrap().0], from).await;
+                    }
+                }
+            }
+        });
+        return (at, carrying);
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    carrying.spawn(async move {
+        let (near, far) = (listener.accept().await.unwrap().0, TcpStream::connect(to).await.unwrap());
+        let (mut near, mut far) = (ManuallyDrop::new(near), ManuallyDrop::new(far));
+        let _ = tokio::io::copy_bidirectional(&mut *near, &mut *far).await;
+    });
+    (at, carrying)
+}
+
+/// Its patience is shorter than what peers offer.
+#[tokio::test]
+async fn a_tracker_that_few_know_soon_drops_a_peer_that_has_vanished() {
+    let each = [Kind::Quic, Kind::Tcp].map(|kind| async move {
+        let bind = |standing| kind.bind(config().standing(standing)).unwrap();
+        let (tracker, quiet, vanishes) = (bind(true), bind(false), bind(false));
+        let (stays, stayed) = join(&*quiet, &*tracker).await;
+        let (at, carrying) = wire(kind, tracker.listeners()[0]).await;
+        let dialled = vanishes.dial_tracker(at, tracker.peer_id());
+        let (dialled, accepted) = tokio::join!(dialled, tracker.accept());
+        let (_dialled, accepted) = (dialled.unwrap(), accepted.unwrap());
+        drop(carrying);
+        assert!(timeout(PATIENCE, accepted.closed()).await.is_ok(), "{kind:?}");
+        // One that says nothing of itself is asked.
+        assert!(timeout(Duration::from_secs(2), stayed.closed()).await.is_err(), "{kind:?}");
+        assert!(timeout(Duration::from_millis(10), stays.closed()).await.is_err(), "{kind:?}");
+    });
+    let [quic, tcp] = each;
+    tokio::join!(quic, tcp);
 }

@@ -300,17 +300,23 @@ async fn accept(endpoint: quinn::Endpoint, handshakes: Handshakes, listener: Arc
             incoming.ignore();
             continue;
         };
-        tokio::spawn(listener.clone().shake_hands(incoming, handshake, many));
+        let standing = endpoint.open_connections();
+        tokio::spawn(listener.clone().shake_hands(incoming, handshake, (many, standing)));
     }
 }
 
 impl Listener {
     /// The place is held until the connection is taken: who waits in that queue is bounded too.
-    async fn shake_hands(self: Arc<Self>, incoming: Incoming, mut handshake: Handshake, many: bool) {
+    async fn shake_hands(
+        self: Arc<Self>,
+        incoming: Incoming,
+        mut handshake: Handshake,
+        (many, standing): (bool, usize),
+    ) {
         let (from, id) = (incoming.remote_address(), incoming.orig_dst_cid());
         let mut server = self.server.clone();
         server.transport_config(match many {
-            _ if self.choices.standing => Arc::new(standing_path(self.choices, keep_alive::OF_TRACKER)),
+            _ if self.choices.standing => Arc::new(standing_path(self.choices, keep_alive::of_tracker(standing))),
             true => Arc::new(path_to(from, self.choices, &self.windows)),
             false => transport_to(from, self.choices, &self.windows),
         });

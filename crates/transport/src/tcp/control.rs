@@ -13,7 +13,7 @@ use tokio_rustls::TlsStream;
 
 use super::connection_core::{ControlFrame, Core, End};
 use super::socket::Socket;
-use super::sole::Sole;
+use super::sole::{self, Sole};
 use crate::keep_alive::KeepAlive;
 use crate::pipe::Found;
 
@@ -30,6 +30,8 @@ const RESET: u8 = 6;
 const STOP: u8 = 7;
 /// Most bytes of data that are read at a time, and written behind one header.
 const BLOCK: usize = 8 << 10;
+/// A frame that took so long had to wait until the other side took something.
+const WAITED: Duration = Duration::from_secs(1);
 /// What needs no word is looked after this often.
 const LOOK: Duration = Duration::from_secs(10);
 /// Most bytes of a goodbye's reason; what is longer is cut.
@@ -89,7 +91,7 @@ async fn read(core: &Arc<Core>, reader: &mut ReadHalf<TlsStream<Socket>>, began:
             FIN if core.sole.is_some() => core.sole.iter().for_each(|sole| sole.inbound.finish()),
             RESET if core.sole.is_some() => core.sole.iter().for_each(|sole| sole.inbound.reset(value)),
             STOP if core.sole.is_some() => core.sole.iter().for_each(|sole| sole.outbound.stop(value)),
-            WANT => core.clone().give_stream_connection(),
+            WANT if core.sole.is_none() => core.clone().give_stream_connection(),
             CLOSE => {
                 let mut reason = vec![0; usize::from(reader.read_u16_le().await?).min(REASON)];
                 reader.read_exact(&mut reason).await?;
@@ -118,12 +120,15 @@ async fn take(
         left -= count;
         core.heard(began.elapsed());
         core.count_received(count);
-        block.truncate(count);
-        let mut block = Bytes::from(block);
+        // No larger than what came: of a side that says a byte at a time blocks would wait.
+        let mut block = Bytes::copy_from_slice(&block[..count]);
         // What its reader does not want is forgotten.
-        while !block.is_empty() && matches!(sole.inbound.push(&mut block), Ok(_)) {
+        while !block.is_empty() && sole.inbound.push(&mut block).is_ok() {
             if !block.is_empty() {
-                sole.inbound.writable.notified().await;
+                // Nothing is heard because nothing is read: that is not the other side's silence.
+                while timeout(LINGER, sole.inbound.writable.notified()).await.is_err() {
+                    core.heard(began.elapsed());
+                }
             }
         }
         core.heard(began.elapsed());
@@ -131,22 +136,52 @@ async fn take(
     Ok(())
 }
 
-/// Writes what waits of the one stream, and its end once.
-async fn pass_on(sole: &Sole, ended: &mut bool, writer: &mut WriteHalf<TlsStream<Socket>>) -> io::Result<()> {
-    while !*ended {
+/// Writes what waits of the one stream, and its end once; but no more than a window of it, since something else may have to be said.
+async fn pass_on(sole: &Sole, ended: &mut bool, out: &mut Out<'_>) -> io::Result<()> {
+    for _ in 0..sole::WINDOW / BLOCK {
+        if *ended {
+            return Ok(());
+        }
         let mut frame = vec![0; FRAME + sole.outbound.waiting().min(BLOCK)];
         let (kind, value, count) = match sole.outbound.pull(&mut frame[FRAME..]) {
             Found::Bytes(count) => (DATA, count as u32, count),
             Found::End => (FIN, 0, 0),
             Found::Reset(code) => (RESET, code, 0),
-            Found::Nothing => break,
+            Found::Nothing => return Ok(()),
         };
         *ended = kind != DATA;
         frame[0] = kind;
         frame[1..FRAME].copy_from_slice(&value.to_le_bytes());
-        writer.write_all(&frame[..FRAME + count]).await?;
+        out.put(&frame[..FRAME + count]).await?;
     }
-    writer.flush().await
+    sole.outbound.readable.notify_one();
+    Ok(())
+}
+
+/// The way out of a control connection.
+struct Out<'a> {
+    core: &'a Core,
+    writer: WriteHalf<TlsStream<Socket>>,
+    began: Instant,
+}
+
+impl Out<'_> {
+    /// Writes a frame. A side that takes nothing is waited for no longer than one that says nothing; if it does take something, that is a sign
+    /// of life: what it says to ours may wait behind it.
+    async fn put(&mut self, frame: &[u8]) -> io::Result<()> {
+        let asked = Instant::now();
+        let written = async {
+            self.writer.write_all(frame).await?;
+            self.writer.flush().await
+        };
+        timeout(self.core.keep_alive.patience, written)
+            .await
+            .map_err(|_| io::Error::other("nothing was taken for too long"))??;
+        if asked.elapsed() >= WAITED {
+            self.core.heard(self.began.elapsed());
+        }
+        Ok(())
+    }
 }
 
 /// Waits until the one stream has something to say; for ever, if there is none.
@@ -159,10 +194,11 @@ async fn has_more(sole: Option<&Sole>) {
 
 async fn write(
     core: &Arc<Core>,
-    mut writer: WriteHalf<TlsStream<Socket>>,
+    writer: WriteHalf<TlsStream<Socket>>,
     mut frames: mpsc::Receiver<ControlFrame>,
     began: Instant,
 ) -> io::Result<End> {
+    let mut out = Out { core, writer, began };
     let KeepAlive { every, patience } = core.keep_alive;
     let mut look = interval(every.unwrap_or(LOOK));
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -188,14 +224,14 @@ async fn write(
             }
             () = has_more(core.sole.as_ref()) => {
                 if let Some(sole) = &core.sole {
-                    pass_on(sole, &mut stream_ended, &mut writer).await?;
+                    pass_on(sole, &mut stream_ended, &mut out).await?;
                 }
                 continue;
             }
             end = core.end_of_all() => {
-                // What was said last.
+                // What was said last: at most a window of it waits.
                 if let (Some(sole), End::Local { .. }) = (&core.sole, &end) {
-                    pass_on(sole, &mut stream_ended, &mut writer).await?;
+                    pass_on(sole, &mut stream_ended, &mut out).await?;
                 }
                 if let End::Local { code, reason } = &end {
                     let reason = &reason.as_bytes()[..reason.len().min(REASON)];
@@ -203,15 +239,14 @@ async fn write(
                     frame.extend_from_slice(&code.to_le_bytes());
                     frame.extend_from_slice(&(reason.len() as u16).to_le_bytes());
                     frame.extend_from_slice(reason);
-                    writer.write_all(&frame).await?;
-                    writer.shutdown().await?;
+                    out.put(&frame).await?;
+                    out.writer.shutdown().await?;
                 }
                 return Ok(end);
             }
         };
         let mut frame = vec![kind];
         frame.extend_from_slice(&value.to_le_bytes());
-        writer.write_all(&frame).await?;
-        writer.flush().await?;
+        out.put(&frame).await?;
     }
 }

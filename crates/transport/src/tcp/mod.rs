@@ -399,7 +399,10 @@ impl Door {
                 let (share, running) = (self.shared.share(from, relayed), self.shared.running.clone());
                 let expiry = self.tracker_meant(meant).map_or(&self.shared.expiry, |tracker| &tracker.expiry);
                 let until = expiry.with(certificate_of(&stream));
-                let keep_alive = if standing { keep_alive::OF_TRACKER } else { keep_alive::PEERS };
+                let keep_alive = match standing {
+                    true => keep_alive::of_tracker(self.shared.sockets.taken()),
+                    false => keep_alive::PEERS,
+                };
                 let peer = (peer, Kind { keep_alive, is_sole: purpose == Purpose::Sole });
                 let (connection, core) = TcpConnection::start(stream, peer, share, None, Handle::current(), running);
                 self.shared.watch(&core, &Handle::current(), until);

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::pipe::Pipe;
 
 /// Bytes that may wait in each direction, for the reader or the socket.
-const WINDOW: usize = 64 << 10;
+pub(super) const WINDOW: usize = 64 << 10;
 
 /// Between the stream's halves and the control connection's task.
 pub(super) struct Sole {
