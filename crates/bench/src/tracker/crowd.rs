@@ -97,15 +97,17 @@ impl Crowd {
     }
 
     async fn join_one(&self, identity: Identity) -> anyhow::Result<Member> {
+        let mut last = None;
         for _ in 0..TRIES {
             match self.enter(&identity).await {
                 Ok(member) => return Ok(member),
-                Err(error) => tracing::debug!(%error, "a try"),
+                Err(error) => last = Some(error),
             }
             self.0.failed.fetch_add(1, Ordering::Relaxed);
             tokio::time::sleep(AGAIN).await;
         }
-        bail!("the tracker takes no more connections: over TCP each needs descriptors (ulimit -n)")
+        let last = last.context("there was a try")?;
+        bail!("the tracker has not let a peer in that came {TRIES} times: {last}")
     }
 
     async fn enter(&self, identity: &Identity) -> Result<Member, TransportError> {
