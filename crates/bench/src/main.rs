@@ -6,11 +6,11 @@
 mod chart;
 mod floors;
 mod history;
-mod idle;
 mod memory;
 mod others;
 mod report;
 mod subject;
+mod tracker;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -59,8 +59,8 @@ pub struct Arguments {
 pub enum Mode {
     /// The most memory that a peer takes: with 50 connections, a large file, large pieces, many pieces
     Memory(memory::Arguments),
-    /// The memory and processor time that each idle, announced connection takes on a tracker
-    Idle(idle::Arguments),
+    /// How many peers a tracker can know: memory, idle time, new connections, announcements, a flash crowd
+    Tracker(tracker::Arguments),
     /// The ratios of earlier measurements, a column a commit, as Markdown
     History(history::Arguments),
 }
@@ -108,7 +108,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     match &arguments.mode {
         None => {}
         Some(Mode::Memory(arguments)) => return memory::run(arguments),
-        Some(Mode::Idle(arguments)) => return idle::run(arguments),
+        Some(Mode::Tracker(arguments)) => return tracker::run(arguments),
         Some(Mode::History(arguments)) => return history::print(arguments),
     }
     let programs = programs::build_for_figures()?;

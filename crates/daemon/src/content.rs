@@ -269,7 +269,7 @@ impl Task {
     /// Says how a share stands until it is told something else, or its files change.
     async fn serve(&mut self, home: &Arc<Tracked>, share: Share, mut wish: Wish) -> Next {
         let (content, mut status, mut addresses) = (share.content(), share.status(), home.node.addresses());
-        self.tell_ticket(content);
+        self.tell_ticket(content).await;
         loop {
             let told = *self.wish.borrow_and_update();
             let looks = told.looks != std::mem::replace(&mut wish.looks, told.looks);
@@ -305,7 +305,7 @@ impl Task {
                     if changed.is_err() {
                         return Next::End;
                     }
-                    self.tell_ticket(content);
+                    self.tell_ticket(content).await;
                 }
                 changed = self.wish.changed() => if changed.is_err() { return Next::End },
             }
@@ -330,8 +330,8 @@ impl Task {
         }
     }
 
-    fn tell_ticket(&self, content: ContentId) {
-        let ticket = self.nodes.ticket(content).map(|ticket| ticket.to_string()).unwrap_or_default();
+    async fn tell_ticket(&self, content: ContentId) {
+        let ticket = self.nodes.ticket(content).await.map(|ticket| ticket.to_string()).unwrap_or_default();
         self.view.send_modify(|view| (view.content, view.ticket) = (content.to_string(), ticket));
     }
 }

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use peer::{
-    ContentId, Counters, Node, NodeBuilder, PeerId, Secret, Share, Shares, Ticket, TicketTracker, TrackerAddress, Waits,
+    ContentId, Counters, MAX_TICKET_TRACKERS, Node, NodeBuilder, PeerId, Secret, Share, Shares, Ticket, TicketTracker,
+    TrackerAddress, Waits,
 };
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
@@ -29,16 +30,20 @@ pub(crate) const NOBODY: u64 = u64::MAX;
 /// Makes a node that is still to be started. An error is a sentence.
 pub type NewNode = Box<dyn Fn() -> Result<NodeBuilder, String> + Send + Sync>;
 
+/// Where others reach a tracker that this machine reaches at these addresses.
+pub type AddressesOf = Box<dyn Fn(&[SocketAddr]) -> Vec<SocketAddr> + Send + Sync>;
+
 /// The node for what this daemon shares.
 pub struct Home {
     /// It, still to be started.
     pub node: NodeBuilder,
     /// The trackers that its shares are announced to; at least one.
     pub trackers: Vec<TrackerAddress>,
-    /// Those of them that tickets have beside the first.
-    pub others: Vec<TrackerAddress>,
-    /// Where others reach the first tracker, for tickets: it is asked again whenever this machine's addresses change.
-    pub addresses: Box<dyn Fn() -> Vec<SocketAddr> + Send + Sync>,
+    /// Where others reach the first tracker, which is at these addresses, for tickets: it is asked again whenever this machine's
+    /// addresses change.
+    pub addresses: AddressesOf,
+    /// Whether these are given by somebody: then all trackers of one name are behind them.
+    pub is_told: bool,
     /// The secret of each content that is shared; none to share openly.
     pub secrets: Option<Arc<dyn Fn(ContentId) -> Secret + Send + Sync>>,
     /// The private shares of this process, if the tracker runs in it.
@@ -170,9 +175,10 @@ pub(crate) struct Nodes {
     home: Arc<Tracked>,
     home_tracker: PeerId,
     home_trackers: Vec<PeerId>,
-    /// Those that tickets have beside the first.
-    more_trackers: Vec<TrackerAddress>,
-    addresses: Box<dyn Fn() -> Vec<SocketAddr> + Send + Sync>,
+    /// Those that were named.
+    trackers: Vec<TrackerAddress>,
+    addresses: AddressesOf,
+    is_told: bool,
     pub(crate) secrets: Option<Arc<dyn Fn(ContentId) -> Secret + Send + Sync>>,
     pub(crate) own_tracker: Option<Arc<Shares>>,
     new: NewNode,
@@ -184,17 +190,18 @@ pub(crate) struct Nodes {
 impl Nodes {
     /// Starts the node for what this daemon shares.
     pub(crate) fn start(home: Home, new: NewNode) -> Self {
-        let Home { node, trackers, others, addresses, secrets, own_tracker } = home;
+        let Home { node, trackers, addresses, is_told, secrets, own_tracker } = home;
         let home_trackers: Vec<_> = trackers.iter().map(|tracker| tracker.id).collect();
         let home_tracker = home_trackers[0];
         let past = Arc::default();
-        let home = Tracked::new(node.start(), trackers, None, Arc::clone(&past));
+        let home = Tracked::new(node.start(), trackers.clone(), None, Arc::clone(&past));
         Nodes {
             home,
             home_tracker,
             home_trackers,
-            more_trackers: others,
+            trackers,
             addresses,
+            is_told,
             secrets,
             own_tracker,
             new,
@@ -252,13 +259,21 @@ impl Nodes {
     }
 
     /// The ticket for a content that is shared here.
-    pub(crate) fn ticket(&self, content: ContentId) -> Option<Ticket> {
-        let addresses = (self.addresses)();
+    pub(crate) async fn ticket(&self, content: ContentId) -> Option<Ticket> {
+        // A name that leads to several addresses may be one tracker, or several: those that have answered are.
+        let known = self.home.node.trackers().await;
+        let split = |tracker: &TrackerAddress| match self.is_told {
+            true => vec![tracker.clone()],
+            false => tracker.told_apart(&known),
+        };
+        let mut each = self.trackers.iter().flat_map(split);
+        let addresses = (self.addresses)(&each.next()?.addresses);
+        let others: Vec<_> = each.take(MAX_TICKET_TRACKERS - 1).collect();
         let ticket = match &self.secrets {
-            secrets if !self.more_trackers.is_empty() => {
+            secrets if !others.is_empty() => {
                 // As many addresses of each as there is room for.
-                let room = (TICKET_ADDRESSES / (self.more_trackers.len() + 1)).max(1);
-                let others = self.more_trackers.iter().map(|other| (other.id, other.addresses.clone()));
+                let room = (TICKET_ADDRESSES / (others.len() + 1)).max(1);
+                let others = others.into_iter().map(|other| (other.id, other.addresses));
                 let all = std::iter::once((self.home_tracker, addresses)).chain(others);
                 let tracker = |(id, mut addresses): (PeerId, Vec<SocketAddr>)| {
                     addresses.truncate(room);

@@ -124,8 +124,8 @@ pub use tracker_status::{TrackerState, TrackerStatus};
 // What a user touches of the crates below: one crate is enough.
 pub use lan::Lan;
 pub use protocol::{
-    Algorithm, Code, CodeError, ContentId, ContentMatch, FileEntry, Manifest, OriginKey, OriginUrl, PeerAddress,
-    PeerId, PieceRange, PieceSet, Query, QueryError, Secret, Ticket, TicketTracker,
+    Algorithm, Code, CodeError, ContentId, ContentMatch, FileEntry, MAX_TICKET_TRACKERS, Manifest, OriginKey,
+    OriginUrl, PeerAddress, PeerId, PieceRange, PieceSet, Query, QueryError, Secret, Ticket, TicketTracker,
 };
 pub use storage::{Backend, Fallback, FileBackend, MemoryBackend, MmapBackend, Remote, StorageError};
 pub use swarm::Shares;

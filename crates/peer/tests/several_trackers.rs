@@ -209,7 +209,7 @@ fn resolver(answer: &Arc<Mutex<Vec<SocketAddr>>>) -> Resolver {
 #[tokio::test(start_paused = true)]
 async fn trackers_behind_a_name_come_and_go_with_it() {
     let (network, folder) = (MemoryNetwork::new(), tempfile::tempdir().unwrap());
-    let all: Vec<_> = (1..=3)
+    let all: Vec<_> = (1..=5)
         .map(|number| {
             let manner = Manner { nonce: number, silent: false };
             FakeTracker::start(&network, b"one key", &format!("10.0.0.{number}:9999"), manner)
@@ -225,14 +225,19 @@ async fn trackers_behind_a_name_come_and_go_with_it() {
     // More replicas.
     *answer.lock().unwrap() = vec![at[1], at[0]];
     until("both know it", async || all[0].knows(content) && all[1].knows(content)).await;
-    *answer.lock().unwrap() = at.clone();
+    *answer.lock().unwrap() = at[..3].to_vec();
     until("the third is found", async || up(&node).await.len() == 3).await;
     // One is moved elsewhere.
-    *answer.lock().unwrap() = at[1..].to_vec();
+    *answer.lock().unwrap() = at[1..3].to_vec();
     let left = [at[1].to_string(), at[2].to_string()];
     until("it is left", async || up(&node).await == left).await;
     until("the others know it", async || all[1].knows(content) && all[2].knows(content)).await;
     until("it has forgotten it", async || !all[0].knows(content)).await;
+    // A rollout changes all addresses at once.
+    *answer.lock().unwrap() = at[3..].to_vec();
+    let new = [at[3].to_string(), at[4].to_string()];
+    until("the old ones are left for the new", async || up(&node).await == new).await;
+    until("the new ones know it", async || all[3].knows(content) && all[4].knows(content)).await;
     node.shutdown().await;
 }
 

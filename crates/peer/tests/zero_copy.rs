@@ -142,6 +142,9 @@ impl Connection for WatchedConnection {
     fn stats(&self) -> LinkStats {
         self.0.stats()
     }
+    fn ping(&self) {
+        self.0.ping();
+    }
     fn close(&self, code: u32, reason: &str) {
         self.0.close(code, reason);
     }

@@ -8,6 +8,7 @@ mod metrics;
 #[cfg(feature = "web")]
 mod page;
 mod prompt;
+mod room;
 
 use std::io::{IsTerminal, Write};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -249,7 +250,9 @@ fn run(arguments: &Arguments) -> Result<(), (ExitCode, anyhow::Error)> {
         return Err((ExitCode::Usage, anyhow::anyhow!(hint)));
     }
     let (legs, arrivals) = transport::legs();
-    let config = transport_config(identity, trust, address).legs(arguments.relay.then_some(legs));
+    let sockets = transport::most_sockets();
+    let config =
+        transport_config(identity, trust, address).legs(arguments.relay.then_some(legs)).sockets(Some(sockets));
     let transport = arguments.transport.bind(config.clone()).map_err(|error| match error {
         TransportError::AddressInUse(_) => {
             let port = arguments.port;
@@ -270,6 +273,8 @@ fn run(arguments: &Arguments) -> Result<(), (ExitCode, anyhow::Error)> {
     let bound = transport.listeners()[0];
     say(format_args!("Listening on {bound}"));
     say(format_args!("Tracker id: {id}"));
+    let settings = ServerConfig::default().memory(arguments.memory).publishers(arguments.publisher.iter().copied());
+    say(format_args!("{}", room::room(arguments.transport, ByteSize(arguments.memory), settings.room(), sockets)));
     let (port, host) = (bound.port(), host(bound));
     say(format_args!("On this machine, in this folder:  peer-cli -i localhost -d {port}{closed} -f NAME"));
     say(format_args!("On another machine:  peer-cli -i {host} -d {port} --tracker-id {id}{closed} -f NAME"));
@@ -284,8 +289,6 @@ fn run(arguments: &Arguments) -> Result<(), (ExitCode, anyhow::Error)> {
     }
 
     let served: Result<(), (ExitCode, anyhow::Error)> = runtime.block_on(async {
-        let publishers = arguments.publisher.iter().copied();
-        let settings = ServerConfig::default().memory(arguments.memory).publishers(publishers);
         let settings = settings.label(label::label(id, port));
         let mut server = Server::new(transport.clone(), settings).with_probing(config);
         if arguments.relay {

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use protocol::PeerId;
 use transport::{Config, Identity, Trust};
 
+use crate::cost;
 use crate::pace::Pace;
 use crate::private::PrivateTracker;
 
@@ -42,8 +43,7 @@ impl Default for ServerConfig {
     fn default() -> Self {
         ServerConfig {
             memory: MEMORY,
-            // Of TCP, each takes descriptors.
-            connections: 60_000,
+            connections: 1 << 20,
             pace: Pace::default(),
             publishers: BTreeSet::new(),
             private: None,
@@ -54,6 +54,17 @@ impl Default for ServerConfig {
 }
 
 impl ServerConfig {
+    /// What may be counted of the memory: an allocator keeps a part of what was freed, and a connection that was let go takes a moment
+    /// to end.
+    pub(crate) fn memory_to_count(&self) -> u64 {
+        self.memory - self.memory / 5
+    }
+
+    /// How many peers there is memory for, if each takes part in a content of its own: over QUIC, and over TCP.
+    pub fn room(&self) -> [u64; 2] {
+        cost::peers(self.memory_to_count()).map(|peers| peers.min(self.connections as u64))
+    }
+
     /// Takes at most so many bytes.
     pub fn memory(mut self, bytes: u64) -> Self {
         self.memory = bytes;
@@ -98,5 +109,5 @@ const STREAMS: u32 = 1;
 
 /// How the transport of a tracker is set up that listens here.
 pub fn transport_config(identity: Identity, trust: Trust, listener: SocketAddr) -> Config {
-    Config::new(identity, vec![listener]).trust(trust).mtu(Some(MTU)).streams(STREAMS)
+    Config::new(identity, vec![listener]).trust(trust).mtu(Some(MTU)).streams(STREAMS).standing(true)
 }

@@ -6,10 +6,15 @@
 use protocol::PeerId;
 use swarm::{Addresses, Introductions};
 
-/// A connection: its keys, its packets' books, its task, its entries here. `cargo xtask bench idle` weighs one.
-pub(crate) const CONNECTION: usize = 48 << 10;
-/// What a transport may hold of what a connection sends while it is not read: the window that an idle one has.
-pub(crate) const UNREAD: usize = 256 << 10;
+/// A connection: its keys, its packets' books, its task, its entries here. `cargo xtask bench tracker` weighs one.
+pub(crate) fn connection(transport: &str) -> usize {
+    if transport == "tcp" { TCP } else { QUIC }
+}
+
+const QUIC: usize = 36 << 10;
+const TCP: usize = 20 << 10;
+/// What a transport may hold of what a connection sends while it is not read: the window that it has.
+pub(crate) const UNREAD: usize = 64 << 10;
 /// A member of a content: in the registry, and on its connection's list.
 const MEMBER: usize = 900;
 /// A content, its place in the catalogue, and its name there but for the name's letters.
@@ -36,6 +41,11 @@ pub(crate) fn membership(introductions: &Introductions) -> usize {
 pub(crate) fn content(name: Option<&str>) -> usize {
     // The letters are in the registry, and in the catalogue.
     CONTENT + name.map_or(0, |name| 3 * name.len())
+}
+
+/// Peers that so many bytes have room for, where each takes part in a content of its own: over QUIC, and over TCP.
+pub(crate) fn peers(bytes: u64) -> [u64; 2] {
+    [QUIC, TCP].map(|connection| bytes / (connection + MEMBER + content(None)) as u64)
 }
 
 /// The addresses that a peer announces, once for all its contents.

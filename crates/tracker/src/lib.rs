@@ -27,6 +27,7 @@ mod outbox;
 mod pace;
 mod private;
 mod probe;
+mod questions;
 mod relay;
 mod server;
 mod session;

@@ -6,7 +6,6 @@ use std::time::Duration;
 use protocol::{
     Announce, LeaseRequest, MailboxRequest, NOT_YET, PeerId, ProbeRequest, TrackerEvent, TrackerRequest, VERSION,
 };
-use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use transport::frame::{MessageReceiver, MessageSender, encode};
 use transport::{Connection, TransportError};
@@ -16,6 +15,7 @@ use crate::outbox::Outbox;
 use crate::pace::Paced;
 use crate::private::{self, Known};
 use crate::probe;
+use crate::questions::Questions;
 use crate::state::State;
 
 /// A peer must say hello within this time.
@@ -26,9 +26,6 @@ const TAKEN: Duration = Duration::from_secs(10);
 /// welcome.
 const NOT_HERE_YET: Duration = Duration::from_secs(3);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-/// Questions that may wait for one peer. Their answers are made when they can be said: they are large, and cost the asker
-/// next to nothing.
-const QUESTIONS: usize = 2;
 /// Most bytes of what a peer says. Its addresses, or a name, take less, and it may never send the rest.
 const LONGEST: usize = 4096;
 /// Longest question.
@@ -52,16 +49,19 @@ pub(crate) async fn run(session: u64, connection: Arc<dyn Connection>, state: Ar
 async fn talk(session: u64, connection: &Arc<dyn Connection>, state: &State) -> Result<(), TransportError> {
     let silent = |_| TransportError::Lost("it said no hello".to_owned());
     let Greeting { mut send, hello, recv, known } =
-        match timeout(HELLO, greet(connection, state)).await.map_err(silent)?? {
+        // What few need, or only at the start, takes no room in the task of each.
+        match timeout(HELLO, Box::pin(greet(connection, state))).await.map_err(silent)?? {
             Greeted::Hello(greeting) => greeting,
             Greeted::Mailbox(mut send, recv, first) => {
                 state.is_for_mailboxes(session, matches!(first, MailboxRequest::Claim { .. }));
-                state.mailboxes.serve(session, &**connection, &mut send, recv, first).await?;
+                Box::pin(state.mailboxes.serve(session, &**connection, &mut send, recv, first)).await?;
                 return last_words(&mut send, connection).await;
             }
             Greeted::Probe(mut send, _recv, request) => {
                 match state.prober() {
-                    Some((prober, known)) => prober.serve(&**connection, &mut send, request, known).await?,
+                    Some((prober, known)) => {
+                        Box::pin(prober.serve(&**connection, &mut send, request, known)).await?;
+                    }
                     None => send.send(&TrackerEvent::Refused(probe::NONE.to_owned())).await?,
                 }
                 return last_words(&mut send, connection).await;
@@ -88,10 +88,10 @@ async fn talk(session: u64, connection: &Arc<dyn Connection>, state: &State) -> 
     if !state.enter(session, connection, outbox.clone(), &listeners) {
         return Ok(());
     }
-    let (questions, asked) = mpsc::channel(QUESTIONS);
+    let questions = Questions::default();
     tokio::select! {
-        result = write(session, &**connection, send, &outbox, (asked, &known), state) => result,
-        result = read(session, &**connection, recv, state, (questions, &known)) => result,
+        result = write(session, &**connection, send, &outbox, (&questions, &known), state) => result,
+        result = read(session, &**connection, recv, state, (&questions, &known)) => result,
     }
 }
 
@@ -195,24 +195,21 @@ async fn write(
     connection: &dyn Connection,
     mut send: MessageSender<TrackerEvent>,
     outbox: &Outbox,
-    (mut asked, known): (mpsc::Receiver<TrackerRequest>, &Known),
+    (asked, known): (&Questions, &Known),
     state: &State,
 ) -> Result<(), TransportError> {
     loop {
         tokio::select! {
-            question = asked.recv() => match question {
-                Some(question) => {
-                    if let Some(answer) = answer(question, known, connection.peer_id(), state) {
-                        tell(session, &mut send, answer, state).await?;
-                    }
+            question = asked.next() => {
+                if let Some(answer) = answer(question, known, connection.peer_id(), state) {
+                    tell(session, &mut send, answer, state).await?;
                 }
-                None => return Ok(()),
-            },
+            }
             () = outbox.filled() => {
                 while let Some(news) = state.take(session, connection.peer_id(), outbox) {
                     tell(session, &mut send, news, state).await?;
                     // A question that came meanwhile has waited for one message, not for all news.
-                    if let Ok(question) = asked.try_recv()
+                    if let Some(question) = asked.try_next()
                         && let Some(answer) = answer(question, known, connection.peer_id(), state)
                     {
                         tell(session, &mut send, answer, state).await?;
@@ -262,14 +259,14 @@ async fn read(
     connection: &dyn Connection,
     mut recv: MessageReceiver<TrackerRequest>,
     state: &State,
-    (questions, known): (mpsc::Sender<TrackerRequest>, &Known),
+    (questions, known): (&Questions, &Known),
 ) -> Result<(), TransportError> {
     let (mut paced, mut turn) = (Paced::new(state.pace()), 0);
     while let Some(message) = recv.recv().await? {
         let free = match message {
             // It hears the same of every id that it has not proven, whether anyone takes part or not.
             question @ TrackerRequest::Announce(Announce { content, .. }) if !known.includes(content) => {
-                questions.send(question).await.map_err(|_| TransportError::Closed)?;
+                questions.put(question).await;
                 false
             }
             TrackerRequest::Announce(announce) => state.announce(session, connection.peer_id(), announce),
@@ -289,8 +286,7 @@ async fn read(
             | TrackerRequest::List { .. }
             | TrackerRequest::Watch { .. }
             | TrackerRequest::Relay { .. }) => {
-                // Waits for room: who asks faster than it reads waits for itself.
-                questions.send(question).await.map_err(|_| TransportError::Closed)?;
+                questions.put(question).await;
                 false
             }
             TrackerRequest::Bye => return Ok(()),
@@ -377,11 +373,11 @@ mod tests {
         let (dialled, accepted) = tokio::join!(dialled, tracker.accept());
         let (_dialled, connection) = (dialled.unwrap(), accepted.unwrap());
         let state = State::new(ServerConfig::default());
-        let (questions, mut asked) = mpsc::channel(QUESTIONS);
+        let questions = Questions::default();
         let bytes = TrackerRequest::List { before: None }.encode().unwrap();
         let asking = Box::new(Asking { frame: frame(&bytes).to_vec(), at: 0, asked: 0 });
         let asking = MessageReceiver::new(asking as Box<dyn RecvStream>);
-        let reading = read(1, &*connection, asking, &state, (questions, &Known::Everything));
+        let reading = read(1, &*connection, asking, &state, (&questions, &Known::Everything));
         tokio::pin!(reading);
         // It gets as far as it can, and has to wait there.
         for taken in 0..5 {
@@ -390,8 +386,8 @@ mod tests {
                 result = &mut reading => panic!("{result:?}"),
                 () = std::future::ready(()) => {}
             }
-            assert_eq!(asked.len(), 2, "after {taken} were read");
-            assert!(matches!(asked.recv().await, Some(TrackerRequest::List { .. })));
+            assert_eq!(questions.len(), 2, "after {taken} were read");
+            assert!(matches!(questions.next().await, TrackerRequest::List { .. }));
         }
     }
 }

@@ -118,9 +118,7 @@ impl Drop for Held<'_> {
 impl State {
     /// Of a tracker that nobody has reached yet.
     pub(crate) fn new(config: ServerConfig) -> Self {
-        // An allocator keeps a part of what was freed, and a connection that was let go takes a moment to end.
-        let memory = config.memory - config.memory / 5;
-        let room = Room { memory, connections: config.connections };
+        let room = Room { memory: config.memory_to_count(), connections: config.connections };
         // No choice of the seed: what is told of an earlier start must not be true again.
         let nonce = fastrand::u128(..).to_le_bytes();
         State {
@@ -180,7 +178,11 @@ impl State {
         if connection.transport() == "quic" && !connection.remote_addr().ip().to_canonical().is_loopback() {
             self.udp_works.store(true, Ordering::Relaxed);
         }
-        self.ledger().open(session, Origin::of(connection.remote_addr().ip()), cost::CONNECTION);
+        self.ledger().open(
+            session,
+            Origin::of(connection.remote_addr().ip()),
+            cost::connection(connection.transport()),
+        );
         self.make_room();
         let stays = self.sessions.contains_key(&session);
         self.refusals.fetch_add(u64::from(!stays), Ordering::Relaxed);

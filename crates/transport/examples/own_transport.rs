@@ -91,6 +91,9 @@ impl Connection for CountingConnection {
     fn stats(&self) -> LinkStats {
         self.0.stats()
     }
+    fn ping(&self) {
+        self.0.ping();
+    }
     fn close(&self, code: u32, reason: &str) {
         self.0.close(code, reason);
     }

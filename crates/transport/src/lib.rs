@@ -43,7 +43,10 @@ mod expiry;
 pub mod frame;
 mod handshakes;
 mod identity;
+mod keep_alive;
 pub mod memory;
+mod pipe;
+mod pipe_stream;
 mod probe;
 mod quic;
 mod relay;
@@ -65,7 +68,7 @@ pub use quic::Quic;
 pub use quic::congestion::{Congestion, UnknownCongestion};
 pub use quic::kernel::{UdpSupport, first_hop_datagram};
 pub use relay::{Leg, Legs, OverRelay, RELAY, legs};
-pub use tcp::Tcp;
+pub use tcp::{Tcp, most_sockets};
 
 pub use shared_port::SharedPort;
 use shared_port::TrackerDoor;
@@ -113,6 +116,10 @@ pub struct Config {
     pub streams: u32,
     /// What decides how fast QUIC sends. TCP has the kernel's.
     pub congestion: Congestion,
+    /// Connections that come in stand for long and carry little: a tracker's.
+    pub standing: bool,
+    /// Most sockets of incoming connections over TCP; a part of what the process may open if not given.
+    pub sockets: Option<usize>,
     /// A tracker that listens on the same ports.
     pub(crate) tracker: Option<TrackerDoor>,
     /// Where legs of relayed connections go that come to the TCP listeners, if this is a relay.
@@ -123,7 +130,18 @@ impl Config {
     /// Listens on these addresses as this identity, in an open swarm.
     pub fn new(identity: Identity, listeners: Vec<SocketAddr>) -> Self {
         let (streams, congestion) = (quic::STREAMS, Congestion::default());
-        Config { identity, trust: Trust::Anyone, listeners, mtu: None, streams, congestion, tracker: None, legs: None }
+        Config {
+            identity,
+            trust: Trust::Anyone,
+            listeners,
+            mtu: None,
+            streams,
+            congestion,
+            standing: false,
+            sockets: None,
+            tracker: None,
+            legs: None,
+        }
     }
 
     /// Listens here instead.
@@ -147,6 +165,19 @@ impl Config {
     /// Lets the other side of each connection have so many QUIC streams open at once.
     pub fn streams(mut self, streams: u32) -> Self {
         self.streams = streams;
+        self
+    }
+
+    /// Takes connections as a tracker does: thousands that stand for long and carry little. Each takes as little memory as it can, and its other
+    /// end keeps it alive.
+    pub fn standing(mut self, standing: bool) -> Self {
+        self.standing = standing;
+        self
+    }
+
+    /// Holds at most so many sockets of incoming connections over TCP.
+    pub fn sockets(mut self, sockets: Option<usize>) -> Self {
+        self.sockets = sockets;
         self
     }
 
@@ -257,6 +288,9 @@ pub trait Connection: Send + Sync {
     fn spawn(&self, task: BoxFuture<'static, ()>) -> JoinHandle<()>;
     /// Round trip and counters so far.
     fn stats(&self) -> LinkStats;
+    /// Asks the other end for a sign of life, without waiting for it: it counts among the bytes that [`stats`](Connection::stats) says
+    /// were received.
+    fn ping(&self);
     /// Ends the connection at once; the other side sees `code` and `reason`.
     fn close(&self, code: u32, reason: &str);
     /// Waits until the connection has ended, on either side, and says why.

@@ -6,7 +6,6 @@
 
 mod connection;
 mod lock;
-mod pipe;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

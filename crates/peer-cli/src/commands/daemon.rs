@@ -13,8 +13,7 @@ use daemon::control::Place as ControlPlace;
 use daemon::state::{self, StateError};
 use daemon::{Home, Service, ServiceConfig, ServiceRun, Settings, StartError};
 use lan::Offers;
-use peer::{ScanOptions, Shares, TrackerAddress};
-use protocol::MAX_TICKET_TRACKERS;
+use peer::{ScanOptions, Shares};
 use settings::{Folders, ServiceManager, Signal, Signals};
 use transport::Identity;
 
@@ -31,7 +30,7 @@ use crate::session::patience::Patience;
 use crate::session::place::Place;
 use crate::session::query::complain;
 use crate::session::secrets::secrets_of;
-use crate::session::trust;
+use crate::session::{site, trust};
 use crate::ui::screen;
 
 const EXAMPLES: &str = "\
@@ -217,6 +216,7 @@ fn state_folder(arguments: &DaemonArguments) -> Result<PathBuf, Failure> {
 }
 
 async fn configure(arguments: &mut DaemonArguments, read_again: ReadAgain) -> Result<ServiceConfig, Failure> {
+    site::settle(&mut arguments.peer).await;
     let state = state_folder(arguments)?;
     let downloads = match &arguments.output {
         Some(folder) => absolute(folder)?,
@@ -262,8 +262,8 @@ fn home_here(arguments: &DaemonArguments) -> Result<Home, Failure> {
     Ok(Home {
         node: node.shares(shares.clone()).lan(lan),
         trackers: vec![own.address()],
-        others: Vec::new(),
-        addresses: Box::new(move || addresses(&place)),
+        addresses: Box::new(move |_| addresses(&place)),
+        is_told: true,
         secrets: (!arguments.open).then(|| secrets_of(own.identity.clone())),
         own_tracker: Some(shares),
     })
@@ -291,16 +291,16 @@ async fn home_elsewhere(arguments: &mut DaemonArguments, given: &[String], state
             Some(secrets_of(Identity::load_or_create(&key).map_err(connect::unusable)?))
         }
     };
-    let mut each = trackers.iter().flat_map(TrackerAddress::each);
-    let first = each.next().map(|first| first.addresses).unwrap_or_default();
-    let others = each.take(MAX_TICKET_TRACKERS - 1).collect();
-    let place = place(arguments, Place::Known(first));
+    let told = arguments.ticket_address.clone();
+    let is_told = !told.is_empty();
     Ok(Home {
         node: connect::bind(&arguments.peer, arguments.port.unwrap_or(PEER_PORT), 1)?
             .lan(network::start(&arguments.peer, ByDefault::On)),
         trackers,
-        others,
-        addresses: Box::new(move || addresses(&place)),
+        addresses: Box::new(move |known| {
+            addresses(&if told.is_empty() { Place::Known(known.to_vec()) } else { Place::Told(told.clone()) })
+        }),
+        is_told,
         secrets,
         own_tracker: None,
     })

@@ -17,7 +17,7 @@ use crate::session::gateway::{self, Brought, Running, Source};
 use crate::session::lan::{self, ByDefault};
 use crate::session::patience::Patience;
 use crate::session::query::complain;
-use crate::session::trust;
+use crate::session::{site, trust};
 use crate::ui::screen::{OutputStream, print, tell};
 use crate::ui::signals::heard;
 
@@ -130,6 +130,7 @@ fn tickets(arguments: &GatewayCommand) -> Result<Vec<Ticket>, Failure> {
 
 /// Joins all swarms, and serves them.
 async fn begin(arguments: &mut GatewayCommand, tickets: Vec<Ticket>) -> Result<(Running, Vec<Node>), Failure> {
+    site::settle(&mut arguments.peer).await;
     let patience = Patience::new(arguments.peer.wait);
     let mut sources = Vec::new();
     if let Some(given) = arguments.tracker_ip.clone() {

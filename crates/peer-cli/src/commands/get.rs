@@ -23,7 +23,7 @@ use crate::session::lan::{self as network, ByDefault, Holders, Raced};
 use crate::session::patience::Patience;
 use crate::session::query::complain;
 use crate::session::temp_folder::{self, TempFolder};
-use crate::session::{Session, SessionOptions, origin, pipe, rendezvous, standstill, trust};
+use crate::session::{Session, SessionOptions, origin, pipe, rendezvous, site, standstill, trust};
 use crate::ui::prompt;
 use crate::ui::screen::{self, OutputStream};
 
@@ -179,6 +179,7 @@ pub async fn run(mut arguments: GetArguments) -> Result<(), Failure> {
         screen::complain(BYTES);
     }
     temp_folder::sweep_left();
+    site::settle(&mut arguments.peer).await;
     trust_tracker(&mut arguments, &mut asked).await?;
     let lan = network::start(&arguments.peer, ByDefault::On);
     let what = match asked {

@@ -25,7 +25,7 @@ use crate::session::gateway::{self, Source};
 use crate::session::input::{Input, Look};
 use crate::session::lan::{self, ByDefault};
 use crate::session::patience::Patience;
-use crate::session::{Session, SessionOptions, origin};
+use crate::session::{Session, SessionOptions, origin, site};
 use crate::ui::prompt;
 use crate::ui::screen::OutputStream;
 
@@ -131,7 +131,8 @@ impl JoinArguments {
 }
 
 /// Runs until it is told to stop, or is done.
-pub async fn run(arguments: JoinArguments) -> Result<(), Failure> {
+pub async fn run(mut arguments: JoinArguments) -> Result<(), Failure> {
+    site::settle(&mut arguments.peer).await;
     let node = connect::bind(&arguments.peer, arguments.port, arguments.listeners)?;
     let node =
         node.lan(lan::start(&arguments.peer, ByDefault::Off)).output(&arguments.output).names(arguments.names.policy());

@@ -51,6 +51,12 @@ pub fn trackers(given: &[String], port: u16) -> Result<Vec<NamedTracker>, Failur
     }
 }
 
+/// What was given with -i as one word that may be typed again: `A, B` in quotes is two trackers.
+pub fn as_one_word(given: &[String]) -> String {
+    let words: Vec<&str> = given.iter().flat_map(|given| given.split(',')).map(str::trim).collect();
+    words.join(",")
+}
+
 /// Pairs trackers with the ids that were given: one for all of them, one for each in their order, or several that are all behind
 /// one name.
 pub fn with_ids(named: Vec<NamedTracker>, ids: &[PeerId]) -> Result<Vec<TrustedTracker>, Failure> {
@@ -112,6 +118,11 @@ mod tests {
         for wrong in ["", ":9998", "host:", "host:many", "host:0", "host:70000"] {
             assert_eq!(parsed(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn what_was_given_in_quotes_is_printed_without_spaces() {
+        assert_eq!(as_one_word(&["a, b:1".to_owned(), "c".to_owned()]), "a,b:1,c");
     }
 
     #[test]

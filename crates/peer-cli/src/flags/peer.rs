@@ -89,10 +89,10 @@ pub struct PeerArguments {
     /// Bytes of pieces in flight over all connections, 1MiB or more
     #[arg(long, value_name = "SIZE", value_parser = sizes::budget, default_value = "32MiB")]
     pub budget: u64,
-    /// Name of the place that this peer is in, as berlin or rack-7
+    /// Name of the place that this peer is in, or auto
     ///
     /// Name of the place that this peer is in, as berlin or rack-7: what a peer of the same place has, or is about to get,
-    /// is not fetched from afar
+    /// is not fetched from afar. With auto it is the zone that Kubernetes, EC2 or Google's machines say
     #[arg(long, value_name = "NAME", value_parser = site)]
     pub site: Option<String>,
     /// Give first to those who give (tit for tat), instead of to everyone alike

@@ -27,6 +27,7 @@ pub mod rendezvous;
 mod rows;
 mod run;
 pub mod secrets;
+pub mod site;
 pub mod standstill;
 mod state;
 pub mod stdin;

@@ -137,17 +137,26 @@ impl Driver {
             }
             self.start_client(place, tracker, None);
         }
+        self.trackers.leads_to.insert(place, found.to_vec());
+        self.leave_where_none_is(place);
+        self.announce_all(false);
+    }
+
+    /// Leaves the trackers of a name that it does not lead to any more, once one that it leads to has said welcome: until then they are as
+    /// good as any. A rollout may change all addresses at once.
+    fn leave_where_none_is(&mut self, place: usize) {
+        let Some(found) = self.trackers.leads_to.get(&place) else { return };
         let is_there = |at: Option<SocketAddr>| at.is_none_or(|at| found.contains(&at));
+        if !self.trackers.behind(place).any(|one| is_there(one.at) && one.is_up()) {
+            return;
+        }
         let gone: Vec<_> = self.trackers.behind(place).filter(|one| !is_there(one.at)).map(|one| one.number).collect();
-        // One that is there takes their place first, or they are as good as any.
-        let stays = self.trackers.behind(place).any(|one| is_there(one.at) && one.is_up());
-        for number in gone.into_iter().filter(|_| stays) {
+        for number in gone {
             if let Some(client) = self.trackers.client(number) {
                 let _ = client.try_send(ToClient::Bye { done: oneshot::channel().0 });
             }
             self.trackers.remove(number);
         }
-        self.announce_all(false);
     }
 
     /// Announces all contents where they belong now.
@@ -158,7 +167,13 @@ impl Driver {
 
     pub(super) fn tracker_news(&mut self, number: TrackerNumber, news: TrackerNews) {
         let change = match news {
-            TrackerNews::Welcome { id, instance, at } => self.trackers.is_up(number, id, instance, at),
+            TrackerNews::Welcome { id, instance, at } => {
+                let change = self.trackers.is_up(number, id, instance, at);
+                if let Some(place) = self.trackers.place(number) {
+                    self.leave_where_none_is(place);
+                }
+                change
+            }
             TrackerNews::Lost => self.trackers.is_down(number, TrackerState::Lost),
             TrackerNews::Taken => self.trackers.is_down(number, TrackerState::Taken),
             TrackerNews::Unfit(error) => {

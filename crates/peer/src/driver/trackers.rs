@@ -4,7 +4,7 @@
 //! about one tracker have another in common, and one that dies takes nothing with it that no other knows. A download that
 //! meets nobody is announced to all: others may know less.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -30,6 +30,8 @@ pub(super) struct Trackers {
     next: TrackerNumber,
     /// Those that were named, in their order.
     pub(super) named: Vec<TrackerAddress>,
+    /// Where those lead now of which the name was looked up again.
+    pub(super) leads_to: BTreeMap<usize, Vec<SocketAddr>>,
     /// The tasks that look names up again.
     pub(super) lookups: Vec<OwnTask>,
     /// Which of them have named a peer.
@@ -109,6 +111,11 @@ impl Trackers {
     /// Those that are where the one leads to that was named as this.
     pub(super) fn behind(&self, place: usize) -> impl Iterator<Item = &Tracker> {
         self.all.iter().filter(move |tracker| tracker.place == place)
+    }
+
+    /// Which of those that were named one is, if it is still there.
+    pub(super) fn place(&self, number: TrackerNumber) -> Option<usize> {
+        self.all.iter().find(|tracker| tracker.number == number).map(|tracker| tracker.place)
     }
 
     /// Says goodbye to one, which is not where its name leads any more.

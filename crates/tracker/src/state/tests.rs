@@ -37,6 +37,9 @@ impl Connection for Moved {
     fn stats(&self) -> LinkStats {
         LinkStats { moved: true, ..self.0.stats() }
     }
+    fn ping(&self) {
+        self.0.ping();
+    }
     fn close(&self, code: u32, reason: &str) {
         self.0.close(code, reason);
     }

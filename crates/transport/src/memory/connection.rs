@@ -5,20 +5,23 @@
 //! closes.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::Bytes;
 use protocol::PeerId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
-use super::pipe::{Found, Pipe};
-use crate::{BoxFuture, Connection, LinkStats, RecvStream, SendStream, Stream, TransportError};
+use super::lock::lock;
+use crate::pipe::Pipe;
+use crate::pipe_stream::{Carrier, PipeRecv, PipeSend};
+use crate::{BoxFuture, Connection, LinkStats, Stream, TransportError};
 
 /// Streams that one side may have open.
 const MAX_STREAMS: usize = 100;
+/// Bytes that may wait for the receiver, as over QUIC.
+const WINDOW: usize = 2 << 20;
 
 /// How a connection ended.
 #[derive(Clone)]
@@ -118,6 +121,47 @@ impl Drop for Side {
     }
 }
 
+/// What a stream's halves hold.
+struct OneStream {
+    side: Arc<Side>,
+    /// What the other side is shown with the first word.
+    offer: Mutex<Option<Offer>>,
+    _permit: Arc<OwnedSemaphorePermit>,
+}
+
+impl OneStream {
+    /// Both halves, which send into the first pipe and receive from the second.
+    fn halves(
+        side: &Arc<Side>,
+        (to_other, to_us): (Arc<Pipe>, Arc<Pipe>),
+        permit: Arc<OwnedSemaphorePermit>,
+        offer: Option<Offer>,
+    ) -> Stream {
+        let stream = Arc::new(OneStream { side: side.clone(), offer: Mutex::new(offer), _permit: permit });
+        (Box::new(PipeSend::new(stream.clone(), to_other)), Box::new(PipeRecv::new(stream, to_us)))
+    }
+}
+
+impl Carrier for OneStream {
+    fn end(&self) -> Option<TransportError> {
+        self.side.alive().err()
+    }
+
+    fn ended(&self) -> BoxFuture<'_, TransportError> {
+        Box::pin(self.side.ended())
+    }
+
+    fn said(&self, bytes: usize) {
+        self.side.link.sent[self.side.me].fetch_add(bytes as u64, Ordering::Relaxed);
+        if let Some(offer) = lock(&self.offer).take() {
+            // Fails only when the other side is gone, and then there is nobody to show it to.
+            let _ = self.side.opened.try_send(offer);
+        }
+    }
+
+    fn stopped(&self, _: u32) {}
+}
+
 /// The connection as its holder sees it.
 pub(super) struct MemoryConnection(pub(super) Arc<Side>);
 
@@ -147,11 +191,11 @@ impl Connection for MemoryConnection {
                 reason = side.ended() => return Err(reason),
                 permit = side.permits.clone().acquire_owned() => permit.map_err(|_| TransportError::Closed)?,
             };
-            let (to_acceptor, to_opener) = (Arc::new(Pipe::default()), Arc::new(Pipe::default()));
+            let (to_acceptor, to_opener) = (Pipe::new(WINDOW), Pipe::new(WINDOW));
+            let permit = Arc::new(permit);
             let offer =
-                Offer { to_acceptor: to_acceptor.clone(), to_opener: to_opener.clone(), permit: Arc::new(permit) };
-            let send = MemorySend::new(side, to_acceptor, Some(offer), None);
-            Ok((Box::new(send) as _, Box::new(MemoryRecv::new(side, to_opener, None)) as _))
+                Offer { to_acceptor: to_acceptor.clone(), to_opener: to_opener.clone(), permit: permit.clone() };
+            Ok(OneStream::halves(side, (to_acceptor, to_opener), permit, Some(offer)))
         })
     }
 
@@ -166,8 +210,7 @@ impl Connection for MemoryConnection {
             };
             // No sender is left: the other side's last handle is gone, which is an end too.
             let Some(Offer { to_acceptor, to_opener, permit }) = offer else { return Err(side.ended().await) };
-            let send = MemorySend::new(side, to_opener, None, Some(permit.clone()));
-            Ok((Box::new(send) as _, Box::new(MemoryRecv::new(side, to_acceptor, Some(permit))) as _))
+            Ok(OneStream::halves(side, (to_opener, to_acceptor), permit, None))
         })
     }
 
@@ -187,163 +230,17 @@ impl Connection for MemoryConnection {
         }
     }
 
+    fn ping(&self) {
+        if self.0.alive().is_ok() {
+            self.0.link.sent[1 - self.0.me].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     fn close(&self, code: u32, reason: &str) {
         self.0.end(code, reason);
     }
 
     fn closed(&self) -> BoxFuture<'_, TransportError> {
         Box::pin(self.0.ended())
-    }
-}
-
-/// How far a sender has come.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Sending {
-    Open,
-    /// A send is under way, or was given up half way.
-    Torn,
-    Finished,
-    Reset(u32),
-}
-
-struct MemorySend {
-    side: Arc<Side>,
-    pipe: Arc<Pipe>,
-    /// What the other side is shown with the first word.
-    offer: Option<Offer>,
-    state: Sending,
-    _permit: Option<Arc<OwnedSemaphorePermit>>,
-}
-
-impl MemorySend {
-    fn new(side: &Arc<Side>, pipe: Arc<Pipe>, offer: Option<Offer>, permit: Option<Arc<OwnedSemaphorePermit>>) -> Self {
-        Self { side: side.clone(), pipe, offer, state: Sending::Open, _permit: permit }
-    }
-
-    fn usable(&self) -> Result<(), TransportError> {
-        match self.state {
-            Sending::Open => self.side.alive(),
-            Sending::Torn => Err(TransportError::Io("an earlier send on this stream was given up".to_owned())),
-            Sending::Finished => Err(TransportError::Io("this stream was finished before".to_owned())),
-            Sending::Reset(code) => Err(TransportError::Reset(code)),
-        }
-    }
-
-    fn show(&mut self) {
-        if let Some(offer) = self.offer.take() {
-            // Fails only when the other side is gone, and then there is nobody to show it to.
-            let _ = self.side.opened.try_send(offer);
-        }
-    }
-
-    async fn push_all(&mut self, mut data: Bytes) -> Result<(), TransportError> {
-        while !data.is_empty() {
-            self.side.alive()?;
-            let pushed = self.pipe.push(&mut data)?;
-            self.side.link.sent[self.side.me].fetch_add(pushed as u64, Ordering::Relaxed);
-            if pushed > 0 {
-                self.show();
-            } else {
-                tokio::select! {
-                    reason = self.side.ended() => return Err(reason),
-                    () = self.pipe.writable.notified() => {}
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-impl SendStream for MemorySend {
-    fn send(&mut self, data: Bytes) -> BoxFuture<'_, Result<(), TransportError>> {
-        Box::pin(async move {
-            self.usable()?;
-            self.state = Sending::Torn;
-            let sent = self.push_all(data).await;
-            self.state = match &sent {
-                Err(TransportError::Reset(code)) => Sending::Reset(*code),
-                _ => Sending::Open,
-            };
-            sent
-        })
-    }
-
-    fn finish(&mut self) -> Result<(), TransportError> {
-        self.usable()?;
-        self.pipe.finish();
-        self.show();
-        self.state = Sending::Finished;
-        Ok(())
-    }
-
-    fn reset(&mut self, code: u32) {
-        if matches!(self.state, Sending::Open | Sending::Torn) {
-            self.pipe.reset(code);
-            self.show();
-            self.state = Sending::Reset(code);
-        }
-    }
-}
-
-impl Drop for MemorySend {
-    fn drop(&mut self) {
-        self.reset(0);
-    }
-}
-
-struct MemoryRecv {
-    side: Arc<Side>,
-    pipe: Arc<Pipe>,
-    /// How it ended, so that asking again gives the same answer.
-    ended: Option<Result<usize, TransportError>>,
-    _permit: Option<Arc<OwnedSemaphorePermit>>,
-}
-
-impl MemoryRecv {
-    fn new(side: &Arc<Side>, pipe: Arc<Pipe>, permit: Option<Arc<OwnedSemaphorePermit>>) -> Self {
-        Self { side: side.clone(), pipe, ended: None, _permit: permit }
-    }
-}
-
-impl RecvStream for MemoryRecv {
-    fn recv<'a>(&'a mut self, buf: &'a mut [u8]) -> BoxFuture<'a, Result<usize, TransportError>> {
-        Box::pin(async move {
-            if buf.is_empty() {
-                return Ok(0);
-            }
-            if let Some(ended) = &self.ended {
-                return ended.clone();
-            }
-            let outcome = loop {
-                // What came before the connection's end is still there to be read.
-                match self.pipe.pull(buf) {
-                    Found::Bytes(count) => return Ok(count),
-                    Found::End => break Ok(0),
-                    Found::Reset(code) => break Err(TransportError::Reset(code)),
-                    Found::Nothing => {}
-                }
-                if let Err(reason) = self.side.alive() {
-                    break Err(reason);
-                }
-                tokio::select! {
-                    _ = self.side.ended() => {}
-                    () = self.pipe.readable.notified() => {}
-                }
-            };
-            self.ended.insert(outcome).clone()
-        })
-    }
-
-    fn stop(&mut self, code: u32) {
-        if self.ended.is_none() {
-            self.pipe.stop(code);
-            self.ended = Some(Err(TransportError::Reset(code)));
-        }
-    }
-}
-
-impl Drop for MemoryRecv {
-    fn drop(&mut self) {
-        self.stop(0);
     }
 }

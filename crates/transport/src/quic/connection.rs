@@ -11,6 +11,7 @@ use rustls::pki_types::CertificateDer;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
+use super::settings;
 use super::uplink::{self, ConnectionPacer};
 use super::windows::Windows;
 use crate::expiry::{self, Expiry};
@@ -28,12 +29,12 @@ pub(super) struct QuicConnection {
 }
 
 impl QuicConnection {
-    /// Names the peer by the certificate that it proved to hold.
+    /// Names the peer by the certificate that it proved to hold. The windows of one that is a tracker's are never changed.
     pub(super) fn new(
         inner: quinn::Connection,
         remote: SocketAddr,
         thread: Handle,
-        windows: &Windows,
+        (windows, standing): (&Windows, bool),
         expiry: &Expiry,
     ) -> Result<Self, TransportError> {
         let unnamed = || TransportError::Handshake("no certificate".to_owned());
@@ -42,7 +43,9 @@ impl QuicConnection {
         let certificate = certificates.first().ok_or_else(unnamed)?;
         let peer = peer_id_of(certificate).map_err(|error| TransportError::Handshake(error.to_string()))?;
         let inner = Arc::new(inner);
-        windows.add(&inner);
+        if !standing {
+            windows.add(&inner);
+        }
         let watched = Arc::downgrade(&inner);
         expiry.watch(&thread, expiry.with(Some(certificate)), move |over| {
             let standing = watched.upgrade().filter(|inner| inner.close_reason().is_none());
@@ -164,6 +167,12 @@ impl Connection for QuicConnection {
                 SocketAddr::new(now.ip().to_canonical(), now.port()) != self.remote
             },
         }
+    }
+
+    fn ping(&self) {
+        // quinn has no word for it, but one more byte of window is told at once, and acknowledged.
+        self.inner.set_receive_window(VarInt::from_u32(settings::STANDING_WINDOW));
+        self.inner.set_receive_window(VarInt::from_u32(settings::STANDING_WINDOW + 1));
     }
 
     fn close(&self, code: u32, reason: &str) {

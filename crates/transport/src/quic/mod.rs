@@ -38,6 +38,7 @@ use crate::addresses::is_near;
 use crate::expiry::Expiry;
 use crate::handshakes::{self, HANDSHAKE, Handshake, Handshakes};
 use crate::identity::{Meant, SERVER_NAME};
+use crate::keep_alive::{self, KeepAlive};
 use crate::shared_port::TrackerDoor;
 use crate::thread::STANDSTILL;
 use crate::{BoxFuture, Config, Connection, Identity, OverRelay, Transport, TransportError, Trust};
@@ -59,8 +60,9 @@ const VALIDATE_ABOVE: usize = 16;
 const BACKLOG: usize = 128;
 /// Most endpoints that only dial.
 const DIALERS: usize = 8;
-/// A closed endpoint stays for twice its longest round trip, but at least and at most for these.
+/// A closed endpoint stays for twice its longest round trip, but at least and at most for these; a tracker's for a time that covers most.
 const LINGER: Duration = Duration::from_millis(5);
+const STANDING_LINGER: Duration = Duration::from_millis(250);
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// QUIC endpoints that listen and dial.
@@ -90,7 +92,8 @@ impl Quic {
             .map_err(|error| TransportError::Io(error.to_string()))?;
         let tls = QuicServerConfig::try_from(tls).map_err(|error| TransportError::Io(error.to_string()))?;
         let server = quinn::ServerConfig::with_crypto(Arc::new(tls));
-        let choices = Choices { mtu: config.mtu, streams: config.streams, congestion: config.congestion };
+        let Config { mtu, streams, congestion, standing, .. } = config;
+        let choices = Choices { mtu, streams, congestion, standing };
         let (arrivals, accepted) = mpsc::channel(BACKLOG);
         let windows = Arc::new(Windows::default());
         let handshakes = Handshakes::new(handshakes::MOST);
@@ -113,7 +116,9 @@ impl Quic {
         }
         let first: &Endpoint =
             listeners.first().ok_or_else(|| TransportError::Io("at least one listener is needed".to_owned()))?;
-        first.thread.handle.spawn(windows.clone().tend());
+        if !choices.standing {
+            first.thread.handle.spawn(windows.clone().tend());
+        }
         Ok(Quic {
             identity: config.identity,
             trust: config.trust,
@@ -158,11 +163,22 @@ impl Quic {
         addr: SocketAddr,
         whom: (Meant, Option<PeerId>),
     ) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
-        Box::pin(async move { Ok(Arc::new(self.connect(addr, whom).await?) as Arc<dyn Connection>) })
+        Box::pin(async move { Ok(Arc::new(self.connect(&self.identity, addr, whom).await?) as Arc<dyn Connection>) })
+    }
+
+    /// Dials a tracker as someone else than this transport is: so one process can be thousands of peers, as a measurement needs.
+    pub async fn dial_tracker_as(
+        &self,
+        identity: &Identity,
+        addr: SocketAddr,
+        expect: PeerId,
+    ) -> Result<Arc<dyn Connection>, TransportError> {
+        Ok(Arc::new(self.connect(identity, addr, (Meant::Tracker, Some(expect))).await?))
     }
 
     async fn connect(
         &self,
+        identity: &Identity,
         address: SocketAddr,
         (meant, expected): (Meant, Option<PeerId>),
     ) -> Result<QuicConnection, TransportError> {
@@ -171,11 +187,15 @@ impl Quic {
         }
         let found = Arc::new(OnceLock::new());
         let refused = |error: String| TransportError::Handshake(error);
-        let tls = self.identity.client_tls(&self.trust, (meant, expected), found.clone());
+        let tls = identity.client_tls(&self.trust, (meant, expected), found.clone());
         let tls = tls.map_err(|error| refused(error.to_string()))?;
         let tls = QuicClientConfig::try_from(tls).map_err(|error| refused(error.to_string()))?;
         let mut client = quinn::ClientConfig::new(Arc::new(tls));
-        client.transport_config(transport_to(address, self.choices, &self.windows));
+        let transport = match meant {
+            Meant::Peer => transport_to(address, self.choices, &self.windows),
+            Meant::Tracker => Arc::new(standing_path(self.choices, keep_alive::TO_TRACKER)),
+        };
+        client.transport_config(transport);
         let Endpoint { quinn, thread, .. } = self.endpoint_for(address).ok_or(TransportError::Unreachable(address))?;
         let mut connecting = quinn.connect_with(client, address, SERVER_NAME).map_err(|error| match error {
             quinn::ConnectError::EndpointStopping => TransportError::Closed,
@@ -203,7 +223,8 @@ impl Quic {
                 (None, other) => other,
             }),
             Ok(Ok(connection)) => {
-                QuicConnection::new(connection, address, thread.handle.clone(), &self.windows, &self.expiry)
+                let standing = meant == Meant::Tracker;
+                QuicConnection::new(connection, address, thread.handle.clone(), (&self.windows, standing), &self.expiry)
             }
         }
     }
@@ -215,6 +236,17 @@ struct Choices {
     mtu: Option<u16>,
     streams: u32,
     congestion: Congestion,
+    /// Whether connections that come in are a tracker's.
+    standing: bool,
+}
+
+/// The settings of a connection between a peer and a tracker.
+fn standing_path(choices: Choices, kept: KeepAlive) -> TransportConfig {
+    let mut transport = settings::standing();
+    settings::kept_alive(&mut transport, kept.every, kept.patience);
+    transport.congestion_controller_factory(choices.congestion.factory());
+    transport.max_concurrent_bidi_streams(choices.streams.into()).send_window(windows::LEAST);
+    transport
 }
 
 /// The settings of a connection to or from this address.
@@ -229,9 +261,10 @@ fn transport_to(address: SocketAddr, choices: Choices, windows: &Windows) -> Arc
 
 /// The same, of which nothing is known before: a handshake then takes a tenth of the memory, where datagrams may be large.
 fn path_to(address: SocketAddr, choices: Choices, windows: &Windows) -> TransportConfig {
-    let Choices { mtu, streams, congestion } = choices;
+    let Choices { mtu, streams, congestion, .. } = choices;
     let carried = path::largest_datagram(address);
     let mut transport = settings::transport(mtu.map_or(carried, |mtu| mtu.min(carried)), windows.first());
+    settings::kept_alive(&mut transport, keep_alive::PEERS.every, keep_alive::PEERS.patience);
     transport.congestion_controller_factory(congestion.factory());
     // What is to be sent waits where it can still be chosen, until it is known how fast it leaves.
     transport.max_concurrent_bidi_streams(streams.into()).send_window(windows::LEAST);
@@ -270,16 +303,23 @@ async fn accept(endpoint: quinn::Endpoint, handshakes: Handshakes, listener: Arc
             incoming.ignore();
             continue;
         };
-        tokio::spawn(listener.clone().shake_hands(incoming, handshake, many));
+        let standing = endpoint.open_connections();
+        tokio::spawn(listener.clone().shake_hands(incoming, handshake, (many, standing)));
     }
 }
 
 impl Listener {
     /// The place is held until the connection is taken: who waits in that queue is bounded too.
-    async fn shake_hands(self: Arc<Self>, incoming: Incoming, mut handshake: Handshake, many: bool) {
+    async fn shake_hands(
+        self: Arc<Self>,
+        incoming: Incoming,
+        mut handshake: Handshake,
+        (many, standing): (bool, usize),
+    ) {
         let (from, id) = (incoming.remote_address(), incoming.orig_dst_cid());
         let mut server = self.server.clone();
         server.transport_config(match many {
+            _ if self.choices.standing => Arc::new(standing_path(self.choices, keep_alive::of_tracker(standing))),
             true => Arc::new(path_to(from, self.choices, &self.windows)),
             false => transport_to(from, self.choices, &self.windows),
         });
@@ -297,7 +337,8 @@ impl Listener {
                     Some(tracker) => (&self.tracker_windows, &tracker.expiry),
                     None => (&self.windows, &self.expiry),
                 };
-                let connection = QuicConnection::new(connection, from, Handle::current(), windows, expiry);
+                let standing = self.choices.standing || tracker.is_some();
+                let connection = QuicConnection::new(connection, from, Handle::current(), (windows, standing), expiry);
                 match (connection, tracker) {
                     (Ok(connection), Some(tracker)) => {
                         let _ = handshake.run(tracker.arrivals.send(Arc::new(connection))).await;
@@ -369,7 +410,8 @@ impl Transport for Quic {
         Box::pin(async move {
             self.closed.store(true, Ordering::Relaxed);
             // What is on its way to us when the others hear of it is answered once more.
-            let wait = (self.windows.longest_rtt() * 2).clamp(LINGER, GOODBYE);
+            let least = if self.choices.standing { STANDING_LINGER } else { LINGER };
+            let wait = (self.windows.longest_rtt() * 2).clamp(least, GOODBYE);
             let endpoints: Vec<_> = self.listeners.iter().chain(self.dialers.get().into_iter().flatten()).collect();
             // All wait at the same time.
             let leaving: Vec<_> = endpoints.iter().map(|endpoint| endpoint.say_goodbye(wait)).collect();

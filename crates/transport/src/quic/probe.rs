@@ -31,7 +31,7 @@ async fn shake_hands(endpoint: &Endpoint, address: SocketAddr, trust: &Trust) ->
     let tls = probing_tls(trust, proven.clone()).map_err(|error| refused(error.to_string()))?;
     let tls = QuicClientConfig::try_from(tls).map_err(|error| refused(error.to_string()))?;
     let mut client = quinn::ClientConfig::new(Arc::new(tls));
-    let choices = Choices { mtu: None, streams: STREAMS, congestion: Congestion::default() };
+    let choices = Choices { mtu: None, streams: STREAMS, congestion: Congestion::default(), standing: false };
     client.transport_config(Arc::new(path_to(address, choices, &Windows::default())));
     let connecting = endpoint.quinn.connect_with(client, address, SERVER_NAME);
     let mut connecting = connecting.map_err(|error| TransportError::Io(error.to_string()))?;

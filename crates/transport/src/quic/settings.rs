@@ -11,13 +11,13 @@ pub(crate) const SOCKET_BUFFER: usize = 4 << 20;
 /// Bytes that one stream may have under way: enough for a piece at 10 Gbit/s and a millisecond, small enough that a
 /// stream with holes stays below quinn's limit of 1,024 gaps.
 const STREAM_WINDOW: u32 = 2 << 20;
+/// What every path carries (RFC 9000, 14), in bytes of UDP payload.
+const SMALLEST_MTU: u16 = 1200;
+/// Bytes that may be under way to a tracker or from it, on each connection.
+pub(crate) const STANDING_WINDOW: u32 = 64 << 10;
 /// Streams that the other side may have open, if nothing else is said. quinn keeps an entry for every permitted one: 4,096
 /// of them made an idle connection ten times as large.
 pub(crate) const STREAMS: u32 = 100;
-/// A peer that vanished is noticed within this time.
-const IDLE: Duration = Duration::from_secs(8);
-/// Keeps idle connections, and the mappings of NATs, alive.
-const KEEP_ALIVE: Duration = Duration::from_secs(2);
 /// The largest datagram that UDP over IPv4 carries, in bytes. An endpoint takes all of them.
 pub(crate) const LARGEST_DATAGRAM: u16 = 65_507;
 
@@ -35,10 +35,26 @@ pub(crate) fn transport(mtu: u16, window: u32) -> TransportConfig {
         .send_window(u64::from(window))
         .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
-        .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE.as_millis() as u32))))
-        .keep_alive_interval(Some(KEEP_ALIVE))
         .datagram_receive_buffer_size(None)
         .mtu_discovery_config(Some(discovery));
+    transport
+}
+
+/// How often something is said, and after how long without a word the other side is given up.
+pub(crate) fn kept_alive(transport: &mut TransportConfig, every: Option<Duration>, patience: Duration) {
+    transport
+        .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(patience.as_millis() as u32))))
+        .keep_alive_interval(every);
+}
+
+/// For a connection between a peer and a tracker: little is said on it, and quinn keeps a buffer for as many datagrams as it may send in one
+/// call, and as much unread as a window grants.
+pub(crate) fn standing() -> TransportConfig {
+    let mut transport = transport(SMALLEST_MTU, STANDING_WINDOW);
+    transport
+        .enable_segmentation_offload(false)
+        .mtu_discovery_config(None)
+        .stream_receive_window(VarInt::from_u32(STANDING_WINDOW));
     transport
 }
 

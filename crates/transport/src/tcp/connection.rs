@@ -9,11 +9,13 @@ use tokio::sync::{Mutex as AsyncMutex, Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsStream;
 
-use super::connection_core::{Core, End, Held, Queues, STREAMS, Share};
+use super::connection_core::{ControlFrame, Core, End, Held, Kind, Queues, STREAMS, Share};
 use super::dial::Dialler;
 use super::socket::Socket;
+use super::sole::Sole;
 use super::stream_connection::{StreamConnection, StreamFrame};
 use super::{control, stream};
+use crate::pipe_stream::{Carrier, PipeRecv, PipeSend};
 use crate::{BoxFuture, Connection, LinkStats, RELAY, Stream, TransportError};
 
 /// The handle; the connection is closed when the last one is gone.
@@ -21,21 +23,22 @@ pub(super) struct TcpConnection {
     held: Arc<Held>,
     remote: SocketAddr,
     relayed: bool,
+    dialled: bool,
     places: Arc<Semaphore>,
-    arrivals: AsyncMutex<mpsc::Receiver<(StreamConnection, StreamFrame)>>,
+    arrivals: AsyncMutex<Option<mpsc::Receiver<(StreamConnection, StreamFrame)>>>,
 }
 
 impl TcpConnection {
     /// A connection over this control connection, whose tasks run on the current thread's runtime.
     pub(super) fn start(
         control: TlsStream<Socket>,
-        peer: PeerId,
+        peer: (PeerId, Kind),
         share: Share,
         dialler: Option<Dialler>,
         thread: Handle,
         running: watch::Sender<usize>,
     ) -> (Self, Arc<Core>) {
-        let (remote, relayed) = (share.remote, share.relayed);
+        let (remote, relayed, dialled) = (share.remote, share.relayed, dialler.is_some());
         let (core, Queues { arrivals, frames }) = Core::new(&control, peer, share, dialler, thread);
         running.send_modify(|running| *running += 1);
         let task = core.clone();
@@ -45,7 +48,36 @@ impl TcpConnection {
         });
         let held = Arc::new(Held(core.clone()));
         let places = Arc::new(Semaphore::new(STREAMS));
-        (TcpConnection { held, remote, relayed, places, arrivals: AsyncMutex::new(arrivals) }, core)
+        (TcpConnection { held, remote, relayed, dialled, places, arrivals: AsyncMutex::new(arrivals) }, core)
+    }
+}
+
+impl TcpConnection {
+    fn sole_stream(&self, sole: &Sole) -> Stream {
+        let carrier = Arc::new(Control(self.held.clone()));
+        let send = PipeSend::new(carrier.clone(), sole.outbound.clone());
+        (Box::new(send), Box::new(PipeRecv::new(carrier, sole.inbound.clone())))
+    }
+}
+
+/// What carries the one stream of a connection that has no others. A stream that is held keeps its connection.
+struct Control(Arc<Held>);
+
+impl Carrier for Control {
+    fn end(&self) -> Option<TransportError> {
+        self.0.0.end()
+    }
+
+    fn ended(&self) -> BoxFuture<'_, TransportError> {
+        Box::pin(self.0.0.ended())
+    }
+
+    fn said(&self, bytes: usize) {
+        self.0.0.count_sent(bytes);
+    }
+
+    fn stopped(&self, code: u32) {
+        self.0.0.say(ControlFrame::Stop(code));
     }
 }
 
@@ -69,6 +101,12 @@ impl Connection for TcpConnection {
     fn open(&self) -> BoxFuture<'_, Result<Stream, TransportError>> {
         Box::pin(async move {
             let core = &self.held.0;
+            if let Some(sole) = &core.sole {
+                return match self.dialled && sole.take() {
+                    true => Ok(self.sole_stream(sole)),
+                    false => Err(TransportError::Io("this connection has one stream".to_owned())),
+                };
+            }
             let opening = async {
                 let place = self.places.clone().acquire_owned().await.map_err(|_| TransportError::Closed)?;
                 Ok::<_, TransportError>((core.stream_connection().await?, place))
@@ -86,7 +124,13 @@ impl Connection for TcpConnection {
     fn accept(&self) -> BoxFuture<'_, Result<Stream, TransportError>> {
         Box::pin(async move {
             let core = &self.held.0;
-            let arrived = async { self.arrivals.lock().await.recv().await };
+            if let Some(sole) = &core.sole {
+                return match !self.dialled && sole.take() {
+                    true => Ok(self.sole_stream(sole)),
+                    false => Err(core.ended().await),
+                };
+            }
+            let arrived = async { self.arrivals.lock().await.as_mut()?.recv().await };
             let (connection, first) = tokio::select! {
                 biased;
                 error = core.ended() => return Err(error),
@@ -103,6 +147,10 @@ impl Connection for TcpConnection {
 
     fn stats(&self) -> LinkStats {
         self.held.0.stats()
+    }
+
+    fn ping(&self) {
+        self.held.0.say(ControlFrame::Ping);
     }
 
     fn close(&self, code: u32, reason: &str) {

@@ -17,9 +17,11 @@ use tokio_rustls::TlsStream;
 
 use super::dial::{Dialler, Purpose};
 use super::socket::{Counted, Handle as SocketHandle, Socket};
+use super::sole::Sole;
 use super::stream_connection::{StreamConnection, StreamFrame};
 use crate::admission::{Admission, Newcomer, Worth};
 use crate::identity::{EXPORTER, exporter_for};
+use crate::keep_alive::KeepAlive;
 use crate::{LinkStats, TransportError};
 
 /// Streams that one side may have open at once.
@@ -64,13 +66,18 @@ impl End {
 pub(super) enum ControlFrame {
     /// The other side has pinged with this number.
     Pong(u32),
+    /// A sign of life is wanted.
+    Ping,
+    /// No more is wanted of the one stream; with this code.
+    Stop(u32),
     /// One more stream connection is needed for streams that we open.
     Want,
 }
 
 /// What a connection's core hands on: streams of the other side to the handle, frames to the control connection.
 pub(super) struct Queues {
-    pub(super) arrivals: mpsc::Receiver<(StreamConnection, StreamFrame)>,
+    /// Nothing if there will be none.
+    pub(super) arrivals: Option<mpsc::Receiver<(StreamConnection, StreamFrame)>>,
     pub(super) frames: mpsc::Receiver<ControlFrame>,
 }
 
@@ -96,9 +103,20 @@ impl Share {
     }
 }
 
+/// What a connection is to be.
+#[derive(Clone, Copy)]
+pub(super) struct Kind {
+    pub(super) keep_alive: KeepAlive,
+    /// Its one stream goes over the control connection.
+    pub(super) is_sole: bool,
+}
+
 /// What the tasks of a connection share. It is over when nobody holds it any more ([`Held`]).
 pub(super) struct Core {
     pub(super) peer: PeerId,
+    pub(super) keep_alive: KeepAlive,
+    /// The stream that goes over the control connection, if there is no other.
+    pub(super) sole: Option<Sole>,
     /// What TLS exports of the control connection; stream connections belong to it by a token that only both ends know.
     exported: Option<[u8; 32]>,
     thread: Handle,
@@ -111,7 +129,8 @@ pub(super) struct Core {
     share: Share,
     control: SocketHandle,
     used: AtomicBool,
-    arrivals: mpsc::Sender<(StreamConnection, StreamFrame)>,
+    /// Nothing where no stream connections come.
+    arrivals: Option<mpsc::Sender<(StreamConnection, StreamFrame)>>,
     frames: mpsc::Sender<ControlFrame>,
     /// Dials further stream connections; only the side that dialled can.
     dialler: Option<Dialler>,
@@ -126,16 +145,18 @@ impl Core {
     /// Of a connection with this control connection, whose tasks run on this runtime. It has ended already if there is no room for it.
     pub(super) fn new(
         control: &TlsStream<Socket>,
-        peer: PeerId,
+        (peer, Kind { keep_alive, is_sole }): (PeerId, Kind),
         share: Share,
         dialler: Option<Dialler>,
         thread: Handle,
     ) -> (Arc<Self>, Queues) {
         let dialled = dialler.is_some();
-        let (to_handle, arrivals) = mpsc::channel(STREAMS);
+        let (to_handle, arrivals) = (!is_sole).then(|| mpsc::channel(STREAMS)).unzip();
         let (to_control, frames) = mpsc::channel(FRAMES);
         let core = Arc::new(Core {
             peer,
+            keep_alive,
+            sole: is_sole.then(Sole::new),
             exported: exported(control),
             thread,
             end: watch::Sender::new(None),
@@ -269,9 +290,9 @@ impl Core {
             core.waiting.fetch_add(1, Ordering::Relaxed);
             let heard = core.first_frame(connection).await;
             core.waiting.fetch_sub(1, Ordering::Relaxed);
-            if let Some(arrival) = heard {
+            if let (Some(arrival), Some(arrivals)) = (heard, &core.arrivals) {
                 tokio::select! {
-                    _ = core.arrivals.send(arrival) => {}
+                    _ = arrivals.send(arrival) => {}
                     _ = core.end_of_all() => {}
                 }
             }

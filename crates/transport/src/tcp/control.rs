@@ -5,22 +5,35 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_rustls::TlsStream;
 
 use super::connection_core::{ControlFrame, Core, End};
 use super::socket::Socket;
+use super::sole::{self, Sole};
+use crate::keep_alive::KeepAlive;
+use crate::pipe::Found;
 
+/// Bytes of a frame.
+const FRAME: usize = 5;
 const PING: u8 = 0;
 const PONG: u8 = 1;
 const WANT: u8 = 2;
 const CLOSE: u8 = 3;
-/// Keeps idle connections, and the mappings of NATs, alive.
-const KEEP_ALIVE: Duration = Duration::from_secs(2);
-/// A peer that vanished is noticed within this time.
-const IDLE: Duration = Duration::from_secs(8);
+/// Of the one stream of a connection without stream connections: so many bytes follow, its end, and that no more is wanted.
+const DATA: u8 = 4;
+const FIN: u8 = 5;
+const RESET: u8 = 6;
+const STOP: u8 = 7;
+/// Most bytes of data that are read at a time, and written behind one header.
+const BLOCK: usize = 8 << 10;
+/// A frame that took so long had to wait until the other side took something.
+const WAITED: Duration = Duration::from_secs(1);
+/// What needs no word is looked after this often.
+const LOOK: Duration = Duration::from_secs(10);
 /// Most bytes of a goodbye's reason; what is longer is cut.
 const REASON: usize = 1024;
 /// How long the other side may take to hear a goodbye, and to end its side; half of what a transport waits for all.
@@ -65,6 +78,7 @@ async fn read(core: &Arc<Core>, reader: &mut ReadHalf<TlsStream<Socket>>, began:
     loop {
         let (kind, value) = (reader.read_u8().await?, reader.read_u32_le().await?);
         core.heard(began.elapsed());
+        core.count_received(FRAME);
         match kind {
             PING => core.say(ControlFrame::Pong(value)),
             PONG => {
@@ -73,7 +87,11 @@ async fn read(core: &Arc<Core>, reader: &mut ReadHalf<TlsStream<Socket>>, began:
                     Duration::from_micros(u64::from(began.elapsed().as_micros() as u32)).saturating_sub(sent),
                 );
             }
-            WANT => core.clone().give_stream_connection(),
+            DATA if core.sole.is_some() => take(core, reader, value as usize, began).await?,
+            FIN if core.sole.is_some() => core.sole.iter().for_each(|sole| sole.inbound.finish()),
+            RESET if core.sole.is_some() => core.sole.iter().for_each(|sole| sole.inbound.reset(value)),
+            STOP if core.sole.is_some() => core.sole.iter().for_each(|sole| sole.outbound.stop(value)),
+            WANT if core.sole.is_none() => core.clone().give_stream_connection(),
             CLOSE => {
                 let mut reason = vec![0; usize::from(reader.read_u16_le().await?).min(REASON)];
                 reader.read_exact(&mut reason).await?;
@@ -84,43 +102,151 @@ async fn read(core: &Arc<Core>, reader: &mut ReadHalf<TlsStream<Socket>>, began:
     }
 }
 
+/// Takes what follows of the one stream. While nobody reads that, nothing else is read either.
+async fn take(
+    core: &Arc<Core>,
+    reader: &mut ReadHalf<TlsStream<Socket>>,
+    mut left: usize,
+    began: Instant,
+) -> io::Result<()> {
+    let Some(sole) = &core.sole else { return Ok(()) };
+    core.is_used();
+    while left > 0 {
+        let mut block = vec![0; left.min(BLOCK)];
+        let count = reader.read(&mut block).await?;
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        left -= count;
+        core.heard(began.elapsed());
+        core.count_received(count);
+        // No larger than what came: of a side that says a byte at a time blocks would wait.
+        let mut block = Bytes::copy_from_slice(&block[..count]);
+        // What its reader does not want is forgotten.
+        while !block.is_empty() && sole.inbound.push(&mut block).is_ok() {
+            if !block.is_empty() {
+                // Nothing is heard because nothing is read: that is not the other side's silence.
+                while timeout(LINGER, sole.inbound.writable.notified()).await.is_err() {
+                    core.heard(began.elapsed());
+                }
+            }
+        }
+        core.heard(began.elapsed());
+    }
+    Ok(())
+}
+
+/// Writes what waits of the one stream, and its end once; but no more than a window of it, since something else may have to be said.
+async fn pass_on(sole: &Sole, ended: &mut bool, out: &mut Out<'_>) -> io::Result<()> {
+    for _ in 0..sole::WINDOW / BLOCK {
+        if *ended {
+            return Ok(());
+        }
+        let mut frame = vec![0; FRAME + sole.outbound.waiting().min(BLOCK)];
+        let (kind, value, count) = match sole.outbound.pull(&mut frame[FRAME..]) {
+            Found::Bytes(count) => (DATA, count as u32, count),
+            Found::End => (FIN, 0, 0),
+            Found::Reset(code) => (RESET, code, 0),
+            Found::Nothing => return Ok(()),
+        };
+        *ended = kind != DATA;
+        frame[0] = kind;
+        frame[1..FRAME].copy_from_slice(&value.to_le_bytes());
+        out.put(&frame[..FRAME + count]).await?;
+    }
+    sole.outbound.readable.notify_one();
+    Ok(())
+}
+
+/// The way out of a control connection.
+struct Out<'a> {
+    core: &'a Core,
+    writer: WriteHalf<TlsStream<Socket>>,
+    began: Instant,
+}
+
+impl Out<'_> {
+    /// Writes a frame. A side that takes nothing is waited for no longer than one that says nothing; if it does take something, that is a sign
+    /// of life: what it says to ours may wait behind it.
+    async fn put(&mut self, frame: &[u8]) -> io::Result<()> {
+        let asked = Instant::now();
+        let written = async {
+            self.writer.write_all(frame).await?;
+            self.writer.flush().await
+        };
+        timeout(self.core.keep_alive.patience, written)
+            .await
+            .map_err(|_| io::Error::other("nothing was taken for too long"))??;
+        if asked.elapsed() >= WAITED {
+            self.core.heard(self.began.elapsed());
+        }
+        Ok(())
+    }
+}
+
+/// Waits until the one stream has something to say; for ever, if there is none.
+async fn has_more(sole: Option<&Sole>) {
+    match sole {
+        Some(sole) => sole.outbound.readable.notified().await,
+        None => std::future::pending().await,
+    }
+}
+
 async fn write(
     core: &Arc<Core>,
-    mut writer: WriteHalf<TlsStream<Socket>>,
+    writer: WriteHalf<TlsStream<Socket>>,
     mut frames: mpsc::Receiver<ControlFrame>,
     began: Instant,
 ) -> io::Result<End> {
-    let mut keep_alive = interval(KEEP_ALIVE);
+    let mut out = Out { core, writer, began };
+    let KeepAlive { every, patience } = core.keep_alive;
+    let mut look = interval(every.unwrap_or(LOOK));
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut stream_ended = false;
     loop {
         let (kind, value) = tokio::select! {
             frame = frames.recv() => match frame {
                 Some(ControlFrame::Pong(number)) => (PONG, number),
                 Some(ControlFrame::Want) => (WANT, 0),
+                Some(ControlFrame::Stop(code)) => (STOP, code),
+                Some(ControlFrame::Ping) => (PING, began.elapsed().as_micros() as u32),
                 None => return Ok(End::Local { code: 0, reason: String::new() }),
             },
-            _ = keep_alive.tick() => {
+            _ = look.tick() => {
                 core.close_idle_stream_connections();
-                if began.elapsed().saturating_sub(core.last_heard()) > IDLE {
+                if began.elapsed().saturating_sub(core.last_heard()) > patience {
                     return Ok(End::Lost("nothing was heard for too long".to_owned()));
+                }
+                if every.is_none() {
+                    continue;
                 }
                 (PING, began.elapsed().as_micros() as u32)
             }
+            () = has_more(core.sole.as_ref()) => {
+                if let Some(sole) = &core.sole {
+                    pass_on(sole, &mut stream_ended, &mut out).await?;
+                }
+                continue;
+            }
             end = core.end_of_all() => {
+                // What was said last: at most a window of it waits.
+                if let (Some(sole), End::Local { .. }) = (&core.sole, &end) {
+                    pass_on(sole, &mut stream_ended, &mut out).await?;
+                }
                 if let End::Local { code, reason } = &end {
                     let reason = &reason.as_bytes()[..reason.len().min(REASON)];
                     let mut frame = vec![CLOSE];
                     frame.extend_from_slice(&code.to_le_bytes());
                     frame.extend_from_slice(&(reason.len() as u16).to_le_bytes());
                     frame.extend_from_slice(reason);
-                    writer.write_all(&frame).await?;
-                    writer.shutdown().await?;
+                    out.put(&frame).await?;
+                    out.writer.shutdown().await?;
                 }
                 return Ok(end);
             }
         };
         let mut frame = vec![kind];
         frame.extend_from_slice(&value.to_le_bytes());
-        writer.write_all(&frame).await?;
-        writer.flush().await?;
+        out.put(&frame).await?;
     }
 }

@@ -31,11 +31,15 @@ pub(super) enum Purpose {
     Theirs = 1,
     /// A stream connection for streams of the side that was dialled.
     Yours = 2,
+    /// The control connection of a new connection that has no others, and one stream.
+    Sole = 3,
 }
 
 impl Purpose {
     pub(super) fn of(byte: u8) -> Option<Self> {
-        [Purpose::Control, Purpose::Theirs, Purpose::Yours].into_iter().find(|purpose| *purpose as u8 == byte)
+        [Purpose::Control, Purpose::Theirs, Purpose::Yours, Purpose::Sole]
+            .into_iter()
+            .find(|purpose| *purpose as u8 == byte)
     }
 }
 
@@ -104,7 +108,7 @@ impl Dialler {
         greeting.extend_from_slice(&self.token);
         stream.write_all(&greeting).await?;
         stream.flush().await?;
-        if purpose == Purpose::Control && stream.read_u8().await? != WELCOME {
+        if matches!(purpose, Purpose::Control | Purpose::Sole) && stream.read_u8().await? != WELCOME {
             return Err(std::io::Error::other("it did not say welcome"));
         }
         Ok(stream.into())

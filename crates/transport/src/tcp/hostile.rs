@@ -23,6 +23,12 @@ fn tcp(sockets: usize) -> Tcp {
     Tcp::bind_within(config, (HANDSHAKES, sockets)).unwrap()
 }
 
+/// One that takes connections as a tracker does.
+fn tracker() -> Tcp {
+    let config = Config::new(Identity::generate().unwrap(), vec![LOOPBACK]).standing(true);
+    Tcp::bind_within(config, (HANDSHAKES, 64)).unwrap()
+}
+
 fn dialler(stranger: &Tcp, to: &Tcp) -> Dialler {
     let found = Arc::new(OnceLock::new());
     let tls = Arc::new(
@@ -266,4 +272,60 @@ async fn a_greedy_connection_leaves_descriptors_to_others() {
     reply.send(Bytes::from_static(b"yes")).await.unwrap();
     read_exact(&mut *answer, &mut got[..3]).await.unwrap();
     gets_through(&tcp(64), &listener).await;
+}
+
+/// A control connection that a stranger speaks on as it likes, and what the tracker has of it.
+async fn sole(stranger: &Tcp, tracker: &Tcp) -> (TlsStream<Socket>, Arc<dyn Connection>) {
+    let dialler = dialler(stranger, tracker);
+    let (dialled, accepted) = tokio::join!(dialler.dial(Purpose::Sole), tracker.accept());
+    (dialled.unwrap(), accepted.unwrap())
+}
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[tokio::test]
+async fn who_takes_nothing_of_a_tracker_is_let_go() {
+    let (tracker, stranger) = (tracker(), tcp(64));
+    let (mut unread, accepted) = sole(&stranger, &tracker).await;
+    let (mut send, _recv) = accepted.accept().await.unwrap();
+    let endless = async {
+        let block = Bytes::from(vec![0; 1 << 20]);
+        while send.send(block.clone()).await.is_ok() {}
+    };
+    // It goes on pinging.
+    let alive = async {
+        while unread.write_all(&[0; 5]).await.is_ok() && unread.flush().await.is_ok() {
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let both = async { tokio::join!(endless, accepted.closed(), alive) };
+    assert!(timeout(PATIENCE, both).await.is_ok());
+}
+
+#[tokio::test]
+async fn what_has_no_place_on_a_trackers_connection_ends_it() {
+    let (tracker, stranger) = (tracker(), tcp(64));
+    // It asks for a stream connection, and says what nobody knows.
+    for kind in [2, 200] {
+        let (mut stream, accepted) = sole(&stranger, &tracker).await;
+        stream.write_all(&[kind, 0, 0, 0, 0]).await.unwrap();
+        stream.flush().await.unwrap();
+        assert_eq!(timeout(PATIENCE, accepted.closed()).await.unwrap(), TransportError::Closed);
+    }
+}
+
+#[tokio::test]
+async fn a_frame_without_end_of_which_nothing_is_read_is_not_taken_in() {
+    let (tracker, stranger) = (tracker(), tcp(64));
+    let (mut stream, accepted) = sole(&stranger, &tracker).await;
+    let (_send, mut recv) = accepted.accept().await.unwrap();
+    stream.write_all(&[4, 255, 255, 255, 255]).await.unwrap();
+    let endless = async {
+        let block = vec![7; 1 << 20];
+        while stream.write_all(&block).await.is_ok() {}
+    };
+    // It gets stuck: what waits is a window, and what the sockets hold.
+    assert!(timeout(Duration::from_secs(2), endless).await.is_err());
+    assert!(accepted.stats().received <= 2 * sole::WINDOW as u64, "{}", accepted.stats().received);
+    assert_eq!(recv.recv(&mut [0; 8]).await, Ok(8));
 }

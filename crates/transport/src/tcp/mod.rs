@@ -12,6 +12,7 @@ mod dial;
 mod hostile;
 mod room;
 mod socket;
+mod sole;
 mod stream;
 mod stream_connection;
 
@@ -37,13 +38,15 @@ use crate::dual_stack;
 use crate::expiry::{self, Expiry};
 use crate::handshakes::{Handshake, Handshakes};
 use crate::identity::{Meant, offers_our_protocol, peer_id_of};
+use crate::keep_alive;
 use crate::shared_port::TrackerDoor;
 use crate::thread::NetworkThread;
 use crate::{BoxFuture, Config, Connection, Identity, Legs, OverRelay, Transport, TransportError, Trust, relay};
 use connection::TcpConnection;
-use connection_core::{Core, End, Share};
+use connection_core::{Core, End, Kind, Share};
 pub(crate) use dial::probe;
 use dial::{Dialler, Purpose, Route, Token, WELCOME};
+pub use room::most_sockets;
 use socket::Socket;
 
 /// Connections that wait to be taken by [`Transport::accept`].
@@ -73,7 +76,7 @@ pub struct Tcp {
 
 /// What listeners and diallers know of connections.
 struct Shared {
-    by_token: Mutex<HashMap<Token, Weak<Core>>>,
+    by_token: Mutex<ByToken>,
     /// Sockets of connections that stand, as far as others wanted them.
     sockets: Arc<Admission>,
     connections: AtomicU64,
@@ -83,16 +86,34 @@ struct Shared {
     closed: watch::Sender<bool>,
 }
 
+/// Connections by what names them; those that are gone, too, for a while.
+#[derive(Default)]
+struct ByToken {
+    cores: HashMap<Token, Weak<Core>>,
+    /// So many are there when those that are gone are taken out next: to look at all of them for each that comes would take longer the
+    /// more there are.
+    sweep: usize,
+}
+
+impl ByToken {
+    /// False if there is one of this token.
+    fn add(&mut self, token: Token, core: &Arc<Core>) -> bool {
+        if self.cores.len() >= self.sweep {
+            self.cores.retain(|_, core| core.strong_count() > 0);
+            self.sweep = 2 * self.cores.len() + 16;
+        }
+        let is_free = self.cores.get(&token).is_none_or(|core| core.strong_count() == 0);
+        if is_free {
+            self.cores.insert(token, Arc::downgrade(core));
+        }
+        is_free
+    }
+}
+
 impl Shared {
     /// Knows a connection, so that its stream connections find it, and it is closed with everything.
     fn add(&self, token: Token, core: &Arc<Core>) -> bool {
-        let mut by_token = self.by_token.lock().expect("no panic holds it");
-        by_token.retain(|_, core| core.strong_count() > 0);
-        let new = by_token.get(&token).is_none();
-        if new {
-            by_token.insert(token, Arc::downgrade(core));
-        }
-        new
+        self.by_token.lock().expect("no panic holds it").add(token, core)
     }
 
     /// Closes a connection when a certificate of it ends.
@@ -113,14 +134,15 @@ impl Shared {
     }
 
     fn find(&self, token: &Token) -> Option<Arc<Core>> {
-        self.by_token.lock().expect("no panic holds it").get(token)?.upgrade()
+        self.by_token.lock().expect("no panic holds it").cores.get(token)?.upgrade()
     }
 }
 
 impl Tcp {
     /// Binds every listener, or none.
     pub fn bind(config: Config) -> Result<Self, TransportError> {
-        Self::bind_within(config, room::room())
+        let room = room::room(config.sockets);
+        Self::bind_within(config, room)
     }
 
     /// With room for so many handshakes and sockets.
@@ -141,8 +163,8 @@ impl Tcp {
             closed: watch::Sender::new(false),
         });
         let handshakes = Handshakes::new(handshakes);
-        let (tracker, legs) = (config.tracker, config.legs);
-        let door = Arc::new(Door { tls, arrivals, tracker, shared: shared.clone(), legs });
+        let Config { tracker, standing, legs, .. } = config;
+        let door = Arc::new(Door { tls, arrivals, tracker, standing, shared: shared.clone(), legs });
         let mut listeners = Vec::new();
         for (number, &address) in config.listeners.iter().enumerate() {
             let error = |error: io::Error| match error.kind() {
@@ -182,11 +204,24 @@ impl Tcp {
         addr: SocketAddr,
         whom: (Meant, Option<PeerId>),
     ) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
-        Box::pin(async move { Ok(Arc::new(self.connect(addr, whom, Route::Direct).await?) as Arc<dyn Connection>) })
+        Box::pin(async move {
+            Ok(Arc::new(self.connect(&self.identity, addr, whom, Route::Direct).await?) as Arc<dyn Connection>)
+        })
+    }
+
+    /// Dials a tracker as someone else than this transport is: so one process can be thousands of peers, as a measurement needs.
+    pub async fn dial_tracker_as(
+        &self,
+        identity: &Identity,
+        addr: SocketAddr,
+        expect: PeerId,
+    ) -> Result<Arc<dyn Connection>, TransportError> {
+        Ok(Arc::new(self.connect(identity, addr, (Meant::Tracker, Some(expect)), Route::Direct).await?))
     }
 
     async fn connect(
         &self,
+        identity: &Identity,
         address: SocketAddr,
         (meant, expected): (Meant, Option<PeerId>),
         route: Route,
@@ -195,7 +230,7 @@ impl Tcp {
             return Err(TransportError::Closed);
         }
         let found = Arc::new(OnceLock::new());
-        let tls = self.identity.client_tls(&self.trust, (meant, expected), found.clone());
+        let tls = identity.client_tls(&self.trust, (meant, expected), found.clone());
         let tls = Arc::new(tls.map_err(|error| TransportError::Handshake(error.to_string()))?);
         let token = rand_token();
         let relayed = matches!(route, Route::Relayed { .. });
@@ -203,10 +238,24 @@ impl Tcp {
         let thread = self.next_thread();
         let (shared, running) = (self.shared.clone(), self.shared.running.clone());
         let task = thread.clone().spawn(async move {
-            let control = dialler.dial(Purpose::Control).await?;
+            let sole = match meant {
+                // Who cuts it off knows only the other way.
+                Meant::Tracker => match dialler.dial(Purpose::Sole).await {
+                    Err(TransportError::Handshake(_)) => None,
+                    dialled => Some(dialled?),
+                },
+                Meant::Peer => None,
+            };
+            let is_sole = sole.is_some();
+            let control = match sole {
+                Some(control) => control,
+                None => dialler.dial(Purpose::Control).await?,
+            };
             let nobody = || TransportError::Handshake("no certificate".to_owned());
             let peer = peer_of(&control).ok_or_else(nobody)?;
             let (share, until) = (shared.share(address, relayed), shared.expiry.with(certificate_of(&control)));
+            let keep_alive = if meant == Meant::Tracker { keep_alive::TO_TRACKER } else { keep_alive::PEERS };
+            let peer = (peer, Kind { keep_alive, is_sole });
             let (connection, core) = TcpConnection::start(control, peer, share, Some(dialler), thread.clone(), running);
             shared.watch(&core, &thread, until);
             shared.add(token, &core);
@@ -231,8 +280,8 @@ impl OverRelay for Tcp {
     ) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
         let route = Route::Relayed { relay, key: carried.key, opened: AtomicU32::new(0) };
         Box::pin(async move {
-            Ok(Arc::new(self.connect(carried.address, (Meant::Peer, Some(expect)), route).await?)
-                as Arc<dyn Connection>)
+            let connection = self.connect(&self.identity, carried.address, (Meant::Peer, Some(expect)), route).await?;
+            Ok(Arc::new(connection) as Arc<dyn Connection>)
         })
     }
 
@@ -265,6 +314,8 @@ struct Door {
     tls: Arc<rustls::ServerConfig>,
     arrivals: mpsc::Sender<TcpConnection>,
     tracker: Option<TrackerDoor>,
+    /// Whether connections that come in are a tracker's.
+    standing: bool,
     shared: Arc<Shared>,
     /// Takes legs of others, if this is a relay.
     legs: Option<Legs>,
@@ -339,13 +390,20 @@ impl Door {
         let (mut purpose, mut token) = ([0], Token::default());
         stream.read_exact(&mut purpose).await?;
         stream.read_exact(&mut token).await?;
-        match Purpose::of(purpose[0]).ok_or_else(|| io::Error::other("unknown purpose"))? {
-            Purpose::Control => {
+        let standing = self.standing || self.tracker_meant(meant).is_some();
+        let purpose = Purpose::of(purpose[0]).filter(|purpose| standing || *purpose != Purpose::Sole);
+        match purpose.ok_or_else(|| io::Error::other("unknown purpose"))? {
+            purpose @ (Purpose::Control | Purpose::Sole) => {
                 stream.write_u8(WELCOME).await?;
                 stream.flush().await?;
                 let (share, running) = (self.shared.share(from, relayed), self.shared.running.clone());
                 let expiry = self.tracker_meant(meant).map_or(&self.shared.expiry, |tracker| &tracker.expiry);
                 let until = expiry.with(certificate_of(&stream));
+                let keep_alive = match standing {
+                    true => keep_alive::of_tracker(self.shared.sockets.taken()),
+                    false => keep_alive::PEERS,
+                };
+                let peer = (peer, Kind { keep_alive, is_sole: purpose == Purpose::Sole });
                 let (connection, core) = TcpConnection::start(stream, peer, share, None, Handle::current(), running);
                 self.shared.watch(&core, &Handle::current(), until);
                 match self.shared.add(token, &core) {
@@ -354,7 +412,7 @@ impl Door {
                 }
             }
             purpose => {
-                let core = self.shared.find(&token).filter(|core| core.peer == peer);
+                let core = self.shared.find(&token).filter(|core| core.peer == peer && core.sole.is_none());
                 core.ok_or_else(|| io::Error::other("it belongs to no connection"))?
                     .stream_connection_came(stream, purpose);
                 Ok(None)
@@ -431,7 +489,7 @@ impl Transport for Tcp {
             self.shared.closed.send_replace(true);
             let cores: Vec<_> = {
                 let by_token = self.shared.by_token.lock().expect("no panic holds it");
-                by_token.values().filter_map(Weak::upgrade).collect()
+                by_token.cores.values().filter_map(Weak::upgrade).collect()
             };
             for core in &cores {
                 core.finish(End::Local { code: 0, reason: "goodbye".to_owned() });

@@ -7,9 +7,16 @@ use crate::handshakes;
 /// Most sockets of connections that stand, whatever the system grants.
 const MOST: usize = 65_536;
 
-/// Handshakes under way at once, and sockets of connections that stand.
-pub(super) fn room() -> (usize, usize) {
-    shared_out(descriptor_limit())
+/// Handshakes under way at once, and sockets of connections that stand; of those so many, if it is said.
+pub(super) fn room(sockets: Option<usize>) -> (usize, usize) {
+    let (handshakes, half) = shared_out(descriptor_limit());
+    (handshakes, sockets.unwrap_or(half))
+}
+
+/// Sockets of incoming connections that a process has descriptors for which needs them for little else.
+pub fn most_sockets() -> usize {
+    let granted = descriptor_limit();
+    (granted - granted / 8).saturating_sub(handshakes::MOST).max(6)
 }
 
 /// Half of all descriptors, of which handshakes get a fourth and no more than they need.

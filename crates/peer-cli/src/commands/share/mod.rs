@@ -37,7 +37,7 @@ use crate::session::port_mapping::PortMapping;
 use crate::session::query::complain;
 use crate::session::secrets::{Secrets, random_secrets, secrets_of};
 use crate::session::temp_folder::{self, TempFolder};
-use crate::session::{Session, SessionOptions, stdin, trust};
+use crate::session::{Session, SessionOptions, site, stdin, trust};
 use crate::ui::prompt;
 use crate::ui::screen::{self, OutputStream};
 use crate::ui::sentence::capitalised;
@@ -180,6 +180,7 @@ impl ShareArguments {
 pub async fn run(mut arguments: ShareArguments) -> Result<(), Failure> {
     arguments.paths = patterns::meant(arguments.paths)?;
     arguments.check_paths()?;
+    site::settle(&mut arguments.peer).await;
     temp_folder::sweep_left();
     if arguments.tracker_ip.is_some() && arguments.tracker_port == Some(0) {
         return Err(Failure::new(
@@ -384,7 +385,7 @@ async fn begin(
         receivers: arguments.receivers,
         contents: Vec::new(),
         since: None,
-        host: arguments.tracker_ip.as_ref().map(|given| given.join(",")),
+        host: arguments.tracker_ip.as_deref().map(named::as_one_word),
         named_port: arguments.tracker_port,
         codes: None,
     };

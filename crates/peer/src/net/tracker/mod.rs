@@ -12,6 +12,7 @@ mod address;
 mod claims;
 pub(crate) mod names;
 pub(crate) mod request;
+mod vigil;
 mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -21,7 +22,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use protocol::{
-    Announce, COME_AGAIN, ContentId, ContentMatch, Mac, PROOF_LABEL, PeerId, ProvenShare, Secret, TrackerEvent,
+    Announce, COME_AGAIN, ContentId, ContentMatch, Mac, PROOF_LABEL, PeerId, ProvenShare, Role, Secret, TrackerEvent,
     TrackerInstance, TrackerRequest, Turn, VERSION, check_name, printable, relay_mark, report_mark,
 };
 use swarm::Shares;
@@ -43,6 +44,7 @@ pub(crate) use claims::Claims;
 use request::Passage;
 pub(crate) use request::ToClient;
 pub use request::{Page, WatchedPage};
+use vigil::Vigil;
 use waiting::{Inbox, QUEUE, Waiting};
 
 /// A tracker must say welcome within this time, and name servers where it is.
@@ -483,9 +485,14 @@ impl Client {
                 }
             }
         });
-        let mut is_relay = false;
+        let (mut is_relay, mut vigil) = (false, Vigil::new());
         let over = loop {
             tokio::select! {
+                () = vigil.due() => {
+                    if !vigil.look(&*connection, self.is_waiting()) {
+                        break Over::Lost;
+                    }
+                }
                 command = inbox.recv() => {
                     let message = match command {
                         None => break Over::Left,
@@ -620,6 +627,11 @@ impl Client {
             Over::Moved => connection.close(0, "moved"),
         }
         over
+    }
+
+    /// Whether something is waited for that only the tracker can give.
+    fn is_waiting(&self) -> bool {
+        self.waiting.is_asked() || self.announced.values().any(|announce| announce.role == Role::Downloader)
     }
 
     /// What it means that the tracker says no more.

@@ -22,6 +22,12 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
+    /// Whether an answer is waited for.
+    pub(super) fn is_asked(&self) -> bool {
+        let Waiting { finds, lists, watches, passages } = self;
+        !(finds.is_empty() && lists.is_empty() && watches.is_empty() && passages.is_empty())
+    }
+
     /// What the new connection is to be asked again.
     pub(super) fn questions(&self) -> Vec<TrackerRequest> {
         let finds = self.finds.keys().map(|query| TrackerRequest::Find(query.clone()));
