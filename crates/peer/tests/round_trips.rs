@@ -118,6 +118,9 @@ impl Connection for FarConnection {
     fn spawn(&self, task: BoxFuture<'static, ()>) -> JoinHandle<()> {
         self.0.spawn(task)
     }
+    fn ping(&self) {
+        self.0.ping();
+    }
     fn stats(&self) -> LinkStats {
         LinkStats { rtt: ROUND_TRIP, ..self.0.stats() }
     }

@@ -152,7 +152,7 @@ impl World {
             Action::CancelManifest { .. } | Action::FetchFromOrigin { .. } => {}
             Action::FetchManifest { conn, content } => {
                 let knows = |&(other, _): &(usize, ConnId)| {
-                    self.engines[other].have(content).is_some_and(|have| have.len() > 0)
+                    self.engines[other].have(content).is_some_and(|have| !have.is_empty())
                 };
                 let event = if self.ends.get(&(n, conn)).is_some_and(knows) {
                     let (geometry, have) = (geometry(self.pieces), PieceSet::empty(self.pieces));
