@@ -56,7 +56,9 @@ async fn contents_are_found_by_name_by_id_and_by_the_beginning_of_an_id() {
     let world = World::new();
     let mut client = world.client().await;
     client.announce(content(1), Role::Seeder, "a").await;
-    client.announce(content(2), Role::Downloader, "a").await;
+    let mut other = world.client().await;
+    other.announce(content(2), Role::Downloader, "a").await;
+    assert_eq!(other.find("020202").await, [], "only the one that asks wants it");
     let found = client.find("a").await;
     let expected = |number, seeders, others| ContentMatch {
         content: content(number),

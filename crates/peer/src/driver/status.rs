@@ -24,12 +24,19 @@ impl Driver {
         }
     }
 
-    /// Whether nothing can have changed since the last look: nothing is fetched, nobody is here, and that is known.
+    /// Whether nothing has changed since the last look: nothing is fetched, nobody is here, and that is known.
     fn is_still(&self, content: ContentId, item: &Item) -> bool {
         let is_fetched = item.wanted && !item.finished && !item.paused;
         let last = item.status.borrow();
-        let sent = item.store.as_ref().map_or(last.sent, |store| store.sent());
-        !is_fetched && last.peers == 0 && last.rate == 0 && last.sent == sent && self.engine.is_alone(content)
+        let said = self
+            .engine
+            .view(content)
+            .is_none_or(|view| (view.have, view.pieces, view.peers) == (last.have, last.pieces, last.peers));
+        let kept = item.store.as_ref().is_none_or(|store| {
+            let name = &store.manifest().header().name;
+            (store.wanted(), store.sent(), name) == (last.size, last.sent, &last.name)
+        });
+        !is_fetched && last.peers == 0 && last.rate == 0 && said && kept
     }
 
     /// How a content stands now. Those who watch are woken if its figures have changed.

@@ -194,11 +194,6 @@ impl Engine {
         Some(ContentView { have, pieces, peers })
     }
 
-    /// Whether nobody takes part in a content over a connection.
-    pub fn is_alone(&self, content: ContentId) -> bool {
-        !self.conns.values().any(|state| state.takes_part_in(&content))
-    }
-
     /// How those stand who take part in a content over a connection.
     pub fn participant_views(&self, content: ContentId) -> Vec<ParticipantView> {
         let view = |(&conn, state): (&ConnId, &Connection)| {

@@ -150,9 +150,11 @@ impl World {
                 }
             }
             Action::CancelManifest { .. } | Action::FetchFromOrigin { .. } => {}
+            // One manifest is enough: what else was asked for it is over then.
+            Action::FetchManifest { .. } if self.knows_how_it_is_cut(n) => {}
             Action::FetchManifest { conn, content } => {
                 let knows = |&(other, _): &(usize, ConnId)| {
-                    self.engines[other].have(content).is_some_and(|have| !have.is_empty())
+                    self.engines[other].view(content).is_some_and(|view| view.pieces > 0)
                 };
                 let event = if self.ends.get(&(n, conn)).is_some_and(knows) {
                     let (geometry, have) = (geometry(self.pieces), PieceSet::empty(self.pieces));
@@ -224,6 +226,12 @@ impl World {
 
     fn have(&self, n: usize) -> u32 {
         self.engines[n].view(content()).unwrap().have
+    }
+
+    /// Whether an engine has the manifest, or is about to be told of it.
+    fn knows_how_it_is_cut(&self, n: usize) -> bool {
+        let is_told = |(to, event): &(usize, Event)| *to == n && matches!(event, Event::Content { .. });
+        self.engines[n].view(content()).is_some_and(|view| view.pieces > 0) || self.events.iter().any(is_told)
     }
 }
 
