@@ -28,11 +28,13 @@ fn silent() -> Silent {
     panic!("no port is free for both");
 }
 
-/// Shares a file that everyone hears of, at a port that does not answer. Getters are behind one, too, where they announce it: or
-/// else the sharer reaches them.
+/// Shares a file that everyone hears of, at a port that does not answer; the tracker, which does, has a port of its own. Getters are
+/// behind one, too, where they announce it: or else the sharer reaches them.
 fn behind_a_firewall(machines: &Machines, silent: &Silent) -> (Process, String) {
     machines.put("here", "file", &noise(100_000, 1));
-    let mut sharer = machines.share("here", &["-d=0", "--announce", &silent.address, "file"]);
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let own = format!("-p={free}");
+    let mut sharer = machines.share("here", &["-d=0", &own, "--announce", &silent.address, "file"]);
     let ticket = ticket(&mut sharer);
     (sharer, ticket)
 }

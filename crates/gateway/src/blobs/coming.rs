@@ -165,7 +165,7 @@ impl Coming {
             }
             if first.shown == first.bytes.len() {
                 let end = (range.start + A_REQUEST).min(self.object.size);
-                match self.from_origin(range.start..end).await {
+                match self.read_from_origin(range.start..end).await {
                     Ok(bytes) => first.bytes.extend_from_slice(&bytes),
                     // Who reads it has the same trouble, or none.
                     Err(error) => tracing::debug!(%error, "nothing comes beforehand"),
@@ -178,7 +178,7 @@ impl Coming {
         }
     }
 
-    async fn from_origin(&self, range: Range<u64>) -> Result<Vec<u8>, OriginError> {
+    async fn read_from_origin(&self, range: Range<u64>) -> Result<Vec<u8>, OriginError> {
         let mut reader = self.origin.reader(&self.object, range)?;
         let mut bytes = Vec::new();
         while let Some(part) = reader.next().await? {

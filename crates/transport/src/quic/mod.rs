@@ -193,7 +193,7 @@ impl Quic {
         let mut client = quinn::ClientConfig::new(Arc::new(tls));
         let transport = match meant {
             Meant::Peer => transport_to(address, self.choices, &self.windows),
-            Meant::Tracker => Arc::new(standing_path(self.choices, keep_alive::TO_TRACKER)),
+            Meant::Tracker => Arc::new(path_to_tracker(address, self.choices)),
         };
         client.transport_config(transport);
         let Endpoint { quinn, thread, .. } = self.endpoint_for(address).ok_or(TransportError::Unreachable(address))?;
@@ -246,6 +246,14 @@ fn standing_path(choices: Choices, kept: KeepAlive) -> TransportConfig {
     settings::kept_alive(&mut transport, kept.every, kept.patience);
     transport.congestion_controller_factory(choices.congestion.factory());
     transport.max_concurrent_bidi_streams(choices.streams.into()).send_window(windows::LEAST);
+    transport
+}
+
+/// As peers know it: a tracker has thousands of connections, and a peer one, by which it learns what the path carries.
+fn path_to_tracker(address: SocketAddr, choices: Choices) -> TransportConfig {
+    let mut transport = standing_path(choices, keep_alive::TO_TRACKER);
+    let carried = path::largest_datagram(address);
+    settings::searched(&mut transport, choices.mtu.map_or(carried, |mtu| mtu.min(carried)));
     transport
 }
 

@@ -25,19 +25,24 @@ pub(crate) const LARGEST_DATAGRAM: u16 = 65_507;
 /// be under way in either direction until it is known what the path holds: then `windows.rs` sets it. quinn's own
 /// default lets a connection take 250 MB.
 pub(crate) fn transport(mtu: u16, window: u32) -> TransportConfig {
-    let mut discovery = MtuDiscoveryConfig::default();
-    // The search halves the range until this little is left: a path is known after some six round trips.
-    discovery.upper_bound(mtu).minimum_change((mtu / 32).max(20));
     let mut transport = TransportConfig::default();
+    searched(&mut transport, mtu);
     transport
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
         .receive_window(VarInt::from_u32(window))
         .send_window(u64::from(window))
         .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
-        .datagram_receive_buffer_size(None)
-        .mtu_discovery_config(Some(discovery));
+        .datagram_receive_buffer_size(None);
     transport
+}
+
+/// It is found out how large datagrams may be, up to this size.
+pub(crate) fn searched(transport: &mut TransportConfig, mtu: u16) {
+    let mut discovery = MtuDiscoveryConfig::default();
+    // The search halves the range until this little is left: a path is known after some six round trips.
+    discovery.upper_bound(mtu).minimum_change((mtu / 32).max(20));
+    transport.mtu_discovery_config(Some(discovery));
 }
 
 /// How often something is said, and after how long without a word the other side is given up.
