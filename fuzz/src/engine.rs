@@ -306,7 +306,10 @@ impl World {
             Action::FetchFirst { conn, request, most, .. } => {
                 assert!(self.conns.contains_key(&conn), "{conn} is asked, and is gone");
                 assert!(most <= BUDGET / 4, "strangers may not owe {most}");
-                assert!(self.firsts.insert(request, PieceRange { first: 0, count: 0 }).is_none(), "a number was used twice");
+                assert!(
+                    self.firsts.insert(request, PieceRange { first: 0, count: 0 }).is_none(),
+                    "a number was used twice"
+                );
             }
             Action::TakeFirst { request, content: id, run } => {
                 assert_eq!(self.firsts.remove(&request), Some(run), "what was said is taken");
