@@ -240,9 +240,19 @@ async fn what_others_share_under_a_digest_is_not_believed() {
         let request = format!("GET {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", blob("a", &digest), client.0);
         let first = client.try_raw(&request).await;
         assert!(!first.is_some_and(|answer| answer.is_success() && answer.body != right), "{case}");
-        let again = client.get(&blob("a", &digest), &[]).await;
-        assert!(again.is_success() && again.body == right, "{case}: it comes from the registry then");
+        assert!(whole(&client, &request).await == right, "{case}: it comes from the registry then");
     }
+}
+
+/// The first answer that is whole: one that found wrong bytes may not be over yet, and ends with them.
+async fn whole(client: &Client, request: &str) -> Vec<u8> {
+    for _ in 0..50 {
+        match client.try_raw(request).await {
+            Some(answer) if answer.is_success() => return answer.body,
+            _ => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+    }
+    panic!("never whole: {request}");
 }
 
 #[tokio::test]
@@ -271,7 +281,7 @@ async fn what_was_kept_is_digested_again() {
     let request = format!("GET {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", blob("a", &digest), client.0);
     let first = client.try_raw(&request).await;
     assert!(!first.is_some_and(|answer| answer.is_success() && answer.body != layer));
-    assert!(client.get(&blob("a", &digest), &[]).await.body == layer);
+    assert!(whole(&client, &request).await == layer);
     // What is right is not read again.
     let path = peers.at("right", &format!("out/origins-0/{name}/{name}"));
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
