@@ -70,7 +70,9 @@ fn who_wants_a_part_gets_that_and_is_offered_nothing_else() {
         world.run(Duration::from_secs(60));
         assert_eq!(world.completed.len(), 2, "seed {seed}");
         assert_eq!((world.have(1), world.have(2)), (200, 40), "seed {seed}");
-        assert_eq!(world.sent.iter().sum::<u32>(), 240, "seed {seed}");
+        // First pieces are asked for before it is known which are wanted: one of them may be for nothing.
+        let sent = world.sent.iter().sum::<u32>();
+        assert!((240..=241).contains(&sent), "seed {seed}: {sent}");
         assert_eq!(world.engines[2].have(content()).unwrap().count(), 40, "seed {seed}");
         assert!(world.lacking.iter().all(Vec::is_empty), "seed {seed}: what nobody wants lacks nowhere");
     }
