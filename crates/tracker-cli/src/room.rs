@@ -1,4 +1,4 @@
-//! How many peers there is room for, as is said at the start: whoever expects more can give it more before they come.
+//! How many peers a tracker has room for. It says so at the start, so that its operator can raise the limits before more peers come.
 
 use bytesize::ByteSize;
 use transport::Kind;

@@ -203,7 +203,7 @@ pub async fn an_abbreviated_id_is_expected_too(pair: &Pair) {
     assert_eq!(refused, Some(TransportError::WrongPeer { addr: pair.addr, expected }));
 }
 
-/// Whoever is there is reached if nobody is named, and is told from its certificate.
+/// Where no id is named, the peer that is there is reached, and its id comes of its certificate.
 pub async fn anyone_is_reached_and_proves_who_it_is(pair: &Pair) {
     let (dialled, accepted) = tokio::join!(pair.dialer.dial_anyone(pair.addr), pair.listener.accept());
     let (dialled, accepted) = (dialled.expect("dial"), accepted.expect("accept"));

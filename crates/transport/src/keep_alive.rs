@@ -1,12 +1,12 @@
 //! How connections are kept alive, and how soon the other end's death is noticed: for QUIC and TCP alike.
 //!
-//! Peers that exchange pieces must notice soon. So must a tracker that few know: until it has noticed, it names the dead to whoever comes, and
+//! Peers that exchange pieces must notice soon. So must a tracker that few know: until it has noticed, it names dead peers to new ones, and
 //! of few peers one is many. It speaks up by itself, as peers do. A tracker that thousands know has a connection of each: a word on all of them
 //! costs it more than all that it is asked. There only the peer's side speaks up, as often as the mappings of routers need it, and where it
 //! waits for something it asks more often by itself ([`Connection::ping`](crate::Connection::ping)).
 //!
-//! The tracker decides, and a peer need not know what: the side that pings often is answered, and the shorter patience counts. So it is also
-//! with whoever knows only the short times.
+//! The tracker decides, and a peer need not know what: the side that pings often is answered, and the shorter patience counts. Peers of
+//! earlier versions, which know only the short times, are served in the same way.
 
 use std::time::Duration;
 

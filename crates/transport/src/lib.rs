@@ -251,8 +251,8 @@ pub trait Transport: Send + Sync {
     /// Connects to `addr` and fails unless the other side proves that it is `expect`, which may be abbreviated
     /// ([`PeerId::answers_to`]).
     fn dial(&self, addr: SocketAddr, expect: PeerId) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>>;
-    /// Connects to whoever proves any id at `addr`, and is no tracker that shares a peer's port. For where it is proven otherwise that
-    /// the right one was reached: until then nothing may be said there that not everybody may know.
+    /// Connects to the peer at `addr`, which may prove any id; a tracker that shares its port is not meant. Say nothing secret over it
+    /// until the other side has proven in another way that it is the right one.
     fn dial_anyone(&self, addr: SocketAddr) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>>;
     /// As [`Transport::dial`], where a tracker is meant: a peer may listen on the same port.
     fn dial_tracker(

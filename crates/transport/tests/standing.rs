@@ -121,7 +121,7 @@ async fn a_peer_that_knows_only_stream_connections_is_taken_too() {
     talk(&both).await;
 }
 
-/// Carries all that passes between a tracker and whoever comes, until it is dropped: then nobody hears of the other any more.
+/// Carries everything between a tracker and those who dial it. Once it is dropped, neither side hears anything of the other.
 async fn wire(kind: Kind, to: SocketAddr) -> (SocketAddr, JoinSet<()>) {
     let mut carrying = JoinSet::new();
     if kind == Kind::Quic {

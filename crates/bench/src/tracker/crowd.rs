@@ -21,7 +21,7 @@ const TOGETHER: usize = 64;
 const TRIES: u32 = 5;
 /// Between two tries.
 const AGAIN: Duration = Duration::from_millis(500);
-/// Whoever is not answered within this time is not served.
+/// A peer that is not answered within this time is not served.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Who joins, and where.

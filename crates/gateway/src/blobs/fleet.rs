@@ -16,8 +16,8 @@ use super::key::key_of;
 use super::swarm::{self, Fit, Found};
 use crate::contents::Contents;
 
-/// Whoever reads has so long in all, and a second more for so many bytes, but no longer than the second of these: the tracker sees to it that one
-/// makes progress, but cannot tell whether it reads.
+/// How long a gateway that reads may take: the first of these and a second more for each `RATE` bytes, and at most the second of these. The
+/// tracker demands that it reports progress, but cannot tell whether that is true.
 const LONGEST: (Duration, Duration) = (Duration::from_secs(600), Duration::from_secs(12 * 3600));
 const RATE: u64 = 32 << 10;
 /// Contents of others that are tried.

@@ -1,5 +1,5 @@
-//! What is asked of a tracker before it is there: it hears who comes, what it wants and what it asks in one breath, so that a far
-//! tracker is waited for once and not three times.
+//! Questions to a tracker that is still being dialled. They are sent together with the hello, so that a far tracker costs one round
+//! trip and not three.
 
 use std::net::SocketAddr;
 use std::pin::pin;

@@ -48,7 +48,7 @@ pub async fn settle(arguments: &mut PeerArguments) {
     match &arguments.site {
         Some(site) => tracing::info!(%site, "the site, as the platform says"),
         None => complain(
-            "--site auto finds no site, and there is none: neither Kubernetes nor EC2 or Google's machines say where this one is",
+            "--site auto found no site: Kubernetes, EC2 and Google Cloud do not say where this machine is. It goes on without one",
         ),
     }
 }

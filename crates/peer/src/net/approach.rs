@@ -1,7 +1,7 @@
 //! Reaching the sharer of a private share while its tracker is still asked what the share is: both listen on one port.
 //!
-//! Who the sharer is, is not known then: whoever proves the secret, after this side has, is one that may be talked to. Nothing else is
-//! said before, and nothing else after, until it is known which content the secret is of.
+//! The sharer's id is not known then. A peer that proves the secret, after this side has, may be talked to. Beside the proof nothing is
+//! said until it is known which content the secret is of.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

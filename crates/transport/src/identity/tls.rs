@@ -76,7 +76,7 @@ impl Identity {
         Ok(tls)
     }
 
-    /// TLS for dialling one certain peer, or whoever answers, who must be the same each time that this is used. `found` is told who
+    /// TLS for dialling one certain peer, or any that answers, which must be the same each time that this is used. `found` is told who
     /// answered instead, if someone else did.
     pub(crate) fn client_tls(
         &self,
