@@ -159,7 +159,7 @@ impl Driver {
         let (from, came) = (link.connection.peer_id(), intake.came.clone());
         let fetch = PieceFetch { connection: link.connection.clone(), awaited, proven: link.proven, intake };
         let task = link.connection.spawn(Box::pin(fetch.run()));
-        self.expect(request, content, (conn, from), came, task);
+        self.note_request(request, content, (conn, from), came, task);
     }
 
     /// Where the pieces of a request go, if the content is open.
@@ -178,7 +178,7 @@ impl Driver {
     }
 
     /// Notes a request that has begun, and hears of its end.
-    pub(super) fn expect(
+    pub(super) fn note_request(
         &mut self,
         request: RequestId,
         content: ContentId,

@@ -24,7 +24,7 @@ impl Driver {
         let task = connection.spawn(Box::pin(fetch.run(given)));
         let came = Arc::default();
         self.firsts.insert(request, FirstFetching { came: Arc::clone(&came), intake });
-        self.expect(request, content, (conn, from), came, task);
+        self.note_request(request, content, (conn, from), came, task);
     }
 
     pub(super) fn take_first(&mut self, request: RequestId, content: ContentId, run: PieceRange) {

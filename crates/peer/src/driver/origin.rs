@@ -72,7 +72,7 @@ impl Driver {
         let Some((intake, origin)) = self.intake(request, item, run).zip(item.origin.clone()) else { return };
         let came = intake.came.clone();
         let task = tokio::spawn(OriginFetch { origin, intake }.run());
-        self.expect(request, content, (ConnId::MAX, ORIGIN), came, task);
+        self.note_request(request, content, (ConnId::MAX, ORIGIN), came, task);
     }
 
     /// A piece came from the origin of a content, or a wrong one.

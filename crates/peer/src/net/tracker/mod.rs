@@ -10,9 +10,9 @@
 
 mod address;
 mod claims;
+mod liveness;
 pub(crate) mod names;
 pub(crate) mod request;
-mod vigil;
 mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -41,10 +41,10 @@ use crate::tracker_status::TrackerNumber;
 pub use address::TrackerAddress;
 use claims::Claim;
 pub(crate) use claims::Claims;
+use liveness::{Liveness, Look};
 use request::Passage;
 pub(crate) use request::ToClient;
 pub use request::{Page, WatchedPage};
-use vigil::Vigil;
 use waiting::{Inbox, QUEUE, Waiting};
 
 /// A tracker must say welcome within this time, and name servers where it is.
@@ -485,14 +485,14 @@ impl Client {
                 }
             }
         });
-        let (mut is_relay, mut vigil) = (false, Vigil::new());
+        let (mut is_relay, mut liveness) = (false, Liveness::new());
         let over = loop {
             tokio::select! {
-                () = vigil.due() => {
-                    if !vigil.look(&*connection, self.is_waiting()) {
-                        break Over::Lost;
-                    }
-                }
+                () = liveness.due() => match liveness.look(connection.stats().received, self.is_waiting()) {
+                    Look::Rest => {}
+                    Look::Ask => connection.ping(),
+                    Look::Gone => break Over::Lost,
+                },
                 command = inbox.recv() => {
                     let message = match command {
                         None => break Over::Left,
