@@ -13,12 +13,11 @@ use protocol::{
     Turn, Wire,
 };
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use transport::frame::{frame, read_frame};
 use transport::{
-    BoxFuture, Connection, LinkStats, MemoryNetwork, MemoryTransport, OverRelay, RecvStream, SendStream, Stream,
-    Transport, TransportError,
+    BoxFuture, Connection, ForwardConnection, LinkStats, MemoryNetwork, MemoryTransport, OverRelay, SendStream, Stream,
+    Transport, TransportError, Whom,
 };
 
 /// There and back.
@@ -90,58 +89,15 @@ impl SendStream for FarSend {
     }
 }
 
-impl FarConnection {
-    fn far(&self, (send, recv): Stream) -> Stream {
-        (Box::new(FarSend::new(send, self.1.clone())), recv as Box<dyn RecvStream>)
+impl ForwardConnection for FarConnection {
+    fn inner(&self) -> &dyn Connection {
+        &*self.0
     }
-}
-
-impl Connection for FarConnection {
-    fn peer_id(&self) -> PeerId {
-        self.0.peer_id()
+    fn stream(&self, (send, recv): Stream) -> Stream {
+        (Box::new(FarSend::new(send, self.1.clone())), recv)
     }
-    fn transport(&self) -> &'static str {
-        self.0.transport()
-    }
-    fn remote_addr(&self) -> SocketAddr {
-        self.0.remote_addr()
-    }
-    fn exporter(&self, label: &str) -> Result<[u8; 32], TransportError> {
-        self.0.exporter(label)
-    }
-    fn open(&self) -> BoxFuture<'_, Result<Stream, TransportError>> {
-        Box::pin(async move { Ok(self.far(self.0.open().await?)) })
-    }
-    fn accept(&self) -> BoxFuture<'_, Result<Stream, TransportError>> {
-        Box::pin(async move { Ok(self.far(self.0.accept().await?)) })
-    }
-    fn spawn(&self, task: BoxFuture<'static, ()>) -> JoinHandle<()> {
-        self.0.spawn(task)
-    }
-    fn ping(&self) {
-        self.0.ping();
-    }
-    fn stats(&self) -> LinkStats {
-        LinkStats { rtt: ROUND_TRIP, ..self.0.stats() }
-    }
-    fn close(&self, code: u32, reason: &str) {
-        self.0.close(code, reason);
-    }
-    fn closed(&self) -> BoxFuture<'_, TransportError> {
-        self.0.closed()
-    }
-}
-
-impl Far {
-    /// As over QUIC: who dials may speak after a round trip, and is heard half a one later.
-    fn dialled<'a>(
-        &'a self,
-        dial: BoxFuture<'a, Result<Arc<dyn Connection>, TransportError>>,
-    ) -> BoxFuture<'a, Result<Arc<dyn Connection>, TransportError>> {
-        Box::pin(async move {
-            sleep(ROUND_TRIP).await;
-            Ok(Arc::new(FarConnection(dial.await?, self.arrived.clone())) as Arc<dyn Connection>)
-        })
+    fn figures(&self, stats: LinkStats) -> LinkStats {
+        LinkStats { rtt: ROUND_TRIP, ..stats }
     }
 }
 
@@ -155,19 +111,14 @@ impl Transport for Far {
     fn listeners(&self) -> Vec<SocketAddr> {
         self.inner.listeners()
     }
-    fn dial(&self, addr: SocketAddr, expect: PeerId) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
-        self.dialled(self.inner.dial(addr, expect))
-    }
-    fn dial_anyone(&self, addr: SocketAddr) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
-        self.dialled(self.inner.dial_anyone(addr))
-    }
-    fn dial_tracker(
-        &self,
-        addr: SocketAddr,
-        expect: PeerId,
-    ) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
-        let at = self.tracker.filter(|(shared, _)| *shared == addr).map_or(addr, |(_, at)| at);
-        self.dialled(self.inner.dial_tracker(at, expect))
+    /// As over QUIC: who dials may speak after a round trip, and is heard half a one later.
+    fn reach(&self, addr: SocketAddr, whom: Whom) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
+        let tracker = self.tracker.filter(|(shared, _)| matches!(whom, Whom::Tracker(_)) && *shared == addr);
+        Box::pin(async move {
+            sleep(ROUND_TRIP).await;
+            let connection = self.inner.reach(tracker.map_or(addr, |(_, at)| at), whom).await?;
+            Ok(Arc::new(FarConnection(connection, self.arrived.clone())) as Arc<dyn Connection>)
+        })
     }
     fn accept(&self) -> BoxFuture<'_, Option<Arc<dyn Connection>>> {
         Box::pin(async move {

@@ -2,18 +2,16 @@
 //! inside a buffer that the storage handed out. (That the storage's buffers are slices of the map is tested there;
 //! that QUIC hands a buffer on as it is, is `write_chunk`'s contract.)
 
-use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use p2p_fileshare::Node;
-use protocol::{PeerAddress, PeerId};
+use protocol::PeerAddress;
 use storage::{Access, Backend, FileSpec, MmapBackend, Storage, StorageError};
-use tokio::task::JoinHandle;
 use transport::{
-    BoxFuture, Connection, Identity, LinkStats, MemoryNetwork, OverRelay, RecvStream, SendStream, Stream, Transport,
+    BoxFuture, Connection, ForwardConnection, ForwardTransport, Identity, MemoryNetwork, SendStream, Stream, Transport,
     TransportError,
 };
 
@@ -68,88 +66,21 @@ struct WatchedConnection(Arc<dyn Connection>, Ranges);
 
 struct WatchedSend(Box<dyn SendStream>, Ranges);
 
-impl Transport for WatchedTransport {
-    fn name(&self) -> &'static str {
-        "watched"
+impl ForwardTransport for WatchedTransport {
+    fn inner(&self) -> &dyn Transport {
+        &*self.0
     }
-    fn peer_id(&self) -> PeerId {
-        self.0.peer_id()
-    }
-    fn listeners(&self) -> Vec<SocketAddr> {
-        self.0.listeners()
-    }
-    fn dial(&self, addr: SocketAddr, expect: PeerId) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
-        Box::pin(async move {
-            let connection = self.0.dial(addr, expect).await?;
-            Ok(Arc::new(WatchedConnection(connection, self.1.clone())) as Arc<dyn Connection>)
-        })
-    }
-    fn dial_anyone(&self, addr: SocketAddr) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
-        self.0.dial_anyone(addr)
-    }
-    fn dial_tracker(
-        &self,
-        addr: SocketAddr,
-        expect: PeerId,
-    ) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
-        Box::pin(async move {
-            let connection = self.0.dial_tracker(addr, expect).await?;
-            Ok(Arc::new(WatchedConnection(connection, self.1.clone())) as Arc<dyn Connection>)
-        })
-    }
-    fn accept(&self) -> BoxFuture<'_, Option<Arc<dyn Connection>>> {
-        Box::pin(async move {
-            let connection = self.0.accept().await?;
-            Some(Arc::new(WatchedConnection(connection, self.1.clone())) as Arc<dyn Connection>)
-        })
-    }
-    fn over_relay(&self) -> Option<&dyn OverRelay> {
-        None
-    }
-    fn close(&self) -> BoxFuture<'_, ()> {
-        self.0.close()
+    fn around(&self, connection: Arc<dyn Connection>) -> Arc<dyn Connection> {
+        Arc::new(WatchedConnection(connection, self.1.clone()))
     }
 }
 
-impl WatchedConnection {
-    fn watch(&self, (send, recv): Stream) -> Stream {
-        (Box::new(WatchedSend(send, self.1.clone())), recv as Box<dyn RecvStream>)
+impl ForwardConnection for WatchedConnection {
+    fn inner(&self) -> &dyn Connection {
+        &*self.0
     }
-}
-
-impl Connection for WatchedConnection {
-    fn peer_id(&self) -> PeerId {
-        self.0.peer_id()
-    }
-    fn transport(&self) -> &'static str {
-        self.0.transport()
-    }
-    fn remote_addr(&self) -> SocketAddr {
-        self.0.remote_addr()
-    }
-    fn exporter(&self, label: &str) -> Result<[u8; 32], TransportError> {
-        self.0.exporter(label)
-    }
-    fn open(&self) -> BoxFuture<'_, Result<Stream, TransportError>> {
-        Box::pin(async move { Ok(self.watch(self.0.open().await?)) })
-    }
-    fn accept(&self) -> BoxFuture<'_, Result<Stream, TransportError>> {
-        Box::pin(async move { Ok(self.watch(self.0.accept().await?)) })
-    }
-    fn spawn(&self, task: BoxFuture<'static, ()>) -> JoinHandle<()> {
-        self.0.spawn(task)
-    }
-    fn stats(&self) -> LinkStats {
-        self.0.stats()
-    }
-    fn ping(&self) {
-        self.0.ping();
-    }
-    fn close(&self, code: u32, reason: &str) {
-        self.0.close(code, reason);
-    }
-    fn closed(&self) -> BoxFuture<'_, TransportError> {
-        self.0.closed()
+    fn stream(&self, (send, recv): Stream) -> Stream {
+        (Box::new(WatchedSend(send, self.1.clone())), recv)
     }
 }
 

@@ -7,8 +7,7 @@ use std::time::Duration;
 use protocol::PeerId;
 use tokio::time::sleep;
 
-use crate::identity::Meant;
-use crate::{BoxFuture, Config, Connection, OverRelay, Quic, Tcp, Transport, TransportError};
+use crate::{BoxFuture, Config, Connection, OverRelay, Quic, Tcp, Transport, TransportError, Whom};
 
 /// QUIC alone is tried for this long: RFC 8305 recommends it as the delay between two attempts.
 pub(crate) const HEAD_START: Duration = Duration::from_millis(250);
@@ -55,16 +54,12 @@ impl Auto {
         }
     }
 
-    async fn race(
-        &self,
-        addr: SocketAddr,
-        (meant, expect): (Meant, Option<PeerId>),
-    ) -> Result<Arc<dyn Connection>, TransportError> {
-        let Some(quic) = &self.quic else { return self.tcp.dial_as(addr, (meant, expect)).await };
-        let quic = quic.dial_as(addr, (meant, expect));
+    async fn race(&self, addr: SocketAddr, whom: Whom) -> Result<Arc<dyn Connection>, TransportError> {
+        let Some(quic) = &self.quic else { return self.tcp.reach(addr, whom).await };
+        let quic = quic.reach(addr, whom);
         let tcp = async {
             sleep(HEAD_START).await;
-            self.tcp.dial_as(addr, (meant, expect)).await
+            self.tcp.reach(addr, whom).await
         };
         tokio::pin!(quic, tcp);
         tokio::select! {
@@ -108,20 +103,8 @@ impl Transport for Auto {
         self.tcp.listeners()
     }
 
-    fn dial(&self, addr: SocketAddr, expect: PeerId) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
-        Box::pin(self.race(addr, (Meant::Peer, Some(expect))))
-    }
-
-    fn dial_anyone(&self, addr: SocketAddr) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
-        Box::pin(self.race(addr, (Meant::Peer, None)))
-    }
-
-    fn dial_tracker(
-        &self,
-        addr: SocketAddr,
-        expect: PeerId,
-    ) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
-        Box::pin(self.race(addr, (Meant::Tracker, Some(expect))))
+    fn reach(&self, addr: SocketAddr, whom: Whom) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
+        Box::pin(self.race(addr, whom))
     }
 
     fn accept(&self) -> BoxFuture<'_, Option<Arc<dyn Connection>>> {

@@ -40,6 +40,7 @@ mod auto;
 pub mod conformance;
 mod dual_stack;
 mod expiry;
+mod forward;
 pub mod frame;
 mod handshakes;
 mod identity;
@@ -58,6 +59,7 @@ pub use addresses::{
     Likelihood, OwnAddress, have_in_common, interface_addresses, is_inner_interface, network_bits, own_addresses,
 };
 pub use auto::Auto;
+pub use forward::{ForwardConnection, ForwardTransport};
 pub use handshakes::{GivenUp, Handshake, Handshakes};
 pub use identity::{
     Authority, CertRequest, Certs, FileChange, Identity, IdentityError, Trust, from_now, holds_private_key,
@@ -240,6 +242,28 @@ impl FromStr for Kind {
     }
 }
 
+/// Whom a dialler means. An id may be abbreviated ([`PeerId::answers_to`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whom {
+    /// The peer of this id.
+    Peer(PeerId),
+    /// Any peer; a tracker that shares its port is not meant. Say nothing secret over the connection until the other side has proven in
+    /// another way that it is the right one.
+    AnyPeer,
+    /// The tracker of this id: a peer may listen on the same port.
+    Tracker(PeerId),
+}
+
+impl Whom {
+    /// The id that the other side has to prove, if it is known.
+    pub fn expected(self) -> Option<PeerId> {
+        match self {
+            Whom::Peer(id) | Whom::Tracker(id) => Some(id),
+            Whom::AnyPeer => None,
+        }
+    }
+}
+
 /// A way to reach peers: a set of listeners that also dials.
 pub trait Transport: Send + Sync {
     /// The name by which it is chosen (`quic`, `memory`).
@@ -248,18 +272,24 @@ pub trait Transport: Send + Sync {
     fn peer_id(&self) -> PeerId;
     /// The addresses that are listened on, one a listener, in order of their ports.
     fn listeners(&self) -> Vec<SocketAddr>;
-    /// Connects to `addr` and fails unless the other side proves that it is `expect`, which may be abbreviated
-    /// ([`PeerId::answers_to`]).
-    fn dial(&self, addr: SocketAddr, expect: PeerId) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>>;
-    /// Connects to the peer at `addr`, which may prove any id; a tracker that shares its port is not meant. Say nothing secret over it
-    /// until the other side has proven in another way that it is the right one.
-    fn dial_anyone(&self, addr: SocketAddr) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>>;
-    /// As [`Transport::dial`], where a tracker is meant: a peer may listen on the same port.
+    /// Connects to `addr`, and fails unless the other side proves that it is whom is meant.
+    fn reach(&self, addr: SocketAddr, whom: Whom) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>>;
+    /// Reaches [`Whom::Peer`].
+    fn dial(&self, addr: SocketAddr, expect: PeerId) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
+        self.reach(addr, Whom::Peer(expect))
+    }
+    /// Reaches [`Whom::AnyPeer`].
+    fn dial_anyone(&self, addr: SocketAddr) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
+        self.reach(addr, Whom::AnyPeer)
+    }
+    /// Reaches [`Whom::Tracker`].
     fn dial_tracker(
         &self,
         addr: SocketAddr,
         expect: PeerId,
-    ) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>>;
+    ) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
+        self.reach(addr, Whom::Tracker(expect))
+    }
     /// The next connection that someone opened to any listener; `None` once closed.
     fn accept(&self) -> BoxFuture<'_, Option<Arc<dyn Connection>>>;
     /// What connects through relays; nothing if this transport cannot.

@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, watch};
 use self::connection::Side;
 use self::lock::lock;
 use crate::identity::Identity;
-use crate::{BoxFuture, Connection, OverRelay, Transport, TransportError};
+use crate::{BoxFuture, Connection, OverRelay, Transport, TransportError, Whom};
 
 /// Connections that wait to be accepted; a dialer waits for a place.
 const ACCEPT_QUEUE: usize = 64;
@@ -183,20 +183,8 @@ impl Transport for MemoryTransport {
         addrs
     }
 
-    fn dial(&self, addr: SocketAddr, expect: PeerId) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
-        Box::pin(self.connect(addr, Some(expect)))
-    }
-
-    fn dial_anyone(&self, addr: SocketAddr) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
-        Box::pin(self.connect(addr, None))
-    }
-
-    fn dial_tracker(
-        &self,
-        addr: SocketAddr,
-        expect: PeerId,
-    ) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
-        Box::pin(self.connect(addr, Some(expect)))
+    fn reach(&self, addr: SocketAddr, whom: Whom) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
+        Box::pin(self.connect(addr, whom.expected()))
     }
 
     fn accept(&self) -> BoxFuture<'_, Option<Arc<dyn Connection>>> {

@@ -10,7 +10,7 @@ use protocol::PeerId;
 use tokio::sync::{Mutex, mpsc, watch};
 
 use crate::expiry::Expiry;
-use crate::{BoxFuture, Config, Connection, Identity, Kind, OverRelay, Transport, TransportError};
+use crate::{BoxFuture, Config, Connection, Identity, Kind, OverRelay, Transport, TransportError, Whom};
 
 /// Connections that wait to be taken by the tracker.
 const BACKLOG: usize = 128;
@@ -63,20 +63,8 @@ impl Transport for TrackerSide {
         self.ports.listeners()
     }
 
-    fn dial(&self, addr: SocketAddr, expect: PeerId) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
-        self.ports.dial(addr, expect)
-    }
-
-    fn dial_anyone(&self, addr: SocketAddr) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
-        self.ports.dial_anyone(addr)
-    }
-
-    fn dial_tracker(
-        &self,
-        addr: SocketAddr,
-        expect: PeerId,
-    ) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
-        self.ports.dial_tracker(addr, expect)
+    fn reach(&self, addr: SocketAddr, whom: Whom) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
+        self.ports.reach(addr, whom)
     }
 
     fn accept(&self) -> BoxFuture<'_, Option<Arc<dyn Connection>>> {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use p2p_fileshare_transport::conformance::{self, Pair};
 use p2p_fileshare_transport::{
-    Authority, BoxFuture, Config, Connection, Identity, OverRelay, Tcp, Transport, TransportError, Trust, from_now,
-    legs, random,
+    Authority, BoxFuture, Config, Connection, Identity, OverRelay, Tcp, Transport, TransportError, Trust, Whom,
+    from_now, legs, random,
 };
 use protocol::{Carried, LegKey, PeerId, RelayKey};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -38,20 +38,11 @@ impl Transport for Relayed {
     fn listeners(&self) -> Vec<SocketAddr> {
         self.dialer.listeners()
     }
-    fn dial(&self, addr: SocketAddr, expect: PeerId) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
+    fn reach(&self, addr: SocketAddr, whom: Whom) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
+        let Whom::Peer(expect) = whom else { return self.dialer.reach(addr, whom) };
         let mut key = RelayKey([0; 16]);
         random(&mut key.0);
         self.dialer.dial_through(self.relay, Carried { key, address: addr }, expect)
-    }
-    fn dial_anyone(&self, addr: SocketAddr) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
-        self.dialer.dial_anyone(addr)
-    }
-    fn dial_tracker(
-        &self,
-        addr: SocketAddr,
-        expect: PeerId,
-    ) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
-        self.dialer.dial_tracker(addr, expect)
     }
     fn accept(&self) -> BoxFuture<'_, Option<Arc<dyn Connection>>> {
         self.dialer.accept()

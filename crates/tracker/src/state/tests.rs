@@ -4,47 +4,19 @@ use std::sync::Barrier;
 use std::time::Duration;
 
 use protocol::{Digest, Role};
-use tokio::task::JoinHandle;
-use transport::{BoxFuture, LinkStats, MemoryNetwork, MemoryTransport, Stream, Transport, TransportError};
+use transport::{ForwardConnection, LinkStats, MemoryNetwork, MemoryTransport, Transport, TransportError};
 
 use super::*;
 
 /// A connection over which packets come from elsewhere.
 struct Moved(Arc<dyn Connection>);
 
-impl Connection for Moved {
-    fn peer_id(&self) -> PeerId {
-        self.0.peer_id()
+impl ForwardConnection for Moved {
+    fn inner(&self) -> &dyn Connection {
+        &*self.0
     }
-    fn transport(&self) -> &'static str {
-        self.0.transport()
-    }
-    fn remote_addr(&self) -> SocketAddr {
-        self.0.remote_addr()
-    }
-    fn exporter(&self, label: &str) -> Result<[u8; 32], TransportError> {
-        self.0.exporter(label)
-    }
-    fn open(&self) -> BoxFuture<'_, Result<Stream, TransportError>> {
-        self.0.open()
-    }
-    fn accept(&self) -> BoxFuture<'_, Result<Stream, TransportError>> {
-        self.0.accept()
-    }
-    fn spawn(&self, task: BoxFuture<'static, ()>) -> JoinHandle<()> {
-        self.0.spawn(task)
-    }
-    fn stats(&self) -> LinkStats {
-        LinkStats { moved: true, ..self.0.stats() }
-    }
-    fn ping(&self) {
-        self.0.ping();
-    }
-    fn close(&self, code: u32, reason: &str) {
-        self.0.close(code, reason);
-    }
-    fn closed(&self) -> BoxFuture<'_, TransportError> {
-        self.0.closed()
+    fn figures(&self, stats: LinkStats) -> LinkStats {
+        LinkStats { moved: true, ..stats }
     }
 }
 

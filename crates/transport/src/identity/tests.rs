@@ -337,9 +337,8 @@ fn shake_hands(client: &Arc<rustls::ClientConfig>, server: &Arc<rustls::ServerCo
 fn no_session_is_resumed_so_no_check_is_skipped() {
     let authority = Authority::generate().unwrap();
     let (listener, dialer) = (member(&authority), member(&authority));
-    let mut eager = dialer
-        .client_tls(&authority.trust(), (crate::identity::Meant::Peer, Some(listener.id)), Arc::new(OnceLock::new()))
-        .unwrap();
+    let mut eager =
+        dialer.client_tls(&authority.trust(), crate::Whom::Peer(listener.id), Arc::new(OnceLock::new())).unwrap();
     eager.resumption = rustls::client::Resumption::in_memory_sessions(8);
     eager.enable_early_data = true;
     let eager = Arc::new(eager);

@@ -13,6 +13,7 @@ use rustls::{AlertDescription, CertificateError, DigitallySignedStruct, Distingu
 use webpki::KeyUsage;
 
 use super::{Identity, Trust};
+use crate::Whom;
 
 /// The protocol's name in the handshake; a peer that speaks another one is refused there.
 pub(crate) const ALPN: &[u8] = b"p2p-fileshare/1";
@@ -20,11 +21,20 @@ pub(crate) const ALPN: &[u8] = b"p2p-fileshare/1";
 /// not know it: who dials one offers both.
 pub(crate) const TRACKER_ALPN: &[u8] = b"p2p-fileshare-tracker/1";
 
-/// Whom a dialler means.
+/// What kind of listener a dialler means, of those that share a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Meant {
     Peer,
     Tracker,
+}
+
+impl From<Whom> for Meant {
+    fn from(whom: Whom) -> Self {
+        match whom {
+            Whom::Peer(_) | Whom::AnyPeer => Meant::Peer,
+            Whom::Tracker(_) => Meant::Tracker,
+        }
+    }
 }
 
 impl Meant {
@@ -81,13 +91,13 @@ impl Identity {
     pub(crate) fn client_tls(
         &self,
         trust: &Trust,
-        (meant, expected): (Meant, Option<PeerId>),
+        whom: Whom,
         found: Arc<OnceLock<PeerId>>,
     ) -> Result<rustls::ClientConfig, Error> {
         let provider = provider();
-        let expected = expected.map_or_else(OnceLock::new, OnceLock::from);
+        let expected = whom.expected().map_or_else(OnceLock::new, OnceLock::from);
         let verifier = OnePeer { trust: trust.clone(), expected, found, provider: provider.clone() };
-        dialling_tls(provider, verifier, meant, Some(self))
+        dialling_tls(provider, verifier, whom.into(), Some(self))
     }
 
     fn certified_key(&self, provider: &CryptoProvider) -> Result<Arc<CertifiedKey>, Error> {

@@ -28,9 +28,7 @@ async fn refused(listener: &Quic, spoil: fn(&mut rustls::ClientConfig)) -> quinn
 
 async fn dial_with(listener: &Quic, trust: &Trust, spoil: fn(&mut rustls::ClientConfig)) -> quinn::ConnectionError {
     let identity = Identity::generate().unwrap();
-    let mut tls = identity
-        .client_tls(trust, (crate::identity::Meant::Peer, Some(listener.peer_id())), Arc::new(OnceLock::new()))
-        .unwrap();
+    let mut tls = identity.client_tls(trust, crate::Whom::Peer(listener.peer_id()), Arc::new(OnceLock::new())).unwrap();
     spoil(&mut tls);
     let config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
     let endpoint = Endpoint::client(LOOPBACK).unwrap();

@@ -41,7 +41,7 @@ use crate::identity::{Meant, SERVER_NAME};
 use crate::keep_alive::{self, KeepAlive};
 use crate::shared_port::TrackerDoor;
 use crate::thread::STANDSTILL;
-use crate::{BoxFuture, Config, Connection, Identity, OverRelay, Transport, TransportError, Trust};
+use crate::{BoxFuture, Config, Connection, Identity, OverRelay, Transport, TransportError, Trust, Whom};
 use abandoned::Abandoned;
 use congestion::Congestion;
 use connection::QuicConnection;
@@ -157,15 +157,6 @@ impl Quic {
         (0..dialers).filter_map(|number| Endpoint::bind(address, format!("quic-dial-{number}"), None).ok()).collect()
     }
 
-    /// Dials whom is meant.
-    pub(crate) fn dial_as(
-        &self,
-        addr: SocketAddr,
-        whom: (Meant, Option<PeerId>),
-    ) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
-        Box::pin(async move { Ok(Arc::new(self.connect(&self.identity, addr, whom).await?) as Arc<dyn Connection>) })
-    }
-
     /// Dials a tracker as someone else than this transport is: so one process can be thousands of peers, as a measurement needs.
     pub async fn dial_tracker_as(
         &self,
@@ -173,24 +164,25 @@ impl Quic {
         addr: SocketAddr,
         expect: PeerId,
     ) -> Result<Arc<dyn Connection>, TransportError> {
-        Ok(Arc::new(self.connect(identity, addr, (Meant::Tracker, Some(expect))).await?))
+        Ok(Arc::new(self.connect(identity, addr, Whom::Tracker(expect)).await?))
     }
 
     async fn connect(
         &self,
         identity: &Identity,
         address: SocketAddr,
-        (meant, expected): (Meant, Option<PeerId>),
+        whom: Whom,
     ) -> Result<QuicConnection, TransportError> {
         if self.closed.load(Ordering::Relaxed) {
             return Err(TransportError::Closed);
         }
         let found = Arc::new(OnceLock::new());
         let refused = |error: String| TransportError::Handshake(error);
-        let tls = identity.client_tls(&self.trust, (meant, expected), found.clone());
+        let tls = identity.client_tls(&self.trust, whom, found.clone());
         let tls = tls.map_err(|error| refused(error.to_string()))?;
         let tls = QuicClientConfig::try_from(tls).map_err(|error| refused(error.to_string()))?;
         let mut client = quinn::ClientConfig::new(Arc::new(tls));
+        let meant = Meant::from(whom);
         let transport = match meant {
             Meant::Peer => transport_to(address, self.choices, &self.windows),
             Meant::Tracker => Arc::new(path_to_tracker(address, self.choices)),
@@ -206,7 +198,7 @@ impl Quic {
             return Err(TransportError::Unreachable(address));
         }
         let connected = timeout(HANDSHAKE, connecting).await;
-        if let (Ok(Err(_)), Some(_), Some(expected)) = (&connected, found.get(), expected) {
+        if let (Ok(Err(_)), Some(_), Some(expected)) = (&connected, found.get(), whom.expected()) {
             return Err(TransportError::WrongPeer { addr: address, expected });
         }
         match connected {
@@ -387,20 +379,8 @@ impl Transport for Quic {
         self.listeners.iter().map(|listener| listener.bound).collect()
     }
 
-    fn dial(&self, addr: SocketAddr, expect: PeerId) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
-        self.dial_as(addr, (Meant::Peer, Some(expect)))
-    }
-
-    fn dial_anyone(&self, addr: SocketAddr) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
-        self.dial_as(addr, (Meant::Peer, None))
-    }
-
-    fn dial_tracker(
-        &self,
-        addr: SocketAddr,
-        expect: PeerId,
-    ) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
-        self.dial_as(addr, (Meant::Tracker, Some(expect)))
+    fn reach(&self, addr: SocketAddr, whom: Whom) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
+        Box::pin(async move { Ok(Arc::new(self.connect(&self.identity, addr, whom).await?) as Arc<dyn Connection>) })
     }
 
     fn accept(&self) -> BoxFuture<'_, Option<Arc<dyn Connection>>> {

@@ -31,12 +31,8 @@ fn tracker() -> Tcp {
 
 fn dialler(stranger: &Tcp, to: &Tcp) -> Dialler {
     let found = Arc::new(OnceLock::new());
-    let tls = Arc::new(
-        stranger
-            .identity
-            .client_tls(&Trust::Anyone, (crate::identity::Meant::Peer, Some(to.peer_id())), found.clone())
-            .unwrap(),
-    );
+    let tls =
+        Arc::new(stranger.identity.client_tls(&Trust::Anyone, crate::Whom::Peer(to.peer_id()), found.clone()).unwrap());
     let (address, expected) = (to.listeners()[0], Some(to.peer_id()));
     Dialler { route: Route::Direct, address, expected, tls, found, token: rand_token() }
 }
@@ -55,7 +51,7 @@ async fn until(what: &str, is_so: impl Fn() -> bool) {
 fn client_hello() -> Vec<u8> {
     let tls = Identity::generate().unwrap().client_tls(
         &Trust::Anyone,
-        (crate::identity::Meant::Peer, Some(PeerId::of_public_key(b""))),
+        crate::Whom::Peer(PeerId::of_public_key(b"")),
         Arc::default(),
     );
     let name = ServerName::try_from(SERVER_NAME).unwrap();
@@ -153,9 +149,8 @@ async fn a_client_that_offers_no_protocol_or_another_is_refused() {
     let listener = tcp(64);
     for offered in [vec![], vec![b"h2".to_vec()]] {
         let stranger = Identity::generate().unwrap();
-        let mut tls = stranger
-            .client_tls(&Trust::Anyone, (crate::identity::Meant::Peer, Some(listener.peer_id())), Arc::default())
-            .unwrap();
+        let mut tls =
+            stranger.client_tls(&Trust::Anyone, crate::Whom::Peer(listener.peer_id()), Arc::default()).unwrap();
         tls.alpn_protocols = offered;
         let socket = TcpStream::connect(listener.listeners()[0]).await.unwrap();
         let name = ServerName::try_from(SERVER_NAME).unwrap();

@@ -41,7 +41,7 @@ use crate::identity::{Meant, offers_our_protocol, peer_id_of};
 use crate::keep_alive;
 use crate::shared_port::TrackerDoor;
 use crate::thread::NetworkThread;
-use crate::{BoxFuture, Config, Connection, Identity, Legs, OverRelay, Transport, TransportError, Trust, relay};
+use crate::{BoxFuture, Config, Connection, Identity, Legs, OverRelay, Transport, TransportError, Trust, Whom, relay};
 use connection::TcpConnection;
 use connection_core::{Core, End, Kind, Share};
 pub(crate) use dial::probe;
@@ -198,17 +198,6 @@ impl Tcp {
         })
     }
 
-    /// Dials whom is meant.
-    pub(crate) fn dial_as(
-        &self,
-        addr: SocketAddr,
-        whom: (Meant, Option<PeerId>),
-    ) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
-        Box::pin(async move {
-            Ok(Arc::new(self.connect(&self.identity, addr, whom, Route::Direct).await?) as Arc<dyn Connection>)
-        })
-    }
-
     /// Dials a tracker as someone else than this transport is: so one process can be thousands of peers, as a measurement needs.
     pub async fn dial_tracker_as(
         &self,
@@ -216,28 +205,29 @@ impl Tcp {
         addr: SocketAddr,
         expect: PeerId,
     ) -> Result<Arc<dyn Connection>, TransportError> {
-        Ok(Arc::new(self.connect(identity, addr, (Meant::Tracker, Some(expect)), Route::Direct).await?))
+        Ok(Arc::new(self.connect(identity, addr, Whom::Tracker(expect), Route::Direct).await?))
     }
 
     async fn connect(
         &self,
         identity: &Identity,
         address: SocketAddr,
-        (meant, expected): (Meant, Option<PeerId>),
+        whom: Whom,
         route: Route,
     ) -> Result<TcpConnection, TransportError> {
         if *self.shared.closed.borrow() {
             return Err(TransportError::Closed);
         }
         let found = Arc::new(OnceLock::new());
-        let tls = identity.client_tls(&self.trust, (meant, expected), found.clone());
+        let tls = identity.client_tls(&self.trust, whom, found.clone());
         let tls = Arc::new(tls.map_err(|error| TransportError::Handshake(error.to_string()))?);
         let token = rand_token();
         let relayed = matches!(route, Route::Relayed { .. });
-        let dialler = Dialler { route, address, expected, tls, found, token };
+        let dialler = Dialler { route, address, expected: whom.expected(), tls, found, token };
         let thread = self.next_thread();
         let (shared, running) = (self.shared.clone(), self.shared.running.clone());
         let task = thread.clone().spawn(async move {
+            let meant = Meant::from(whom);
             let sole = match meant {
                 // Who cuts it off knows only the other way.
                 Meant::Tracker => match dialler.dial(Purpose::Sole).await {
@@ -280,7 +270,7 @@ impl OverRelay for Tcp {
     ) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
         let route = Route::Relayed { relay, key: carried.key, opened: AtomicU32::new(0) };
         Box::pin(async move {
-            let connection = self.connect(&self.identity, carried.address, (Meant::Peer, Some(expect)), route).await?;
+            let connection = self.connect(&self.identity, carried.address, Whom::Peer(expect), route).await?;
             Ok(Arc::new(connection) as Arc<dyn Connection>)
         })
     }
@@ -457,20 +447,10 @@ impl Transport for Tcp {
         self.listeners.iter().map(|(bound, _)| *bound).collect()
     }
 
-    fn dial(&self, addr: SocketAddr, expect: PeerId) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
-        self.dial_as(addr, (Meant::Peer, Some(expect)))
-    }
-
-    fn dial_anyone(&self, addr: SocketAddr) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
-        self.dial_as(addr, (Meant::Peer, None))
-    }
-
-    fn dial_tracker(
-        &self,
-        addr: SocketAddr,
-        expect: PeerId,
-    ) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
-        self.dial_as(addr, (Meant::Tracker, Some(expect)))
+    fn reach(&self, addr: SocketAddr, whom: Whom) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
+        Box::pin(async move {
+            Ok(Arc::new(self.connect(&self.identity, addr, whom, Route::Direct).await?) as Arc<dyn Connection>)
+        })
     }
 
     fn accept(&self) -> BoxFuture<'_, Option<Arc<dyn Connection>>> {

@@ -264,11 +264,7 @@ impl World {
 
     fn dial(&mut self, node: usize) {
         let tls = identity()
-            .client_tls(
-                &crate::Trust::Anyone,
-                (crate::identity::Meant::Peer, Some(identity().peer_id())),
-                Arc::new(OnceLock::new()),
-            )
+            .client_tls(&crate::Trust::Anyone, crate::Whom::Peer(identity().peer_id()), Arc::new(OnceLock::new()))
             .expect("valid");
         let mut client = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).expect("valid")));
         client.transport_config(transport(self.flows[node / 2].congestion));
