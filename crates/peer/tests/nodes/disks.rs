@@ -12,36 +12,24 @@ use protocol::{ContentId, PeerAddress};
 use storage::wrappers::{Failing, Operation, Rotten};
 use storage::{Backend, StorageError, backend};
 use tokio::io::AsyncReadExt;
-use transport::{Identity, MemoryNetwork, Transport};
+
+use super::world::{LONG, World, address};
 
 const PIECE: usize = 64 << 10;
 const PIECES: usize = 64;
 
-struct World {
-    network: MemoryNetwork,
-    folder: tempfile::TempDir,
-}
-
 impl World {
-    fn node(&self, name: &str, storage: Arc<dyn Backend>) -> Node {
-        self.builder(name, storage).start()
+    fn stores(&self, name: &str, storage: Arc<dyn Backend>) -> Node {
+        self.stores_on(name, storage).start()
     }
 
-    fn builder(&self, name: &str, storage: Arc<dyn Backend>) -> NodeBuilder {
-        let identity = Identity::generate().unwrap();
-        let transport = self.network.bind(&identity, vec!["127.0.0.1:0".parse().unwrap()]).unwrap();
-        let folder = self.folder.path().join(name);
-        Node::builder(Arc::new(transport) as Arc<dyn Transport>)
-            .storage(storage)
-            .hashes(folder.join("hashes"))
-            .output(folder.join("output"))
-            .keep_free(Some(0))
-            .seed(7)
+    fn stores_on(&self, name: &str, storage: Arc<dyn Backend>) -> NodeBuilder {
+        self.builder(name).storage(storage).keep_free(Some(0))
     }
 
     /// A seeder of a file, or of a folder of a few.
     async fn seeder(&self, is_folder: bool) -> (Node, ContentId, PathBuf) {
-        let path = self.folder.path().join("content");
+        let path = self.path("content");
         let bytes = |seed: u8| (0..PIECE * PIECES / 4).map(|at| (at / 7) as u8 ^ seed).collect::<Vec<_>>();
         if is_folder {
             for number in 0..4 {
@@ -51,13 +39,13 @@ impl World {
         } else {
             std::fs::write(&path, (0..4).flat_map(bytes).collect::<Vec<_>>()).unwrap();
         }
-        let seeder = self.node("seeder", backend("mmap").unwrap());
+        let seeder = self.stores("seeder", backend("mmap").unwrap());
         let content = seeder.share(&path).piece_size(PIECE as u32).await.unwrap().content();
         (seeder, content, path)
     }
 
-    fn output(&self) -> PathBuf {
-        self.folder.path().join("downloader/output")
+    fn received(&self) -> PathBuf {
+        self.path("downloader/output")
     }
 }
 
@@ -70,10 +58,9 @@ async fn get(node: &Node, content: ContentId, from: &Node) -> (u32, Result<PathB
         let opened = status.wait_for(|status| status.pieces > 0 || matches!(status.state, State::Failed(_))).await;
         opened.unwrap().had
     };
-    let address = PeerAddress { id: from.id(), addresses: from.listeners().to_vec() };
-    let (added, had) = tokio::join!(node.add_peer(content, address), had);
+    let (added, had) = tokio::join!(node.add_peer(content, address(from)), had);
     added.unwrap();
-    let ended = tokio::time::timeout(Duration::from_secs(60), download).await.expect("it ends");
+    let ended = tokio::time::timeout(LONG, download).await.expect("it ends");
     (had, ended.map(|completed| completed.path))
 }
 
@@ -107,14 +94,14 @@ fn errors() -> Vec<fn() -> StorageError> {
 async fn what_is_verified_before_the_disk_fails_is_kept_and_the_rest_comes_later() {
     for is_folder in [false, true] {
         for error in errors() {
-            let world = World { network: MemoryNetwork::new(), folder: tempfile::tempdir().unwrap() };
+            let world = World::new();
             let (seeder, content, path) = world.seeder(is_folder).await;
-            let broken = world.node("downloader", failing(3, error));
+            let broken = world.stores("downloader", failing(3, error));
             let (had, ended) = get(&broken, content, &seeder).await;
             let said = ended.unwrap_err().to_string();
             assert_eq!((had, said), (0, error().to_string()));
             broken.shutdown().await;
-            let well = world.node("downloader", backend("mmap").unwrap());
+            let well = world.stores("downloader", backend("mmap").unwrap());
             let (had, ended) = get(&well, content, &seeder).await;
             assert!((1..PIECES as u32).contains(&had), "{had} pieces were kept, {}", error());
             assert!(same(&ended.unwrap(), &path));
@@ -127,13 +114,13 @@ async fn what_is_verified_before_the_disk_fails_is_kept_and_the_rest_comes_later
 #[tokio::test]
 async fn a_download_that_got_no_room_at_all_leaves_nothing() {
     for is_folder in [false, true] {
-        let world = World { network: MemoryNetwork::new(), folder: tempfile::tempdir().unwrap() };
+        let world = World::new();
         let (seeder, content, _) = world.seeder(is_folder).await;
-        let full = world.node("downloader", failing(0, || StorageError::Full("disk".into())));
+        let full = world.stores("downloader", failing(0, || StorageError::Full("disk".into())));
         let (_, ended) = get(&full, content, &seeder).await;
         assert!(matches!(&*ended.unwrap_err(), PeerError::Storage(error) if error.is_no_room()));
         full.shutdown().await;
-        assert!(!world.output().exists(), "{:?}", std::fs::read_dir(world.output()).unwrap().collect::<Vec<_>>());
+        assert!(!world.received().exists(), "{:?}", std::fs::read_dir(world.received()).unwrap().collect::<Vec<_>>());
         seeder.shutdown().await;
     }
 }
@@ -143,13 +130,13 @@ async fn a_download_that_got_no_room_at_all_leaves_nothing() {
 #[tokio::test]
 async fn what_was_reserved_for_pieces_that_never_came_is_given_back() {
     use std::os::unix::fs::MetadataExt;
-    let world = World { network: MemoryNetwork::new(), folder: tempfile::tempdir().unwrap() };
+    let world = World::new();
     let (seeder, content, _) = world.seeder(false).await;
-    let broken = world.node("downloader", failing(1, || StorageError::Full("disk".into())));
+    let broken = world.stores("downloader", failing(1, || StorageError::Full("disk".into())));
     let (_, ended) = get(&broken, content, &seeder).await;
     assert!(ended.is_err());
     broken.shutdown().await;
-    let part = std::fs::metadata(world.output().join(".content.part")).unwrap();
+    let part = std::fs::metadata(world.received().join(".content.part")).unwrap();
     let (size, taken) = (part.len(), part.blocks() * 512);
     assert_eq!(size, (PIECE * PIECES) as u64);
     assert!((1..=size * 3 / 4).contains(&taken), "{taken} bytes of {size} are taken");
@@ -199,22 +186,22 @@ async fn what_somebody_changes_while_it_is_built_is_never_called_complete() {
     };
     for (way, tamper) in [("cut", cut as fn(&Path)), ("overwritten", zeros), ("replaced", other)] {
         for is_folder in [false, true] {
-            let world = World { network: MemoryNetwork::new(), folder: tempfile::tempdir().unwrap() };
+            let world = World::new();
             let (seeder, content, path) = world.seeder(is_folder).await;
-            let output = world.output();
+            let output = world.received();
             let storage = tampered(4, move || {
                 // Writes before this one may be under way still: what they wrote is what is to be changed.
                 std::thread::sleep(Duration::from_millis(100));
                 built(&output).iter().for_each(|file| tamper(file));
             });
-            let node = world.node("downloader", storage);
+            let node = world.stores("downloader", storage);
             let (_, ended) = get(&node, content, &seeder).await;
             let error = ended.expect_err("somebody has changed it");
             assert!(matches!(&*error, PeerError::Storage(StorageError::Changed(_))), "{way}: {error}");
-            assert!(!world.output().join("content").exists(), "{way}");
+            assert!(!world.received().join("content").exists(), "{way}");
             node.shutdown().await;
             // What is right of it counts, and the rest comes again.
-            let again = world.node("downloader", backend("mmap").unwrap());
+            let again = world.stores("downloader", backend("mmap").unwrap());
             let (_, ended) = get(&again, content, &seeder).await;
             assert!(same(&ended.unwrap(), &path), "{way}");
             again.shutdown().await;
@@ -226,14 +213,14 @@ async fn what_somebody_changes_while_it_is_built_is_never_called_complete() {
 /// Its bytes are verified again, and are right.
 #[tokio::test]
 async fn what_somebody_only_touches_is_complete() {
-    let world = World { network: MemoryNetwork::new(), folder: tempfile::tempdir().unwrap() };
+    let world = World::new();
     let (seeder, content, path) = world.seeder(false).await;
-    let output = world.output();
+    let output = world.received();
     let touch = move || {
         let file = std::fs::File::options().write(true).open(&built(&output)[0]).unwrap();
         file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
     };
-    let node = world.node("downloader", tampered(3, touch));
+    let node = world.stores("downloader", tampered(3, touch));
     let (_, ended) = get(&node, content, &seeder).await;
     assert!(same(&ended.unwrap(), &path));
     node.shutdown().await;
@@ -242,9 +229,9 @@ async fn what_somebody_only_touches_is_complete() {
 
 #[tokio::test]
 async fn a_file_in_place_that_is_edited_while_the_rest_of_its_folder_comes_is_noticed() {
-    let world = World { network: MemoryNetwork::new(), folder: tempfile::tempdir().unwrap() };
+    let world = World::new();
     let (seeder, content, path) = world.seeder(true).await;
-    let there = world.output().join("content/d/2");
+    let there = world.received().join("content/d/2");
     std::fs::create_dir_all(there.parent().unwrap()).unwrap();
     std::fs::copy(path.join("d/2"), &there).unwrap();
     let edited = there.clone();
@@ -252,7 +239,7 @@ async fn a_file_in_place_that_is_edited_while_the_rest_of_its_folder_comes_is_no
         let file = std::fs::OpenOptions::new().write(true).open(&edited).unwrap();
         std::io::Write::write_all(&mut &file, b"edited").unwrap();
     };
-    let node = world.node("downloader", tampered(1, edit));
+    let node = world.stores("downloader", tampered(1, edit));
     let (_, ended) = get(&node, content, &seeder).await;
     let error = ended.expect_err("one file is not what it was");
     assert!(matches!(&*error, PeerError::Storage(StorageError::Changed(path)) if *path == there), "{error}");
@@ -263,11 +250,11 @@ async fn a_file_in_place_that_is_edited_while_the_rest_of_its_folder_comes_is_no
 #[tokio::test]
 async fn a_disk_that_does_not_keep_what_was_written_is_found_out_when_that_is_asked_for() {
     for verify in [false, true] {
-        let world = World { network: MemoryNetwork::new(), folder: tempfile::tempdir().unwrap() };
+        let world = World::new();
         let (seeder, content, _) = world.seeder(false).await;
         let spoil = |offset, bytes: &mut [u8]| bytes[0] ^= u8::from(offset == 0);
         let rotten = Arc::new(Rotten::new(backend("file").unwrap(), spoil));
-        let node = world.builder("downloader", rotten).verify_on_disk(verify).start();
+        let node = world.stores_on("downloader", rotten).verify_on_disk(verify).start();
         let (_, ended) = get(&node, content, &seeder).await;
         match ended {
             Ok(_) => assert!(!verify),
@@ -281,10 +268,10 @@ async fn a_disk_that_does_not_keep_what_was_written_is_found_out_when_that_is_as
 /// What goes to standard output is verified by nobody else.
 #[tokio::test]
 async fn what_is_read_in_order_is_verified_first() {
-    let world = World { network: MemoryNetwork::new(), folder: tempfile::tempdir().unwrap() };
+    let world = World::new();
     let (seeder, content, _) = world.seeder(false).await;
     let spoil = |offset, bytes: &mut [u8]| bytes[0] ^= u8::from(offset == 0);
-    let node = world.node("downloader", Arc::new(Rotten::new(backend("file").unwrap(), spoil)));
+    let node = world.stores("downloader", Arc::new(Rotten::new(backend("file").unwrap(), spoil)));
     let download = node.download(content).start().await.unwrap();
     let address = PeerAddress { id: seeder.id(), addresses: seeder.listeners().to_vec() };
     node.add_peer(content, address).await.unwrap();
@@ -300,13 +287,13 @@ async fn what_is_read_in_order_is_verified_first() {
 /// A file stands where the folder should be; a folder that may not be written to is the same.
 #[tokio::test]
 async fn where_no_manifest_can_be_kept_files_are_shared_and_got_all_the_same() {
-    let world = World { network: MemoryNetwork::new(), folder: tempfile::tempdir().unwrap() };
+    let world = World::new();
     for name in ["seeder", "downloader"] {
-        std::fs::create_dir_all(world.folder.path().join(name)).unwrap();
-        std::fs::write(world.folder.path().join(name).join("hashes"), "").unwrap();
+        std::fs::create_dir_all(world.path(name)).unwrap();
+        std::fs::write(world.path(name).join("hashes"), "").unwrap();
     }
     let (seeder, content, path) = world.seeder(false).await;
-    let node = world.node("downloader", backend("mmap").unwrap());
+    let node = world.stores("downloader", backend("mmap").unwrap());
     let (_, ended) = get(&node, content, &seeder).await;
     assert!(same(&ended.unwrap(), &path));
     node.shutdown().await;

@@ -2,16 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
-use p2p_fileshare::{Fallback, Node, ORIGIN, OriginUrl, PeerEvent, State, WaitingFor, hash_content};
-use protocol::{Algorithm, ContentId, Manifest, PeerAddress};
+use p2p_fileshare::{Fallback, ORIGIN, OriginUrl, PeerEvent, State, WaitingFor};
+use protocol::{ContentId, Manifest, PeerAddress};
 use storage::{FallbackRead, FindingManifest, NextBytes, StorageError};
-use transport::{Identity, MemoryNetwork, Transport};
 
-/// Long before it is over something is wrong.
-const LONG: Duration = Duration::from_secs(60);
+use super::world::{LONG, World};
 
 /// An origin of one file.
 struct File {
@@ -60,41 +57,6 @@ impl Fallback for File {
         let down = self.outage.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
         self.read.fetch_add(len, Ordering::Relaxed);
         Box::new(Part { rest: self.bytes.slice(offset as usize..(offset + len) as usize), down })
-    }
-}
-
-struct World {
-    network: MemoryNetwork,
-    folder: tempfile::TempDir,
-}
-
-impl World {
-    fn new() -> Self {
-        World { network: MemoryNetwork::new(), folder: tempfile::tempdir().unwrap() }
-    }
-
-    fn node(&self, name: &str) -> Node {
-        self.node_that_reads(name, |_| None)
-    }
-
-    fn node_that_reads(
-        &self,
-        name: &str,
-        named: impl Fn(&OriginUrl) -> Option<Arc<dyn Fallback>> + Send + Sync + 'static,
-    ) -> Node {
-        let identity = Identity::generate().unwrap();
-        let transport = self.network.bind(&identity, vec!["127.0.0.1:0".parse().unwrap()]).unwrap();
-        let folder = self.folder.path().join(name);
-        let node = Node::builder(Arc::new(transport) as Arc<dyn Transport>).named_origins(named);
-        node.hashes(folder.join("hashes")).output(folder.join("output")).seed(7).start()
-    }
-
-    fn manifest(&self, bytes: &[u8]) -> Arc<Manifest> {
-        let path = self.folder.path().join("far.bin");
-        std::fs::write(&path, bytes).unwrap();
-        let manifest = hash_content(&path, Algorithm::Blake3, Some(1024), |_, _| {}).unwrap().manifest;
-        std::fs::remove_file(path).unwrap();
-        Arc::new(manifest)
     }
 }
 
@@ -206,7 +168,8 @@ async fn an_origin_that_the_manifest_names_is_opened_by_the_embedder_alone() {
     let named = Arc::new(manifest.with_origin(url.clone()).unwrap());
     let origin = File::new(&bytes, None, 0);
     let opened = origin.clone();
-    let node = world.node_that_reads("one", move |found| (*found == url).then(|| opened.clone() as Arc<dyn Fallback>));
+    let reads = move |found: &OriginUrl| (*found == url).then(|| opened.clone() as Arc<dyn Fallback>);
+    let node = world.builder("one").named_origins(reads).start();
     // The manifest came before: from somebody who is gone.
     let hashes = world.folder.path().join("one/hashes/by-id");
     std::fs::create_dir_all(&hashes).unwrap();

@@ -1,7 +1,6 @@
 //! Private shares between nodes in one process, as those see it who embed the library: beside open contents, several at once,
 //! stopped and shared again, and with peers who are no holders.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,52 +11,30 @@ use protocol::{
 };
 use tokio::time::timeout;
 use transport::frame::{frame, read_frame};
-use transport::{Connection, MemoryNetwork, MemoryTransport, RecvStream, SendStream, Transport};
+use transport::{Connection, MemoryTransport, RecvStream, SendStream, Transport};
 
-/// Long before it is over something is wrong.
-const LONG: Duration = Duration::from_secs(60);
+use super::world::{LONG, World, address, noise};
+
 /// What is not said within this time is not said.
 const SILENCE: Duration = Duration::from_millis(500);
 
-struct World {
-    network: MemoryNetwork,
-    folder: tempfile::TempDir,
-}
-
 impl World {
-    fn new() -> Self {
-        World { network: MemoryNetwork::new(), folder: tempfile::tempdir().unwrap() }
-    }
-
     fn bind(&self, name: &str) -> MemoryTransport {
         let id = PeerId::of_public_key(name.as_bytes());
         self.network.bind(id, vec!["127.0.0.1:0".parse().unwrap()]).unwrap()
     }
 
-    fn node(&self, name: &str) -> Node {
-        let folder = self.folder.path().join(name);
-        Node::builder(Arc::new(self.bind(name)) as Arc<dyn Transport>)
-            .hashes(folder.join("hashes"))
-            .output(folder.join("output"))
-            .seed(7)
-            .start()
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        let path = self.folder.path().join(name);
-        std::fs::write(&path, noise(name)).unwrap();
-        // Nobody has to wait until it is quiet.
-        let hour_ago = std::time::SystemTime::now() - Duration::from_secs(3600);
-        std::fs::File::options().write(true).open(&path).unwrap().set_modified(hour_ago).unwrap();
-        path
+    /// A node that is the same when it starts again.
+    fn known(&self, name: &str) -> Node {
+        self.builder_over(self.bind(name), name).start()
     }
 
     fn has(&self, node: &str, name: &str) -> bool {
-        std::fs::read(self.folder.path().join(node).join("output").join(name)).unwrap() == noise(name)
+        self.output(node, name) == bytes_of(name)
     }
 
     async fn share(&self, node: &Node, name: &str, secret: Option<u8>) -> ContentId {
-        let share = node.share(self.file(name)).piece_size(1024);
+        let share = node.share(self.file(name, &bytes_of(name))).piece_size(1024);
         let share = match secret {
             Some(number) => share.private(move |_| secret_of(number)),
             None => share,
@@ -67,22 +44,17 @@ impl World {
 }
 
 /// Bytes that depend on the name.
-fn noise(name: &str) -> Vec<u8> {
-    let mut random = fastrand::Rng::with_seed(name.bytes().map(u64::from).sum());
-    (0..20_000).map(|_| random.u8(..)).collect()
+fn bytes_of(name: &str) -> Vec<u8> {
+    noise(20_000, name.bytes().map(u64::from).sum())
 }
 
 fn secret_of(number: u8) -> Secret {
     Secret::new([number; 16])
 }
 
-fn address(id: PeerId, listeners: &[std::net::SocketAddr]) -> PeerAddress {
-    PeerAddress { id, addresses: listeners.to_vec() }
-}
-
 async fn get(node: &Node, content: ContentId, secret: Option<u8>, from: &Node) {
     let download = node.download(content).private(secret.map(secret_of)).start().await.unwrap();
-    node.add_peer(content, address(from.id(), from.listeners())).await.unwrap();
+    node.add_peer(content, address(from)).await.unwrap();
     timeout(LONG, download).await.expect("it ends").expect("it completes");
 }
 
@@ -161,7 +133,7 @@ fn questions(content: ContentId) -> [Request; 3] {
 #[tokio::test]
 async fn beside_an_open_content_a_private_one_does_not_exist_for_strangers() {
     let world = World::new();
-    let node = world.node("node");
+    let node = world.known("node");
     let open = world.share(&node, "open", None).await;
     let (early, late) = (world.bind("early"), world.bind("late"));
     // One is there before it is shared, and asks for the open one.
@@ -178,7 +150,7 @@ async fn beside_an_open_content_a_private_one_does_not_exist_for_strangers() {
     guesser.proves(2, 16).await;
     guesser.says_hello().await;
     // Somebody gets it meanwhile, which is told to nobody else.
-    let holder = world.node("holder");
+    let holder = world.known("holder");
     get(&holder, private, Some(1), &node).await;
     let unknown = ContentId(Digest([3; 32]));
     for stranger in [&mut early, &mut late, &mut guesser] {
@@ -212,7 +184,7 @@ async fn beside_an_open_content_a_private_one_does_not_exist_for_strangers() {
 #[tokio::test]
 async fn several_private_contents_come_over_one_connection() {
     let world = World::new();
-    let (one, two) = (world.node("one"), world.node("two"));
+    let (one, two) = (world.known("one"), world.known("two"));
     let open = world.share(&one, "open", None).await;
     get(&two, open, None, &one).await;
     let (mut contents, mut downloads) = (Vec::new(), Vec::new());
@@ -224,7 +196,7 @@ async fn several_private_contents_come_over_one_connection() {
     }
     // All are proven before any answer is here.
     for &content in &contents {
-        two.add_peer(content, address(one.id(), one.listeners())).await.unwrap();
+        two.add_peer(content, address(&one)).await.unwrap();
     }
     for download in downloads {
         timeout(LONG, download).await.expect("it ends").expect("it completes");
@@ -236,12 +208,12 @@ async fn several_private_contents_come_over_one_connection() {
 #[tokio::test]
 async fn what_was_wanted_before_the_connection_stood_is_proven_over_it() {
     let world = World::new();
-    let (one, two) = (world.node("one"), world.node("two"));
+    let (one, two) = (world.known("one"), world.known("two"));
     let open = world.share(&one, "open", None).await;
     let private = world.share(&one, "private", Some(1)).await;
     let download = two.download(private).private(Some(secret_of(1))).start().await.unwrap();
     get(&two, open, None, &one).await;
-    two.add_peer(private, address(one.id(), one.listeners())).await.unwrap();
+    two.add_peer(private, address(&one)).await.unwrap();
     timeout(LONG, download).await.expect("it ends").expect("it completes");
     assert!(world.has("two", "private"));
 }
@@ -249,12 +221,17 @@ async fn what_was_wanted_before_the_connection_stood_is_proven_over_it() {
 #[tokio::test]
 async fn a_private_share_that_was_stopped_is_shared_again() {
     let world = World::new();
-    let (sharer, mut receivers) = (world.node("sharer"), Vec::new());
+    let (sharer, mut receivers) = (world.known("sharer"), Vec::new());
     for round in 0..3 {
-        let share = sharer.share(world.file("file")).piece_size(1024).private(|_| secret_of(1)).await.unwrap();
+        let share = sharer
+            .share(world.file("file", &bytes_of("file")))
+            .piece_size(1024)
+            .private(|_| secret_of(1))
+            .await
+            .unwrap();
         let content = share.content();
         let name = format!("receiver {round}");
-        let receiver = world.node(&name);
+        let receiver = world.known(&name);
         get(&receiver, content, Some(1), &sharer).await;
         assert!(world.has(&name, "file"));
         // Those from before are still connected.
@@ -270,7 +247,7 @@ async fn a_private_share_that_was_stopped_is_shared_again() {
 #[tokio::test]
 async fn proofs_that_are_said_again_are_not_kept() {
     let world = World::new();
-    let node = world.node("node");
+    let node = world.known("node");
     let private = world.share(&node, "private", Some(1)).await;
     let transport = world.bind("holder");
     let mut holder = Stranger::dials(&transport, &node).await;
@@ -311,8 +288,8 @@ async fn a_stranger_that_a_tracker_names_hears_proofs_and_nothing_else() {
         let (stranger, tracker) = (world.bind("stranger"), world.bind("tracker"));
         let listener = stranger.listeners()[0];
         let place = TrackerAddress { addresses: tracker.listeners(), id: tracker.peer_id(), name: None };
-        tokio::spawn(liar(tracker, address(stranger.peer_id(), &[listener])));
-        let node = world.node("node");
+        tokio::spawn(liar(tracker, PeerAddress { id: stranger.peer_id(), addresses: vec![listener] }));
+        let node = world.known("node");
         node.join(place).await.unwrap();
         let (private, open) = (ContentId(Digest([5; 32])), ContentId(Digest([6; 32])));
         // The open one first: a peer that is dialled for the private one alone hears no hello.

@@ -3,17 +3,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
-use p2p_fileshare::{Node, Remote, State, hash_content};
-use protocol::{Algorithm, ContentId, Manifest, PeerAddress};
+use p2p_fileshare::{Node, Remote, State};
+use protocol::ContentId;
 use storage::{Changing, Fetching, Storage, StorageError};
 use tokio::sync::watch;
-use transport::{Identity, MemoryNetwork, Transport};
 
-/// Long before it is over something is wrong.
-const LONG: Duration = Duration::from_secs(60);
+use super::world::{LONG, World, address};
 
 /// Bytes that are far away, and what is wrong with the way there.
 struct Far {
@@ -73,37 +70,9 @@ impl Remote for Far {
     }
 }
 
-struct World {
-    network: MemoryNetwork,
-    folder: tempfile::TempDir,
-}
-
-impl World {
-    fn new() -> Self {
-        World { network: MemoryNetwork::new(), folder: tempfile::tempdir().unwrap() }
-    }
-
-    fn node(&self, name: &str) -> Node {
-        let identity = Identity::generate().unwrap();
-        let transport = self.network.bind(&identity, vec!["127.0.0.1:0".parse().unwrap()]).unwrap();
-        let folder = self.folder.path().join(name);
-        let node = Node::builder(Arc::new(transport) as Arc<dyn Transport>);
-        node.hashes(folder.join("hashes")).output(folder.join("output")).seed(7).start()
-    }
-
-    fn manifest(&self, bytes: &[u8]) -> Arc<Manifest> {
-        let path = self.folder.path().join("far.bin");
-        std::fs::write(&path, bytes).unwrap();
-        let manifest = hash_content(&path, Algorithm::Blake3, Some(1024), |_, _| {}).unwrap().manifest;
-        std::fs::remove_file(path).unwrap();
-        Arc::new(manifest)
-    }
-}
-
 async fn get(node: &Node, content: ContentId, from: &Node) {
     let download = node.download(content).start().await.unwrap();
-    let peer = PeerAddress { id: from.id(), addresses: from.listeners().to_vec() };
-    node.add_peer(content, peer).await.unwrap();
+    node.add_peer(content, address(from)).await.unwrap();
     tokio::time::timeout(LONG, download).await.expect("it ends").expect("it completes");
 }
 

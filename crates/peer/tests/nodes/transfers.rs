@@ -6,56 +6,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use p2p_fileshare::{Download, Held, Node, PeerError, State, Status};
-use protocol::{Algorithm, ContentId, PeerAddress};
+use protocol::{Algorithm, ContentId};
 use storage::Backend;
 use storage::wrappers::{Failing, Operation};
 use tokio::io::AsyncReadExt;
-use transport::{Identity, MemoryNetwork, Transport};
 
-/// Bytes that repeat nowhere near.
-fn noise(len: usize, seed: u64) -> Vec<u8> {
-    let mut random = fastrand::Rng::with_seed(seed);
-    (0..len).map(|_| random.u8(..)).collect()
-}
-
-struct World {
-    network: MemoryNetwork,
-    folder: tempfile::TempDir,
-}
+use super::world::{LONG, World, address, noise};
 
 impl World {
-    fn new() -> Self {
-        World { network: MemoryNetwork::new(), folder: tempfile::tempdir().unwrap() }
+    /// A node that keeps contents in this way.
+    fn keeps(&self, name: &str, storage: &str) -> Node {
+        self.keeps_on(name, storage::backend(storage).unwrap())
     }
 
-    /// A node with folders of its own, named so.
-    fn node(&self, name: &str, storage: &str) -> Node {
-        self.node_on(name, storage::backend(storage).unwrap())
-    }
-
-    fn node_on(&self, name: &str, storage: Arc<dyn Backend>) -> Node {
-        let identity = Identity::generate().unwrap();
-        let transport = self.network.bind(&identity, vec!["127.0.0.1:0".parse().unwrap()]).unwrap();
-        let folder = self.folder.path().join(name);
-        Node::builder(Arc::new(transport) as Arc<dyn Transport>)
-            .storage(storage)
-            .hashes(folder.join("hashes"))
-            .output(folder.join("output"))
-            .seed(7)
-            .start()
-    }
-
-    fn file(&self, name: &str, bytes: &[u8]) -> std::path::PathBuf {
-        let path = self.folder.path().join(name);
-        std::fs::write(&path, bytes).unwrap();
-        // Nobody has to wait until it is quiet.
-        let hour_ago = std::time::SystemTime::now() - Duration::from_secs(3600);
-        std::fs::File::options().write(true).open(&path).unwrap().set_modified(hour_ago).unwrap();
-        path
-    }
-
-    fn output(&self, node: &str, name: &str) -> Vec<u8> {
-        std::fs::read(self.folder.path().join(node).join("output").join(name)).unwrap()
+    fn keeps_on(&self, name: &str, storage: Arc<dyn Backend>) -> Node {
+        self.builder(name).storage(storage).start()
     }
 }
 
@@ -63,18 +28,11 @@ async fn share(node: &Node, path: &Path, held: Held) -> ContentId {
     node.share(path).piece_size(1024).held(held).await.unwrap().content()
 }
 
-/// Long before it is over something is wrong.
-const LONG: Duration = Duration::from_secs(60);
-
 /// How a download stands once it stands like that.
 async fn reaches(download: &Download, like_that: impl FnMut(&Status) -> bool) -> Status {
     let mut status = download.status();
     let reached = tokio::time::timeout(LONG, status.wait_for(like_that)).await.expect("it gets there");
     reached.expect("somebody says so").clone()
-}
-
-fn address(node: &Node) -> PeerAddress {
-    PeerAddress { id: node.id(), addresses: node.listeners().to_vec() }
 }
 
 /// Gets the content from these peers and waits until it has its name.
@@ -91,7 +49,7 @@ async fn every_size_and_ending_arrives_as_it_was() {
     for algorithm in [Algorithm::Sha256, Algorithm::Blake3] {
         for storage in ["mmap", "file", "memory"] {
             let world = World::new();
-            let (seeder, downloader) = (world.node("s", storage), world.node("d", storage));
+            let (seeder, downloader) = (world.keeps("s", storage), world.keeps("d", storage));
             let mut zeros = noise(5000, 1);
             zeros.extend([0; 3000]);
             let cases = [vec![], vec![0], noise(1024, 2), noise(1025, 3), noise(100_000, 4), zeros, vec![0; 70_000]];
@@ -102,7 +60,7 @@ async fn every_size_and_ending_arrives_as_it_was() {
                 get(&downloader, content, &[&seeder]).await;
                 assert_eq!(world.output("d", &name), *bytes, "{algorithm:?} {storage} case {number}");
             }
-            let left: Vec<_> = std::fs::read_dir(world.folder.path().join("d/output")).unwrap().collect();
+            let left: Vec<_> = std::fs::read_dir(world.path("d/output")).unwrap().collect();
             assert_eq!(left.len(), cases.len(), "nothing but the files stays: {left:?}");
         }
     }
@@ -112,7 +70,7 @@ async fn every_size_and_ending_arrives_as_it_was() {
 async fn partial_seeders_complete_each_other_and_the_lack_of_a_piece_is_said() {
     let world = World::new();
     let path = world.file("file", &noise(20 * 1024, 5));
-    let (one, two, downloader) = (world.node("1", "mmap"), world.node("2", "mmap"), world.node("d", "mmap"));
+    let (one, two, downloader) = (world.node("1"), world.node("2"), world.node("d"));
     let content = share(&one, &path, Held::Fraction(0.0, 0.5)).await;
     let download = downloader.download(content).start().await.unwrap();
     downloader.add_peer(content, address(&one)).await.unwrap();
@@ -129,7 +87,7 @@ async fn partial_seeders_complete_each_other_and_the_lack_of_a_piece_is_said() {
 async fn a_downloader_passes_on_what_it_has() {
     let world = World::new();
     let path = world.file("file", &noise(300_000, 6));
-    let (seeder, first, second) = (world.node("s", "mmap"), world.node("1", "mmap"), world.node("2", "file"));
+    let (seeder, first, second) = (world.node("s"), world.node("1"), world.keeps("2", "file"));
     let content = share(&seeder, &path, Held::All).await;
     get(&first, content, &[&seeder]).await;
     seeder.shutdown().await;
@@ -143,16 +101,16 @@ async fn a_stopped_download_goes_on_where_it_was() {
     let world = World::new();
     let bytes = noise(64 * 1024, 8);
     let path = world.file("file", &bytes);
-    let half = world.node("half", "mmap");
+    let half = world.node("half");
     let content = share(&half, &path, Held::Fraction(0.0, 0.5)).await;
-    let stopped = world.node("d", "mmap");
+    let stopped = world.node("d");
     let download = stopped.download(content).start().await.unwrap();
     stopped.add_peer(content, address(&half)).await.unwrap();
     reaches(&download, |status| status.have == 32).await;
     stopped.shutdown().await;
-    let whole = world.node("whole", "mmap");
+    let whole = world.node("whole");
     share(&whole, &path, Held::All).await;
-    let again = world.node("d", "mmap");
+    let again = world.node("d");
     get(&again, content, &[&whole]).await;
     let status = again.status(content).await.unwrap();
     assert_eq!((status.had, status.received), (32, 32 * 1024));
@@ -165,18 +123,18 @@ async fn a_manifest_that_is_known_twice_opens_the_output_once() {
     let world = World::new();
     let bytes = noise(64 * 1024, 9);
     let path = world.file("file", &bytes);
-    let seeder = world.node("seeder", "mmap");
+    let seeder = world.node("seeder");
     let content = share(&seeder, &path, Held::All).await;
-    let kept = p2p_fileshare::received_path(&world.folder.path().join("d/hashes"), content);
+    let kept = p2p_fileshare::received_path(&world.path("d/hashes"), content);
     std::fs::create_dir_all(kept.parent().unwrap()).unwrap();
-    std::fs::copy(world.folder.path().join("seeder/hashes/file.manifest"), kept).unwrap();
+    std::fs::copy(world.path("seeder/hashes/file.manifest"), kept).unwrap();
     let slow = Failing::new(storage::backend("mmap").unwrap(), |operation| {
         if operation == Operation::Open {
             std::thread::sleep(Duration::from_millis(300));
         }
         None
     });
-    let node = world.node_on("d", Arc::new(slow));
+    let node = world.keeps_on("d", Arc::new(slow));
     get(&node, content, &[&seeder]).await;
     assert_eq!(world.output("d", "file"), bytes);
 }
@@ -195,10 +153,10 @@ async fn a_seeder_without_a_descriptor_is_busy_and_shares_on() {
         (reads && left.fetch_update(relaxed, relaxed, |left| left.checked_sub(1)).is_ok())
             .then(|| storage::StorageError::TooManyOpen("file".into()))
     });
-    let seeder = world.node_on("seeder", Arc::new(full));
+    let seeder = world.keeps_on("seeder", Arc::new(full));
     let content = share(&seeder, &path, Held::All).await;
     left.store(3, std::sync::atomic::Ordering::Relaxed);
-    let downloader = world.node("d", "mmap");
+    let downloader = world.node("d");
     get(&downloader, content, &[&seeder]).await;
     assert_eq!(world.output("d", "file"), bytes);
     assert_eq!(left.load(std::sync::atomic::Ordering::Relaxed), 0);
@@ -209,9 +167,9 @@ async fn a_seeder_without_a_descriptor_is_busy_and_shares_on() {
 async fn a_different_file_in_the_way_is_kept() {
     let world = World::new();
     let path = world.file("file", &noise(5000, 9));
-    let (seeder, downloader) = (world.node("s", "mmap"), world.node("d", "mmap"));
+    let (seeder, downloader) = (world.node("s"), world.node("d"));
     let content = share(&seeder, &path, Held::All).await;
-    let output = world.folder.path().join("d/output");
+    let output = world.path("d/output");
     std::fs::create_dir_all(&output).unwrap();
     std::fs::write(output.join("file"), "mine").unwrap();
     let download = downloader.download(content).start().await.unwrap();
@@ -225,7 +183,7 @@ async fn a_different_file_in_the_way_is_kept() {
 async fn a_status_that_nobody_looked_at_still_says_how_it_ended() {
     let world = World::new();
     let path = world.file("file", &noise(5000, 11));
-    let (seeder, downloader) = (world.node("s", "mmap"), world.node("d", "mmap"));
+    let (seeder, downloader) = (world.node("s"), world.node("d"));
     let content = share(&seeder, &path, Held::All).await;
     let download = downloader.download(content).start().await.unwrap();
     let watched = download.status();
@@ -239,7 +197,7 @@ async fn a_status_that_nobody_looked_at_still_says_how_it_ended() {
     downloader.shutdown().await;
     let last = watched.borrow().clone();
     assert!(last.is_complete() && last.completed.is_some(), "{last:?}");
-    assert_eq!(download.await.unwrap().path, world.folder.path().join("d/output/file"));
+    assert_eq!(download.await.unwrap().path, world.path("d/output/file"));
 }
 
 #[tokio::test]
@@ -247,7 +205,7 @@ async fn a_reader_is_woken_by_the_next_piece_in_order() {
     let world = World::new();
     let bytes = noise(20 * 1024 + 7, 12);
     let path = world.file("file", &bytes);
-    let (one, two, downloader) = (world.node("1", "mmap"), world.node("2", "mmap"), world.node("d", "mmap"));
+    let (one, two, downloader) = (world.node("1"), world.node("2"), world.node("d"));
     let content = share(&one, &path, Held::Without(vec![10])).await;
     let download = downloader.download(content).start().await.unwrap();
     downloader.add_peer(content, address(&one)).await.unwrap();
@@ -269,11 +227,11 @@ async fn a_reader_is_woken_by_the_next_piece_in_order() {
 #[tokio::test]
 async fn a_reader_of_some_files_reads_them_one_after_the_other() {
     let world = World::new();
-    let root = world.folder.path().join("root");
+    let root = world.path("root");
     std::fs::create_dir_all(&root).unwrap();
     let files = ["a", "b", "c"].map(|name| (name, noise(3000, u64::from(name.as_bytes()[0]))));
     files.iter().for_each(|(name, bytes)| std::fs::write(root.join(name), bytes).unwrap());
-    let (seeder, downloader) = (world.node("s", "mmap"), world.node("d", "mmap"));
+    let (seeder, downloader) = (world.node("s"), world.node("d"));
     let content = share(&seeder, &root, Held::All).await;
     let globs = ["a", "c"].map(|glob| glob.parse().unwrap());
     let download = downloader.download(content).only(globs).start().await.unwrap();
@@ -287,7 +245,7 @@ async fn a_reader_of_some_files_reads_them_one_after_the_other() {
 async fn reading_fails_with_the_download() {
     let world = World::new();
     let path = world.file("file", &noise(20 * 1024, 13));
-    let (seeder, downloader) = (world.node("s", "mmap"), world.node("d", "mmap"));
+    let (seeder, downloader) = (world.node("s"), world.node("d"));
     let content = share(&seeder, &path, Held::Fraction(0.0, 0.5)).await;
     let download = downloader.download(content).start().await.unwrap();
     downloader.add_peer(content, address(&seeder)).await.unwrap();
@@ -303,7 +261,7 @@ async fn a_cancelled_download_keeps_what_is_verified() {
     let world = World::new();
     let bytes = noise(64 * 1024, 14);
     let path = world.file("file", &bytes);
-    let (seeder, downloader) = (world.node("s", "mmap"), world.node("d", "mmap"));
+    let (seeder, downloader) = (world.node("s"), world.node("d"));
     let content = share(&seeder, &path, Held::Fraction(0.0, 0.5)).await;
     let download = downloader.download(content).start().await.unwrap();
     downloader.add_peer(content, address(&seeder)).await.unwrap();
@@ -324,7 +282,7 @@ async fn a_paused_download_goes_on_when_it_is_resumed() {
     let world = World::new();
     let bytes = noise(64 * 1024, 15);
     let path = world.file("file", &bytes);
-    let (half, whole, downloader) = (world.node("half", "mmap"), world.node("whole", "mmap"), world.node("d", "mmap"));
+    let (half, whole, downloader) = (world.node("half"), world.node("whole"), world.node("d"));
     let content = share(&half, &path, Held::Fraction(0.0, 0.5)).await;
     let download = downloader.download(content).start().await.unwrap();
     downloader.add_peer(content, address(&half)).await.unwrap();
@@ -334,7 +292,7 @@ async fn a_paused_download_goes_on_when_it_is_resumed() {
     assert!(matches!(paused.state, State::Paused) && paused.have == 32, "{paused:?}");
     share(&whole, &path, Held::All).await;
     downloader.add_peer(content, address(&whole)).await.unwrap();
-    let other = world.node_on("d", storage::backend("mmap").unwrap());
+    let other = world.keeps_on("d", storage::backend("mmap").unwrap());
     let opened = other.download(content).start().await.unwrap();
     assert_eq!(reaches(&opened, |status| status.pieces > 0).await.had, 32);
     opened.cancel().await.unwrap();
@@ -353,7 +311,7 @@ async fn pausing_and_cancelling_while_it_is_opened_let_go_of_the_files() {
     let world = World::new();
     let bytes = noise(64 * 1024, 16);
     let path = world.file("file", &bytes);
-    let seeder = world.node("s", "mmap");
+    let seeder = world.node("s");
     let content = share(&seeder, &path, Held::All).await;
     let slow = Failing::new(storage::backend("mmap").unwrap(), |operation| {
         if operation == Operation::Open {
@@ -361,7 +319,7 @@ async fn pausing_and_cancelling_while_it_is_opened_let_go_of_the_files() {
         }
         None
     });
-    let downloader = world.node_on("d", Arc::new(slow));
+    let downloader = world.keeps_on("d", Arc::new(slow));
     for _ in 0..5 {
         let download = downloader.download(content).start().await.unwrap();
         downloader.add_peer(content, address(&seeder)).await.unwrap();
@@ -378,9 +336,9 @@ async fn pausing_and_cancelling_while_it_is_opened_let_go_of_the_files() {
 async fn a_download_has_its_own_folder_and_may_overwrite() {
     let world = World::new();
     let path = world.file("file", &noise(5000, 17));
-    let (seeder, downloader) = (world.node("s", "mmap"), world.node("d", "mmap"));
+    let (seeder, downloader) = (world.node("s"), world.node("d"));
     let content = share(&seeder, &path, Held::All).await;
-    let elsewhere = world.folder.path().join("elsewhere");
+    let elsewhere = world.path("elsewhere");
     std::fs::create_dir_all(&elsewhere).unwrap();
     std::fs::write(elsewhere.join("file"), "old").unwrap();
     let start = async |overwrite| {
@@ -397,7 +355,7 @@ async fn a_download_has_its_own_folder_and_may_overwrite() {
 async fn a_share_that_is_stopped_is_not_served_any_more() {
     let world = World::new();
     let path = world.file("file", &noise(5000, 18));
-    let (seeder, downloader) = (world.node("s", "mmap"), world.node("d", "mmap"));
+    let (seeder, downloader) = (world.node("s"), world.node("d"));
     let shared = seeder.share(&path).piece_size(1024).await.unwrap();
     let (content, status) = (shared.content(), shared.status());
     assert!(status.borrow().is_complete());
@@ -413,7 +371,7 @@ async fn a_share_that_is_stopped_is_not_served_any_more() {
 async fn a_handle_of_a_failed_download_has_nothing_to_do_with_the_next_one() {
     let world = World::new();
     let path = world.file("file", &noise(5000, 19));
-    let (seeder, downloader) = (world.node("s", "mmap"), world.node("d", "mmap"));
+    let (seeder, downloader) = (world.node("s"), world.node("d"));
     let content = share(&seeder, &path, Held::All).await;
     let failed = downloader.download(content).expect_name("another").start().await.unwrap();
     downloader.add_peer(content, address(&seeder)).await.unwrap();
@@ -430,7 +388,7 @@ async fn a_handle_of_a_failed_download_has_nothing_to_do_with_the_next_one() {
 #[tokio::test]
 async fn a_sharer_knows_who_has_got_all_of_it() {
     let world = World::new();
-    let (seeder, downloader) = (world.node("s", "mmap"), world.node("d", "mmap"));
+    let (seeder, downloader) = (world.node("s"), world.node("d"));
     let path = world.file("file", &noise(100_000, 1));
     let shared = seeder.share(&path).piece_size(1024).await.unwrap();
     let mut status = shared.status();
@@ -447,7 +405,7 @@ async fn a_sharer_knows_who_has_got_all_of_it() {
 #[tokio::test]
 async fn a_sender_says_what_its_cap_is_when_it_is_asked() {
     let world = World::new();
-    let (seeder, downloader) = (world.node("s", "mmap"), world.node("d", "mmap"));
+    let (seeder, downloader) = (world.node("s"), world.node("d"));
     let path = world.file("file", &noise(400_000, 1));
     let content = share(&seeder, &path, Held::All).await;
     seeder.set_up_rate(Some(200_000)).await;
