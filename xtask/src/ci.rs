@@ -3,11 +3,13 @@
 
 mod optional;
 mod packages;
+mod tests;
 
 use std::collections::BTreeMap;
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use serde_json::Value;
@@ -20,8 +22,7 @@ const BEFORE: [&[&str]; 3] = [
     &["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"],
     &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"],
 ];
-const AFTER: [&[&str]; 6] = [
-    &["test", "--workspace"],
+const AFTER: [&[&str]; 5] = [
     // Nobody is ever stuck: every plan made small, and many seeds of those where it could happen.
     &["run", "--quiet", "--release", "-p", "simulate", "--", "--smoke"],
     // Backends written outside the crates go through the same suites.
@@ -68,29 +69,58 @@ const OUTSIDE: [&str; 2] = ["xtask", "tests"];
 
 /// Runs every check; the first that fails ends it.
 pub fn run() -> anyhow::Result<()> {
-    BEFORE.iter().try_for_each(|check| cargo(check))?;
+    let mut took = Took::default();
+    let result = checks(&mut took);
+    took.sum_up();
+    result
+}
+
+fn checks(took: &mut Took) -> anyhow::Result<()> {
+    BEFORE.iter().try_for_each(|check| took.cargo(check))?;
     let packages = packages()?;
-    eprintln!("arrows between crates");
-    check_arrows(&uses(&packages)?)?;
-    eprintln!("rings of modules");
-    check_rings(&packages)?;
-    pack(&packages)?;
-    AFTER.iter().try_for_each(|check| cargo(check))?;
+    took.step("arrows between crates", || check_arrows(&uses(&packages)?))?;
+    took.step("rings of modules", || check_rings(&packages))?;
+    took.step("packed libraries", || pack(&packages))?;
+    took.step("cargo test --workspace", || tests::run(&["--workspace"], |_| {}))?;
+    AFTER.iter().try_for_each(|check| took.cargo(check))?;
     let mut skipped = Skipped::default();
-    let result = beyond(&mut skipped);
+    let result = beyond(took, &mut skipped);
     skipped.sum_up();
     result
 }
 
 /// What a build of the two commands in the README does not have.
-fn beyond(skipped: &mut Skipped) -> anyhow::Result<()> {
-    eprintln!("optional parts");
-    optional::run(skipped)?;
-    eprintln!("packages");
-    packages::run(skipped)?;
-    eprintln!("other platforms");
-    cross::run_in_ci(skipped)?;
-    fuzz(skipped)
+fn beyond(took: &mut Took, skipped: &mut Skipped) -> anyhow::Result<()> {
+    took.step("optional parts", || optional::run(skipped))?;
+    took.step("packages", || packages::run(skipped))?;
+    took.step("other platforms", || cross::run_in_ci(skipped))?;
+    took.step("fuzzing", || fuzz(skipped))
+}
+
+/// Where the minutes go: what each step took.
+#[derive(Default)]
+struct Took(Vec<(String, Duration)>);
+
+impl Took {
+    fn step<T>(&mut self, name: &str, step: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+        eprintln!("{name}");
+        let began = Instant::now();
+        let result = step();
+        self.0.push((name.to_owned(), began.elapsed()));
+        result
+    }
+
+    fn cargo(&mut self, arguments: &[&str]) -> anyhow::Result<()> {
+        self.step(&format!("cargo {}", arguments.join(" ")), || cargo(arguments))
+    }
+
+    fn sum_up(&self) {
+        let seconds = |took: &Duration| took.as_secs();
+        for (name, took) in &self.0 {
+            eprintln!("{:>6} s  {name}", seconds(took));
+        }
+        eprintln!("{:>6} s  in all", seconds(&self.0.iter().map(|(_, took)| *took).sum()));
+    }
 }
 
 /// A short run of every fuzz target, where a nightly compiler and cargo-fuzz are there.
@@ -117,7 +147,6 @@ fn fuzz(skipped: &mut Skipped) -> anyhow::Result<()> {
 }
 
 fn cargo(arguments: &[&str]) -> anyhow::Result<()> {
-    eprintln!("cargo {}", arguments.join(" "));
     let status = command().args(arguments).env("RUSTDOCFLAGS", "-D warnings").status()?;
     ensure!(status.success(), "cargo {} failed", arguments.join(" "));
     Ok(())
@@ -160,7 +189,7 @@ fn folder(path: &str) -> Option<String> {
 
 /// Packs all libraries together, as they would be published (names, versions, READMEs and what is in each), and builds each from
 /// what was packed: a file that is left out, or a feature that only the workspace turns on, is found here. What they need of a
-/// registry is there since clippy ran. It takes some two minutes on two cores.
+/// registry is there since clippy ran.
 fn pack(packages: &[Value]) -> anyhow::Result<()> {
     let libraries: Vec<_> = packages
         .iter()
@@ -169,6 +198,8 @@ fn pack(packages: &[Value]) -> anyhow::Result<()> {
         .collect();
     forget_packed(&libraries)?;
     let mut arguments = vec!["package", "--quiet", "--offline", "--no-metadata", "--allow-dirty"];
+    // Each is built with features of its own, and nothing of it runs.
+    arguments.extend(["--config", "profile.dev.package.\"*\".opt-level=0"]);
     arguments.extend(libraries.iter().flat_map(|name| ["-p", name]));
     cargo(&arguments)
 }
@@ -225,7 +256,7 @@ fn reachable(user: &str) -> Option<Vec<&'static str>> {
 }
 
 #[cfg(test)]
-mod tests {
+mod of_arrows {
     use super::*;
 
     fn one(user: &str, used: &str) -> Uses {

@@ -5,9 +5,9 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::ensure;
 use testbed::programs::{self, Programs};
 
+use super::tests;
 use crate::cross::Skipped;
 use crate::dist::there_is;
 
@@ -46,17 +46,11 @@ pub(super) fn run(skipped: &mut Skipped) -> anyhow::Result<()> {
     if !BROWSERS.iter().any(|name| there_is(name)) {
         skipped.say("pages in a browser: there is no Chromium here (apt install chromium)");
     }
-    for words in [&["clippy"][..], &["test"]] {
-        let mut command = super::command();
-        command.args(words).args(PACKAGES.iter().flat_map(|package| ["-p", package])).args(["--features", FEATURES]);
-        if words == ["clippy"] {
-            command.args(["--all-targets", "--", "-D", "warnings"]);
-        }
+    let chosen: Vec<_> = PACKAGES.iter().flat_map(|package| ["-p", package]).chain(["--features", FEATURES]).collect();
+    super::cargo(&[&["clippy"], &chosen[..], &["--all-targets", "--", "-D", "warnings"]].concat())?;
+    tests::run(&chosen, |command| {
         command.envs(python.iter().map(|python| ("P2P_TEST_PYTHON", python)));
-        eprintln!("cargo {} of optional parts", words[0]);
-        ensure!(command.status()?.success(), "cargo {} of optional parts failed", words[0]);
-    }
-    Ok(())
+    })
 }
 
 /// The programs with all optional parts, of which the tests have built nearly everything.

@@ -1,0 +1,101 @@
+//! The tests, as `cargo test` runs them, but for this: two of its programs run side by side. Most of them wait for what they have
+//! started, or keep one core busy, and cargo begins one when the last has ended.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::Mutex;
+use std::thread;
+use std::time::Instant;
+
+use anyhow::{Context, bail, ensure};
+use serde_json::Value;
+
+/// So many programs run at the same time, each with as many threads as there are cores.
+const SIDE_BY_SIDE: usize = 2;
+
+/// A program of tests.
+struct Program {
+    /// Its source, by which people know it.
+    name: String,
+    executable: PathBuf,
+    /// The package's folder, in which cargo runs it.
+    folder: PathBuf,
+}
+
+/// Builds the tests that these arguments of `cargo test` choose and runs them all; examples in the documentation come last. `set_up`
+/// is done to each command.
+pub(super) fn run(arguments: &[&str], set_up: impl Fn(&mut Command) + Sync) -> anyhow::Result<()> {
+    let programs = Mutex::new(built(arguments)?.into_iter());
+    let failed = Mutex::new(Vec::new());
+    let next = || programs.lock().expect("no panic holds it").next();
+    let worker = || {
+        while let Some(program) = next() {
+            if !passes(&program, &set_up) {
+                failed.lock().expect("no panic holds it").push(program.name);
+            }
+        }
+    };
+    thread::scope(|scope| (0..SIDE_BY_SIDE).for_each(|_| drop(scope.spawn(worker))));
+    let failed = failed.into_inner().expect("no panic holds it");
+    ensure!(failed.is_empty(), "tests failed in {}", failed.join(", "));
+    let mut examples = super::command();
+    examples.arg("test").args(arguments).arg("--doc");
+    set_up(&mut examples);
+    ensure!(examples.status()?.success(), "examples in the documentation failed");
+    Ok(())
+}
+
+fn built(arguments: &[&str]) -> anyhow::Result<Vec<Program>> {
+    let mut build = super::command();
+    build.arg("test").args(arguments).args(["--no-run", "--message-format=json-render-diagnostics"]);
+    let output = build.stdin(Stdio::null()).stderr(Stdio::inherit()).output().context("cargo does not run")?;
+    ensure!(output.status.success(), "the tests do not build");
+    let messages = String::from_utf8(output.stdout)?;
+    let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let programs: Vec<_> =
+        messages.filter(|message| message["profile"]["test"] == true).filter_map(|m| program(&m)).collect();
+    if programs.is_empty() {
+        bail!("cargo built no tests");
+    }
+    Ok(programs)
+}
+
+fn program(message: &Value) -> Option<Program> {
+    let path = |value: &Value| Some(PathBuf::from(value.as_str()?));
+    let folder = path(&message["manifest_path"])?.parent()?.to_owned();
+    let source = path(&message["target"]["src_path"])?;
+    let root = std::env::current_dir().ok()?;
+    let name = source.strip_prefix(root).unwrap_or(&source).display().to_string();
+    Some(Program { name, executable: path(&message["executable"])?, folder })
+}
+
+/// Runs it, and says in a line how that went, or all that it has said if it failed.
+fn passes(program: &Program, set_up: impl Fn(&mut Command)) -> bool {
+    let began = Instant::now();
+    let mut command = Command::new(&program.executable);
+    command.current_dir(&program.folder).env("CARGO_MANIFEST_DIR", &program.folder).stdin(Stdio::null());
+    set_up(&mut command);
+    let seconds = || began.elapsed().as_secs();
+    match command.output() {
+        Ok(output) if output.status.success() => {
+            eprintln!("{:>6} s  {}: {}", seconds(), program.name, result(&output));
+            true
+        }
+        Ok(output) => {
+            let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+            eprintln!("{said}{complained}{:>6} s  {}: {}", seconds(), program.name, output.status);
+            false
+        }
+        Err(error) => {
+            eprintln!("{}: {error}", Path::new(&program.executable).display());
+            false
+        }
+    }
+}
+
+/// What it says at its end of how many tests passed.
+fn result(output: &Output) -> String {
+    let said = String::from_utf8_lossy(&output.stdout);
+    let results: Vec<_> = said.lines().filter_map(|line| line.strip_prefix("test result: ok. ")).collect();
+    results.join("; ")
+}
