@@ -6,8 +6,13 @@
 //!
 //! What was published is believed by nobody here. Who has found that a content is not what the key names says so with its claim, and
 //! stands in line as if it were not there.
+//!
+//! Anyone may claim a key and have nothing to show for it, over as many connections as it likes. Networks take turns for that reason: those
+//! that held the lease in vain come after all others, a network that has published what turned out wrong is heard last, and where too much was
+//! published, that goes of which one network has most.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use protocol::{ContentId, LeaseEvent, LeaseRequest, OriginKey};
@@ -20,8 +25,10 @@ const RATE: u64 = 32 << 10;
 const AFTER_FAILURE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(8));
 /// Most keys of a connection. Beyond that the oldest that it has published is forgotten.
 const MOST_KEYS: usize = 1024;
-/// Most contents that are remembered of a key. The oldest is forgotten first: anyone may say that one is of the key.
+/// Most contents that are remembered of a key: anyone may say that one is of it.
 const MOST_CONTENTS: usize = 8;
+/// Networks that are remembered for having held the lease of a key in vain. The first one is forgotten first.
+const MOST_VAIN: usize = 16;
 
 /// Something that the tracker is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,16 +66,28 @@ pub struct Leases {
 struct Key {
     holder: Option<Holder>,
     line: VecDeque<Waiting>,
-    published: VecDeque<(u64, ContentId)>,
+    /// Oldest first.
+    published: VecDeque<Publication>,
+    /// Networks that held the lease and published nothing.
+    vain: VecDeque<IpAddr>,
     /// Since the lease was held with success.
     failures: u32,
     /// Until then nobody is given the lease.
     pause: Duration,
 }
 
+/// What somebody says that the key names.
+#[derive(Debug, Clone, Copy)]
+struct Publication {
+    session: u64,
+    network: IpAddr,
+    content: ContentId,
+}
+
 #[derive(Debug)]
 struct Holder {
     session: u64,
+    network: IpAddr,
     since: Duration,
     bytes: u64,
     /// When it has said last that it has more.
@@ -78,14 +97,16 @@ struct Holder {
 #[derive(Debug)]
 struct Waiting {
     session: u64,
+    network: IpAddr,
     size: u64,
     wrong: Vec<ContentId>,
     /// It has held the lease, and was too slow.
     had_it: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Session {
+    network: IpAddr,
     keys: BTreeSet<OriginKey>,
     /// Those of them that it has published, oldest first.
     published: VecDeque<OriginKey>,
@@ -100,7 +121,40 @@ impl Key {
     fn take_place(&mut self, session: u64) {
         self.holder = self.holder.take().filter(|holder| holder.session != session);
         self.line.retain(|waiting| waiting.session != session);
-        self.published.retain(|(publisher, _)| *publisher != session);
+        self.published.retain(|published| published.session != session);
+    }
+
+    /// The lease was held from this network, and nothing has come of it.
+    fn held_in_vain(&mut self, network: IpAddr) {
+        self.vain.retain(|known| *known != network);
+        self.vain.push_back(network);
+        if self.vain.len() > MOST_VAIN {
+            self.vain.pop_front();
+        }
+    }
+
+    /// Who is to hold the lease next: the first in line of the networks that have not held it in vain, or else the first in line.
+    fn next(&mut self) -> Option<Waiting> {
+        let able = || self.line.iter().enumerate().filter(|(_, waiting)| !waiting.had_it);
+        let (next, _) = able().min_by_key(|(_, waiting)| self.vain.contains(&waiting.network))?;
+        self.line.remove(next)
+    }
+
+    /// What is said to be of the key and is none of these: the newest, since who came later knew of those before and found them wrong. What
+    /// comes from networks of which one of these came is heard last.
+    fn known(&self, wrong: &[ContentId]) -> Option<ContentId> {
+        let is_wrong = |published: &&Publication| wrong.contains(&published.content);
+        let liars: BTreeSet<IpAddr> = self.published.iter().filter(is_wrong).map(|published| published.network).collect();
+        let others = self.published.iter().rev().filter(|published| !is_wrong(published));
+        others.min_by_key(|published| liars.contains(&published.network)).map(|published| published.content)
+    }
+
+    /// What is to be forgotten, if too much was published: the oldest of the network with the most.
+    fn surplus(&self) -> Option<u64> {
+        let of = |network| self.published.iter().filter(|published| published.network == network).count();
+        let most = self.published.iter().map(|published| of(published.network)).max()?;
+        let oldest = self.published.iter().find(|published| of(published.network) == most)?;
+        (self.published.len() > MOST_CONTENTS).then_some(oldest.session)
     }
 
     /// How large it is, as those say who wait for it: the one in the middle, so that one that lies changes nothing where others wait.
@@ -140,10 +194,18 @@ impl Leases {
         self.keys.is_empty()
     }
 
-    /// A connection says something.
-    pub fn handle(&mut self, now: Duration, session: u64, request: LeaseRequest, actions: &mut Vec<LeaseAction>) {
+    /// A connection from this network ([`Origin::network`](crate::Origin)) says something.
+    pub fn handle(
+        &mut self,
+        now: Duration,
+        (session, network): (u64, IpAddr),
+        request: LeaseRequest,
+        actions: &mut Vec<LeaseAction>,
+    ) {
         match request {
-            LeaseRequest::Claim { key, size, wrong } => self.claim(now, session, key, (size, wrong), actions),
+            LeaseRequest::Claim { key, size, wrong } => {
+                self.claim(now, (session, network), key, (size, wrong), actions);
+            }
             LeaseRequest::Progress { key, bytes } => self.progress(now, session, key, bytes),
             LeaseRequest::Published { key, content } => self.published(now, session, key, content, actions),
             LeaseRequest::Release { key } => {
@@ -168,10 +230,11 @@ impl Leases {
         for key in awaited {
             let Some(found) = self.keys.get_mut(&key) else { continue };
             if found.is_slow(now)
-                && let Some(Holder { session, .. }) = found.holder.take()
+                && let Some(Holder { session, network, .. }) = found.holder.take()
             {
+                found.held_in_vain(network);
                 // It may have all of it in the end: what it publishes then is heard.
-                found.line.push_back(Waiting { session, size: u64::MAX, wrong: Vec::new(), had_it: true });
+                found.line.push_back(Waiting { session, network, size: u64::MAX, wrong: Vec::new(), had_it: true });
             }
             self.grant(now, key, actions);
         }
@@ -184,7 +247,7 @@ impl Leases {
     fn claim(
         &mut self,
         now: Duration,
-        session: u64,
+        (session, network): (u64, IpAddr),
         key: OriginKey,
         (size, wrong): (u64, Vec<ContentId>),
         actions: &mut Vec<LeaseAction>,
@@ -192,10 +255,7 @@ impl Leases {
         if self.has(session, key) {
             self.leave(now, session, key, false, actions);
         }
-        let published = self.keys.get(&key).map(|found| &found.published).into_iter().flatten();
-        // The newest: who came later knew of those before, and found them wrong.
-        let known = published.rev().find(|(_, content)| !wrong.contains(content));
-        if let Some(&(_, content)) = known {
+        if let Some(content) = self.keys.get(&key).and_then(|found| found.known(&wrong)) {
             actions.push(LeaseAction::Tell { session, event: LeaseEvent::Published { key, content } });
             return;
         }
@@ -203,10 +263,11 @@ impl Leases {
             actions.push(LeaseAction::Tell { session, event: LeaseEvent::Refused { key } });
             return;
         }
-        self.sessions.entry(session).or_default().keys.insert(key);
+        let new = || Session { network, keys: BTreeSet::new(), published: VecDeque::new() };
+        self.sessions.entry(session).or_insert_with(new).keys.insert(key);
         actions.push(LeaseAction::Takes { session });
         let found = self.keys.entry(key).or_default();
-        found.line.push_back(Waiting { session, size, wrong, had_it: false });
+        found.line.push_back(Waiting { session, network, size, wrong, had_it: false });
         self.awaited.insert(key);
         self.grant(now, key, actions);
         let holds = self.keys.get(&key).and_then(|found| found.holder.as_ref()).map(|holder| holder.session);
@@ -226,9 +287,10 @@ impl Leases {
     }
 
     fn progress(&mut self, now: Duration, session: u64, key: OriginKey, bytes: u64) {
-        let Some(found) = self.keys.get_mut(&key) else { return };
+        let is_holder = |found: &&mut Key| found.holder.as_ref().is_some_and(|holder| holder.session == session);
+        let Some(found) = self.keys.get_mut(&key).filter(is_holder) else { return };
         let size = found.size();
-        if let Some(holder) = found.holder.as_mut().filter(|holder| holder.session == session)
+        if let Some(holder) = &mut found.holder
             && bytes.min(size) > holder.bytes
         {
             (holder.bytes, holder.moved) = (bytes.min(size), now);
@@ -243,19 +305,16 @@ impl Leases {
         content: ContentId,
         actions: &mut Vec<LeaseAction>,
     ) {
-        let Some(found) = self.keys.get_mut(&key).filter(|_| {
-            let known = self.sessions.get(&session);
-            known.is_some_and(|known| known.keys.contains(&key) && !known.published.contains(&key))
-        }) else {
-            return;
-        };
+        let known = self.sessions.get(&session);
+        let known = known.filter(|known| known.keys.contains(&key) && !known.published.contains(&key));
+        let Some((network, found)) = known.map(|known| known.network).zip(self.keys.get_mut(&key)) else { return };
         found.take_place(session);
         found.failures = 0;
-        found.published.push_back((session, content));
+        found.published.push_back(Publication { session, network, content });
         let (told, left): (VecDeque<_>, VecDeque<_>) =
             std::mem::take(&mut found.line).into_iter().partition(|waiting| !waiting.wrong.contains(&content));
         found.line = left;
-        let oldest = (found.published.len() > MOST_CONTENTS).then(|| found.published[0].0);
+        let surplus = found.surplus();
         if let Some(known) = self.sessions.get_mut(&session) {
             known.published.push_back(key);
         }
@@ -263,16 +322,20 @@ impl Leases {
             actions.push(LeaseAction::Tell { session, event: LeaseEvent::Published { key, content } });
             self.forget_key(session, key, actions);
         }
-        if let Some(oldest) = oldest {
-            self.forget(oldest, key, actions);
+        if let Some(surplus) = surplus {
+            self.forget(surplus, key, actions);
         }
         self.grant(now, key, actions);
     }
 
     /// A session has no place at a key any more. Whether it says itself that it could not read it.
     fn leave(&mut self, now: Duration, session: u64, key: OriginKey, has_failed: bool, actions: &mut Vec<LeaseAction>) {
-        let held = self.keys.get(&key).and_then(|found| found.holder.as_ref());
-        let has_failed = has_failed && held.is_some_and(|holder| holder.session == session);
+        let found = self.keys.get_mut(&key);
+        let held = found.filter(|found| found.holder.as_ref().is_some_and(|holder| holder.session == session));
+        let has_failed = has_failed && held.is_some();
+        if let Some((network, found)) = self.sessions.get(&session).map(|known| known.network).zip(held) {
+            found.held_in_vain(network);
+        }
         self.forget(session, key, actions);
         if has_failed && let Some(found) = self.keys.get_mut(&key) {
             let (first, longest) = AFTER_FAILURE;
@@ -313,10 +376,9 @@ impl Leases {
         let Some(found) = self.keys.get_mut(&key) else { return };
         if found.holder.is_none()
             && now >= found.pause
-            && let Some(next) = found.line.iter().position(|waiting| !waiting.had_it)
-            && let Some(Waiting { session, .. }) = found.line.remove(next)
+            && let Some(Waiting { session, network, .. }) = found.next()
         {
-            found.holder = Some(Holder { session, since: now, bytes: 0, moved: now });
+            found.holder = Some(Holder { session, network, since: now, bytes: 0, moved: now });
             actions.push(LeaseAction::Tell { session, event: LeaseEvent::Granted { key } });
         }
         if found.line.is_empty() {
@@ -362,7 +424,9 @@ mod tests {
 
         fn say(&mut self, session: u64, request: LeaseRequest) -> Vec<(u64, LeaseEvent)> {
             let mut actions = Vec::new();
-            self.leases.handle(self.now, session, request, &mut actions);
+            // Those from 1,000 on are of another network each.
+            let network = IpAddr::from(if session < 1000 { [10, 0, 0, 0] } else { [11, 0, (session - 1000) as u8, 0] });
+            self.leases.handle(self.now, (session, network), request, &mut actions);
             self.told(actions)
         }
 
@@ -491,6 +555,41 @@ mod tests {
         assert_eq!(told, [(3, published(2))]);
         assert_eq!(again(&mut world, 4), [(4, published(2))]);
         assert_eq!(world.claim(5), [(5, published(2))], "the newest first");
+    }
+
+    #[test]
+    fn many_connections_of_one_network_hold_those_of_others_up_once() {
+        let mut world = World::default();
+        (1..=50).for_each(|session| drop(world.claim(session)));
+        assert_eq!(world.claim(1001), [(1001, HELD)]);
+        assert_eq!(world.after(SILENT), [(1001, GRANTED)], "the line of those who hold it for nothing comes after it");
+        // They come again and again, and say that it failed.
+        for session in 51..=60 {
+            world.claim(session);
+        }
+        world.claim(1002);
+        assert_eq!(world.end(1001), [(1002, GRANTED)]);
+        assert_eq!(world.end(1002), [(2, GRANTED)], "and all of these, where nobody else waits");
+    }
+
+    #[test]
+    fn what_one_network_publishes_drives_out_and_hides_nothing_of_others() {
+        let mut world = World::default();
+        let claim = |world: &mut World, session, wrong: &[u8]| {
+            let wrong = wrong.iter().copied().map(content).collect();
+            world.say(session, LeaseRequest::Claim { key: KEY, size: SIZE, wrong })
+        };
+        claim(&mut world, 1001, &[]);
+        world.say(1001, LeaseRequest::Published { key: KEY, content: content(1) });
+        let mut said = vec![1];
+        for lie in 100..150 {
+            claim(&mut world, u64::from(lie), &said);
+            world.say(lie.into(), LeaseRequest::Published { key: KEY, content: content(lie) });
+            said.push(lie);
+        }
+        assert_eq!(world.leases.keys[&KEY].published.len(), MOST_CONTENTS);
+        assert_eq!(claim(&mut world, 1002, &[]), [(1002, published(149))]);
+        assert_eq!(claim(&mut world, 1002, &[149]), [(1002, published(1))], "one lie is enough to know the others");
     }
 
     #[test]
