@@ -11,8 +11,16 @@ pub const CASES: &[Case] = &[
     Case { name: "takers-slow", fault: "50 peers read 16 KiB/s each", run: slow },
     Case { name: "takers-hostile", fault: "16 peers ask and read 1 KB/s, or never", run: hostile },
     Case { name: "takers-all", fault: "all of these at once", run: all },
-    Case { name: "takers-urgent", fault: "a peer says that it waits for everything, and takes it at once", run: urgent },
-    Case { name: "takers-manifests", fault: "16 peers ask for the manifest on all streams, again and again", run: manifests },
+    Case {
+        name: "takers-urgent",
+        fault: "a peer says that it waits for everything, and takes it at once",
+        run: urgent,
+    },
+    Case {
+        name: "takers-manifests",
+        fault: "16 peers ask for the manifest on all streams, again and again",
+        run: manifests,
+    },
 ];
 
 /// How much longer the fast one may take.

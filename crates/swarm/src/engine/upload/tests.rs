@@ -39,7 +39,8 @@ fn second(seconds: u64) -> Duration {
 
 fn ask(uploads: &mut Uploads, conn: ConnId, serve: ServeId, piece: u32, since: Duration) {
     let run = PieceRange { first: piece, count: 1 };
-    uploads.wait(Question { conn, serve, content: CONTENT, run, bytes: 1000, offered: true, urgent: false, since }, true);
+    uploads
+        .wait(Question { conn, serve, content: CONTENT, run, bytes: 1000, offered: true, urgent: false, since }, true);
 }
 
 /// What is started until there is no room.
