@@ -47,11 +47,16 @@ impl Askers for Books<'_> {
 
 impl Engine {
     pub(crate) fn requested(&mut self, conn: ConnId, serve: ServeId, id: ContentId, run: PieceRange, awaited: bool) {
+        // To look at a long run of small pieces costs more than to ask for it.
+        if !self.may_ask_us(conn) {
+            return self.actions.refuse(serve, RefusalReason::Busy);
+        }
         if let Some(state) = self.conns.get_mut(&conn) {
             state.upload.answers(self.now);
         }
         self.recount(conn);
         if let Err(reason) = self.admit(conn, serve, id, run, awaited) {
+            self.asked_in_vain(conn, id, run);
             return self.actions.refuse(serve, reason);
         }
         self.serve_next();
