@@ -14,7 +14,7 @@ use protocol::{
     PeerMessage, PeerProgress, PieceRange, ProbeRequest, Request, Role, ShareKey, TrackerEvent, TrackerRequest, Turn,
     VERSION, Wire,
 };
-use testbed::event::{Ready, Ticket};
+use testbed::event::{Ready, Sharing, Ticket};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use transport::frame::{frame, read_frame};
@@ -44,12 +44,13 @@ fn strangers(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
     let sharer = stage.start("sharer", command)?;
     let ready: Ready = stage.event(sharer, SOON)?;
     let ticket: Ticket = stage.event(sharer, SOON)?;
+    let sharing: Sharing = stage.event(sharer, SOON)?;
     let peer = (ready.listeners.first().context("it listens")?.parse()?, ready.id.parse()?);
     let parsed: protocol::Ticket = ticket.ticket.parse()?;
     let tracker = (parsed.addresses()[0], ready.tracker.parse()?);
     let key = parsed.secret().context("it is private")?.share_key();
     let name = stage.wanted().display().to_string();
-    let share = Arc::new(Share { targets: [peer, tracker], content: stage.content()?.0, name, key });
+    let share = Arc::new(Share { targets: [peer, tracker], content: sharing.content.parse()?, name, key });
     let calm = get(&mut stage, "calm", &ticket.ticket)?;
     let (stop, heard, made) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
     let beside = std::thread::scope(|scope| {

@@ -214,7 +214,10 @@ mod tests {
     async fn who_is_waited_for_in_vain_is_waited_for_less_and_less() {
         let patience = Patience::default();
         let wait = |bytes| (patience.until(bytes) - Instant::now()).as_secs_f64();
-        assert!((30.0..=60.0).contains(&wait(0)) && (2590.0..=5180.0).contains(&wait(5 << 30)), "ten minutes a GiB");
+        assert!(
+            (30.0..=60.0).contains(&wait(0)) && (2590.0..=5180.0).contains(&wait(5 << 30)),
+            "a GiB takes nine minutes"
+        );
         let mut all = 0.0;
         for _ in 0..20 {
             all += wait(1 << 20);

@@ -125,7 +125,7 @@ mod tests {
         Gone,
     }
 
-    async fn pass_for_a_tracker(transport: Arc<dyn Transport>, answers: Answers) -> Option<Arc<dyn Connection>> {
+    async fn pass_for_a_tracker(transport: Arc<dyn Transport>, answers: Answers) -> Option<TransportError> {
         let connection = transport.accept().await?;
         let (send, recv) = connection.accept().await.ok()?;
         let mut recv = MessageReceiver::<TrackerRequest>::new(recv);
@@ -136,7 +136,7 @@ mod tests {
         recv.recv().await.ok()?;
         if answers == Answers::BusyAtOnce {
             say(CodeMessage::Busy.encode().ok()?).await;
-            return Some(connection);
+            return Some(connection.closed().await);
         }
         let (_begun, element) = Exchange::begin(Side::Sharer, &Code::new(7, [3, 4]), transport.peer_id());
         say(CodeMessage::Reply { element, sharer: transport.peer_id() }.encode().ok()?).await;
@@ -150,7 +150,7 @@ mod tests {
             Answers::Gone => connection.close(0, "done"),
             Answers::Silent | Answers::BusyAtOnce => {}
         }
-        Some(connection)
+        Some(connection.closed().await)
     }
 
     #[tokio::test(start_paused = true)]

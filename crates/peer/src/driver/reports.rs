@@ -285,7 +285,7 @@ impl Driver {
                 };
                 let bytes = store.manifest().bytes().clone();
                 let stores = self.items.values().filter_map(|item| item.store.as_ref());
-                let all = || stores.map(|store| store.manifest().bytes().len() as u64).sum();
+                let all = || stores.map(|store| store.manifest().bytes().len() as u64).sum::<u64>();
                 let Some(turn) = link.manifests.ask(bytes.len() as u64, all) else {
                     return drop(tokio::spawn(link::refuse(stream, RefusalReason::Busy)));
                 };

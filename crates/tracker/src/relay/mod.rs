@@ -386,7 +386,9 @@ impl Books {
         for number in numbers {
             if let Some(entry) = self.carriages.remove(number) {
                 entry.carriage.end();
-                entry.keys.iter().for_each(|key| drop(self.expected.remove(key)));
+                entry.keys.iter().for_each(|key| {
+                    self.expected.remove(key);
+                });
             }
         }
     }

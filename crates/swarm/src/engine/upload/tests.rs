@@ -114,7 +114,16 @@ fn a_stalled_answer_gives_its_slot_back() {
 fn a_parked_question_waits_for_all_its_pieces() {
     let mut uploads = with_rate(1000);
     let run = PieceRange { first: 4, count: 2 };
-    let question = Question { conn: 1, serve: 1, content: CONTENT, run, bytes: 2000, offered: true, since: second(2) };
+    let question = Question {
+        conn: 1,
+        serve: 1,
+        content: CONTENT,
+        run,
+        bytes: 2000,
+        offered: true,
+        urgent: false,
+        since: second(2),
+    };
     uploads.wait(question.clone(), false);
     let mut have = PieceSet::empty(10);
     for (piece, started) in [(3, 0), (4, 0), (5, 1)] {
