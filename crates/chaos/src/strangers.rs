@@ -1,5 +1,6 @@
-//! Strangers who come to a private share by the thousand, over both transports and at both ports: some say nothing, some
-//! guess proofs, some replay one that they have heard. Meanwhile a holder of the ticket gets it.
+//! Strangers who come to a private share by the thousand, over both transports, to the peer and to its tracker: some say nothing, some
+//! guess proofs, some replay a right one of another connection, and some say every message that there is and ask every question, of the
+//! content by its very id and name. Meanwhile a holder of the ticket gets it.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -8,8 +9,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use protocol::{MAX_FRAME, PeerId, PeerMessage, Wire};
-use testbed::event::{Ready, Ticket};
+use protocol::{
+    Announce, ContentId, LeaseRequest, MAX_FRAME, MailboxEvent, MailboxRequest, OriginKey, PROOF_LABEL, PeerId,
+    PeerMessage, PeerProgress, PieceRange, ProbeRequest, Request, Role, ShareKey, TrackerEvent, TrackerRequest, Turn,
+    VERSION, Wire,
+};
+use testbed::event::{Ready, Sharing, Ticket};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use transport::frame::{frame, read_frame};
@@ -22,7 +27,7 @@ use super::{Case, Ground, MEMORY, RATE};
 
 pub const CASES: &[Case] = &[Case {
     name: "strangers-private",
-    fault: "10,000 connections to a private share, with guessed and replayed proofs",
+    fault: "10,000 connections to a private share: guessed and replayed proofs, every message of the protocol",
     run: strangers,
 }];
 
@@ -39,13 +44,17 @@ fn strangers(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
     let sharer = stage.start("sharer", command)?;
     let ready: Ready = stage.event(sharer, SOON)?;
     let ticket: Ticket = stage.event(sharer, SOON)?;
+    let sharing: Sharing = stage.event(sharer, SOON)?;
     let peer = (ready.listeners.first().context("it listens")?.parse()?, ready.id.parse()?);
     let parsed: protocol::Ticket = ticket.ticket.parse()?;
     let tracker = (parsed.addresses()[0], ready.tracker.parse()?);
+    let key = parsed.secret().context("it is private")?.share_key();
+    let name = stage.wanted().display().to_string();
+    let share = Arc::new(Share { targets: [peer, tracker], content: sharing.content.parse()?, name, key });
     let calm = get(&mut stage, "calm", &ticket.ticket)?;
     let (stop, heard, made) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
     let beside = std::thread::scope(|scope| {
-        let flood = scope.spawn(|| flood([peer, tracker], &stop, &made, &heard));
+        let flood = scope.spawn(|| flood(&share, &stop, &made, &heard));
         let mut slowest = 0.0f64;
         let mut number = 0;
         let result = loop {
@@ -81,13 +90,29 @@ fn get(stage: &mut Stage<'_>, name: &str, ticket: &str) -> anyhow::Result<f64> {
     Ok(seconds)
 }
 
-/// Comes again and again, and counts what was said back by the peer: the tracker says one sentence.
-fn flood(
+/// What is attacked. Strangers know more of it than they could.
+struct Share {
+    /// The peer, and the tracker. Both listen on one port.
     targets: [(SocketAddr, PeerId); 2],
-    stop: &AtomicBool,
-    made: &AtomicU64,
-    heard: &AtomicU64,
-) -> anyhow::Result<()> {
+    content: ContentId,
+    name: String,
+    key: ShareKey,
+}
+
+/// What a stranger does.
+#[derive(Clone, Copy)]
+enum Way {
+    /// It stays until it is sent away.
+    Silent,
+    Guesses,
+    /// It says what was right over another connection of its own to the same peer.
+    Replays,
+    /// It says this one of all messages first, and then all others, and asks all questions.
+    Says(usize),
+}
+
+/// Comes again and again, and counts what was said back of the content.
+fn flood(share: &Arc<Share>, stop: &AtomicBool, made: &AtomicU64, heard: &AtomicU64) -> anyhow::Result<()> {
     let runtime = runtime()?;
     runtime.block_on(async {
         let bind = |kind: Kind| {
@@ -98,8 +123,15 @@ fn flood(
         while begun < CONNECTIONS && !stop.load(Ordering::Relaxed) {
             let due = (began.elapsed().as_secs_f64() * A_SECOND as f64) as u64;
             while begun < due.min(CONNECTIONS) {
-                let (stranger, number) = (strangers[begun as usize % 2].clone(), begun as usize / 2);
-                talks.spawn(async move { talk(stranger, targets[number % 2], number).await });
+                let number = begun as usize;
+                let (stranger, share) = (strangers[number % 2].clone(), share.clone());
+                let way = match number / 4 % 4 {
+                    0 => Way::Silent,
+                    1 => Way::Guesses,
+                    2 => Way::Replays,
+                    _ => Way::Says(number / 16),
+                };
+                talks.spawn(async move { talk(&*stranger, &share, number / 2 % 2, way).await });
                 begun += 1;
             }
             while let Some(told) = talks.try_join_next() {
@@ -116,28 +148,133 @@ fn flood(
     })
 }
 
-/// One connection: how many bytes a stranger was told.
-async fn talk(stranger: Arc<dyn Transport>, (address, id): (SocketAddr, PeerId), number: usize) -> u64 {
-    // Both listen on one port: the peer, and its own tracker.
-    let dialled = match number % 2 {
-        0 => stranger.dial(address, id).await,
-        _ => stranger.dial_tracker(address, id).await,
-    };
-    let Ok(connection) = dialled else { return 0 };
-    // Silent ones stay until they are sent away.
-    if number % 4 == 3 {
-        connection.closed().await;
-        return 0;
-    }
-    let told = timeout(SOON, say(&*connection, number)).await.ok().flatten().unwrap_or_default();
-    // The tracker's sentence is the same for everyone.
-    if told.windows(7).any(|window| window == b"private") { 0 } else { told.len() as u64 }
+async fn dial(stranger: &dyn Transport, share: &Share, target: usize) -> Option<Arc<dyn Connection>> {
+    let (address, id) = share.targets[target];
+    let dialled = if target == 0 { stranger.dial(address, id).await } else { stranger.dial_tracker(address, id).await };
+    dialled.ok()
 }
 
-async fn say(connection: &dyn Connection, number: usize) -> Option<Vec<u8>> {
-    // Guessed, and said again and again by everyone.
-    let proofs = vec![[(number % 251) as u8; 32]; 16];
-    let (mut send, mut recv) = connection.open().await.ok()?;
-    send.send(frame(&PeerMessage::Prove { proofs }.encode().ok()?)).await.ok()?;
-    read_frame(&mut *recv, MAX_FRAME).await.ok()?
+/// One connection: how many bytes a stranger was told.
+async fn talk(stranger: &dyn Transport, share: &Share, target: usize, way: Way) -> u64 {
+    let Some(connection) = dial(stranger, share, target).await else { return 0 };
+    let said = match way {
+        Way::Silent => {
+            connection.closed().await;
+            return 0;
+        }
+        Way::Guesses => prove(target, vec![[7; 32]; 16]),
+        Way::Replays => {
+            let other = dial(stranger, share, target).await.and_then(|other| other.exporter(PROOF_LABEL).ok());
+            let Some(exporter) = other else { return 0 };
+            let me = stranger.peer_id();
+            let proof = share.key.proof(Turn::First, &exporter, me, share.targets[target].1).bytes();
+            prove(target, vec![proof])
+        }
+        Way::Says(first) => {
+            let mut all = if target == 0 { to_peers(share) } else { to_trackers(share) };
+            let first = first % all.len();
+            all.rotate_left(first);
+            all
+        }
+    };
+    let questions = if matches!(way, Way::Says(_)) && target == 0 { questions(share) } else { Vec::new() };
+    let told = timeout(SOON, say(&*connection, said, questions)).await.unwrap_or_default();
+    let of_content = |told: &Vec<u8>| target == 0 || !is_the_same_for_everyone(told);
+    told.iter().filter(|told| of_content(told)).map(|told| told.len() as u64).sum()
+}
+
+/// The tracker's sentence, or that there is no such mailbox.
+fn is_the_same_for_everyone(told: &[u8]) -> bool {
+    match TrackerEvent::decode(told) {
+        Ok(TrackerEvent::Refused(sentence)) => sentence.contains("private"),
+        Ok(TrackerEvent::Mailbox(MailboxEvent::Refused(_))) => true,
+        _ => false,
+    }
+}
+
+fn prove(target: usize, proofs: Vec<[u8; 32]>) -> Vec<Vec<u8>> {
+    let proofs = match target {
+        0 => PeerMessage::Prove { proofs }.encode(),
+        _ => TrackerRequest::Prove { proofs }.encode(),
+    };
+    proofs.into_iter().collect()
+}
+
+fn to_peers(share: &Share) -> Vec<Vec<u8>> {
+    let (content, runs) = (share.content, vec![PieceRange { first: 0, count: 1 }]);
+    let messages = [
+        PeerMessage::Hello { version: VERSION, listeners: Vec::new(), site: String::new() },
+        PeerMessage::Join { content, pieces: None, wants: true },
+        PeerMessage::Have { content, runs: runs.clone(), in_flight: Vec::new() },
+        PeerMessage::Interest { content, interested: true },
+        PeerMessage::Offer { content, runs: runs.clone() },
+        PeerMessage::Decline { content, runs: runs.clone() },
+        PeerMessage::Peers { content, peers: Vec::new() },
+        PeerMessage::Withdraw { content },
+        PeerMessage::Skip { content, runs },
+        PeerMessage::Prove { proofs: Vec::new() },
+        PeerMessage::Proven { proofs: vec![[7; 32]] },
+        PeerMessage::Bye,
+    ];
+    messages.iter().filter_map(|message| message.encode().ok()).collect()
+}
+
+fn to_trackers(share: &Share) -> Vec<Vec<u8>> {
+    let Share { targets, content, name, .. } = share;
+    let (content, peer, key) = (*content, targets[0].1, OriginKey(content.0));
+    let about = Some((name.clone(), 5));
+    let progress = PeerProgress::default();
+    let messages = [
+        TrackerRequest::Hello { version: VERSION, listeners: Vec::new() },
+        TrackerRequest::Announce(Announce { content, about, role: Role::Downloader }),
+        TrackerRequest::Leave(content),
+        TrackerRequest::Find(name.clone()),
+        TrackerRequest::Find(content.to_string()),
+        TrackerRequest::List { before: None },
+        TrackerRequest::Progress { content, progress },
+        TrackerRequest::Watch { content, after: None },
+        TrackerRequest::Prove { proofs: Vec::new() },
+        TrackerRequest::Relay { peer, content },
+        TrackerRequest::TakesLegs,
+        TrackerRequest::Mailbox(MailboxRequest::Open { mailbox: 1, message: vec![7; 33] }),
+        TrackerRequest::Mailbox(MailboxRequest::Claim { wish: None }),
+        TrackerRequest::Probe(ProbeRequest { dialled: [127, 0, 0, 1].into(), tcp: None }),
+        TrackerRequest::Instance,
+        TrackerRequest::Lease(LeaseRequest::Claim { key, size: 1, wrong: Vec::new() }),
+        TrackerRequest::Bye,
+    ];
+    messages.iter().filter_map(|message| message.encode().ok()).collect()
+}
+
+fn questions(share: &Share) -> Vec<Vec<u8>> {
+    let (content, run) = (share.content, PieceRange { first: 0, count: 1 });
+    let questions = [
+        Request::Manifest { content },
+        Request::Pieces { content, run },
+        Request::AwaitedPieces { content, run },
+        Request::FirstPieces { content, most: 1 << 20 },
+        Request::UpRate { content },
+    ];
+    questions.iter().filter_map(|question| question.encode().ok()).collect()
+}
+
+/// Says this on the first stream, and asks each question on one of its own. All frames that come back.
+async fn say(connection: &dyn Connection, said: Vec<Vec<u8>>, questions: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    let mut told = Vec::new();
+    let Ok((mut send, mut recv)) = connection.open().await else { return told };
+    for message in said {
+        let _ = send.send(frame(&message)).await;
+    }
+    for question in questions {
+        let Ok((mut send, mut recv)) = connection.open().await else { break };
+        let _ = send.send(frame(&question)).await;
+        let _ = send.finish();
+        while let Ok(Some(bytes)) = read_frame(&mut *recv, MAX_FRAME).await {
+            told.push(bytes);
+        }
+    }
+    while let Ok(Some(bytes)) = read_frame(&mut *recv, MAX_FRAME).await {
+        told.push(bytes);
+    }
+    told
 }

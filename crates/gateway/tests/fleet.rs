@@ -214,6 +214,31 @@ async fn who_claims_and_goes_away_stops_nobody() {
 }
 
 #[tokio::test]
+#[ignore = "a minute"]
+async fn a_liar_that_makes_progress_is_not_waited_for_for_ever() {
+    let (peers, hub) = (Peers::new(), MockHub::start());
+    let tracker = peers.tracker();
+    let weights = noise(4_000_003);
+    hub.put("models/org/model", "model.safetensors", &weights, true);
+    let fleet = fleet(&peers, &tracker, &hub, 3).await;
+    let liar = peers.joined("liar", &tracker).await;
+    let mut lease = liar.lease(OriginKey::of(&name_of(&weights)), weights.len() as u64, &[]).await.unwrap();
+    // The tracker would let it go on so for two minutes.
+    let lies = tokio::spawn(async move {
+        for second in 0.. {
+            lease.progress(second * (33 << 10));
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    });
+    let began = std::time::Instant::now();
+    let answers = ask_all(clients(&fleet), MODEL).await;
+    assert!(answers.iter().all(|answer| answer.is_success() && answer.body == weights));
+    assert!((1..=3).contains(&files_read(&hub)), "one that loses its patience, and others that do so meanwhile");
+    println!("{:.1} s, {} readings", began.elapsed().as_secs_f64(), files_read(&hub));
+    lies.abort();
+}
+
+#[tokio::test]
 async fn an_origin_that_fails_is_tried_again_and_read_once_when_it_is_back() {
     let (peers, hub) = (Peers::new(), MockHub::start());
     let weights = noise(1_000_007);

@@ -95,9 +95,22 @@ pub enum Answers {
     AllButOne,
 }
 
-/// How a peer asks for pieces.
+/// What a peer asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wants {
+    /// Pieces.
+    Pieces,
+    /// The same, as if somebody waited for them.
+    Awaited,
+    /// The manifest, again and again.
+    Manifest,
+}
+
+/// How a peer asks.
 #[derive(Debug, Clone, Copy)]
 pub struct Takes {
+    /// For what.
+    pub wants: Wants,
     /// Questions under way at once.
     pub questions: usize,
     /// Bytes a second that it reads; 0 to never read.
@@ -395,9 +408,14 @@ impl Conversation {
                 }
                 let (connection, tally) = (connection.clone(), self.tally.clone());
                 let (content, say) = (self.victim.content, say.clone());
+                let request = match takes.wants {
+                    Wants::Pieces => Request::Pieces { content, run },
+                    Wants::Awaited => Request::AwaitedPieces { content, run },
+                    Wants::Manifest => Request::Manifest { content },
+                };
                 let rate = takes.rate / takes.questions as u64;
                 questions.spawn(async move {
-                    let (stream, whole) = take(&*connection, content, run, rate, &tally).await.ok()?;
+                    let (stream, whole) = take(&*connection, &request, rate, &tally).await.ok()?;
                     if whole && takes.polite {
                         let _ = say.try_send(PeerMessage::Have { content, runs: vec![run], in_flight: vec![] });
                     }
@@ -416,16 +434,14 @@ impl Conversation {
 
 type Unread = (Box<dyn SendStream>, Box<dyn RecvStream>);
 
-/// Asks for a run, and reads the answer at so many bytes a second, or never. Gives what stays open, and whether all came.
+/// Asks, and reads the answer at so many bytes a second, or never. Gives what stays open, and whether all came.
 async fn take(
     connection: &dyn Connection,
-    content: ContentId,
-    run: PieceRange,
+    request: &Request,
     rate: u64,
     tally: &Tally,
 ) -> Result<(Option<Unread>, bool), TransportError> {
     let (mut send, mut recv) = connection.open().await?;
-    let request = Request::Pieces { content, run };
     send.send(frame(&request.encode().expect("it has an encoding"))).await?;
     send.finish()?;
     if rate == 0 {

@@ -19,7 +19,7 @@ use tokio::runtime::Runtime;
 use transport::frame::{frame, read_frame};
 use transport::{Config, Connection, Identity, Quic, Stream, Transport, TransportError};
 
-pub use behaviour::{Answers, Behaviour, Says, Takes, Tally, Victim};
+pub use behaviour::{Answers, Behaviour, Says, Takes, Tally, Victim, Wants};
 pub use crowd::{Crowd, Hosts, Target};
 pub use flood::Flood;
 

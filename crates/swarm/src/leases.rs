@@ -6,8 +6,13 @@
 //!
 //! What was published is believed by nobody here. Who has found that a content is not what the key names says so with its claim, and
 //! stands in line as if it were not there.
+//!
+//! Anyone may claim a key and have nothing to show for it, over as many connections as it likes. Networks take turns for that reason: those
+//! that held the lease in vain come after all others, a network that has published what turned out wrong is heard last, and where too much was
+//! published, that goes of which one network has most.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use protocol::{ContentId, LeaseEvent, LeaseRequest, OriginKey};
@@ -20,8 +25,10 @@ const RATE: u64 = 32 << 10;
 const AFTER_FAILURE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(8));
 /// Most keys of a connection. Beyond that the oldest that it has published is forgotten.
 const MOST_KEYS: usize = 1024;
-/// Most contents that are remembered of a key. The oldest is forgotten first: anyone may say that one is of the key.
+/// Most contents that are remembered of a key: anyone may say that one is of it.
 const MOST_CONTENTS: usize = 8;
+/// Networks that are remembered for having held the lease of a key in vain. The first one is forgotten first.
+const MOST_VAIN: usize = 16;
 
 /// Something that the tracker is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,16 +66,28 @@ pub struct Leases {
 struct Key {
     holder: Option<Holder>,
     line: VecDeque<Waiting>,
-    published: VecDeque<(u64, ContentId)>,
+    /// Oldest first.
+    published: VecDeque<Publication>,
+    /// Networks that held the lease and published nothing.
+    vain: VecDeque<IpAddr>,
     /// Since the lease was held with success.
     failures: u32,
     /// Until then nobody is given the lease.
     pause: Duration,
 }
 
+/// What somebody says that the key names.
+#[derive(Debug, Clone, Copy)]
+struct Publication {
+    session: u64,
+    network: IpAddr,
+    content: ContentId,
+}
+
 #[derive(Debug)]
 struct Holder {
     session: u64,
+    network: IpAddr,
     since: Duration,
     bytes: u64,
     /// When it has said last that it has more.
@@ -78,14 +97,16 @@ struct Holder {
 #[derive(Debug)]
 struct Waiting {
     session: u64,
+    network: IpAddr,
     size: u64,
     wrong: Vec<ContentId>,
     /// It has held the lease, and was too slow.
     had_it: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Session {
+    network: IpAddr,
     keys: BTreeSet<OriginKey>,
     /// Those of them that it has published, oldest first.
     published: VecDeque<OriginKey>,
@@ -100,7 +121,41 @@ impl Key {
     fn take_place(&mut self, session: u64) {
         self.holder = self.holder.take().filter(|holder| holder.session != session);
         self.line.retain(|waiting| waiting.session != session);
-        self.published.retain(|(publisher, _)| *publisher != session);
+        self.published.retain(|published| published.session != session);
+    }
+
+    /// The lease was held from this network, and nothing has come of it.
+    fn held_in_vain(&mut self, network: IpAddr) {
+        self.vain.retain(|known| *known != network);
+        self.vain.push_back(network);
+        if self.vain.len() > MOST_VAIN {
+            self.vain.pop_front();
+        }
+    }
+
+    /// Who is to hold the lease next: the first in line of the networks that have not held it in vain, or else the first in line.
+    fn next(&mut self) -> Option<Waiting> {
+        let able = || self.line.iter().enumerate().filter(|(_, waiting)| !waiting.had_it);
+        let (next, _) = able().min_by_key(|(_, waiting)| self.vain.contains(&waiting.network))?;
+        self.line.remove(next)
+    }
+
+    /// What is said to be of the key and is none of these: the newest, since who came later knew of those before and found them wrong. What
+    /// comes from networks of which one of these came is heard last.
+    fn known(&self, wrong: &[ContentId]) -> Option<ContentId> {
+        let is_wrong = |published: &&Publication| wrong.contains(&published.content);
+        let liars: BTreeSet<IpAddr> =
+            self.published.iter().filter(is_wrong).map(|published| published.network).collect();
+        let others = self.published.iter().rev().filter(|published| !is_wrong(published));
+        others.min_by_key(|published| liars.contains(&published.network)).map(|published| published.content)
+    }
+
+    /// What is to be forgotten, if too much was published: the oldest of the network with the most.
+    fn surplus(&self) -> Option<u64> {
+        let of = |network| self.published.iter().filter(|published| published.network == network).count();
+        let most = self.published.iter().map(|published| of(published.network)).max()?;
+        let oldest = self.published.iter().find(|published| of(published.network) == most)?;
+        (self.published.len() > MOST_CONTENTS).then_some(oldest.session)
     }
 
     /// How large it is, as those say who wait for it: the one in the middle, so that one that lies changes nothing where others wait.
@@ -140,10 +195,18 @@ impl Leases {
         self.keys.is_empty()
     }
 
-    /// A connection says something.
-    pub fn handle(&mut self, now: Duration, session: u64, request: LeaseRequest, actions: &mut Vec<LeaseAction>) {
+    /// A connection from this network ([`Origin::network`](crate::Origin)) says something.
+    pub fn handle(
+        &mut self,
+        now: Duration,
+        (session, network): (u64, IpAddr),
+        request: LeaseRequest,
+        actions: &mut Vec<LeaseAction>,
+    ) {
         match request {
-            LeaseRequest::Claim { key, size, wrong } => self.claim(now, session, key, (size, wrong), actions),
+            LeaseRequest::Claim { key, size, wrong } => {
+                self.claim(now, (session, network), key, (size, wrong), actions);
+            }
             LeaseRequest::Progress { key, bytes } => self.progress(now, session, key, bytes),
             LeaseRequest::Published { key, content } => self.published(now, session, key, content, actions),
             LeaseRequest::Release { key } => {
@@ -168,10 +231,11 @@ impl Leases {
         for key in awaited {
             let Some(found) = self.keys.get_mut(&key) else { continue };
             if found.is_slow(now)
-                && let Some(Holder { session, .. }) = found.holder.take()
+                && let Some(Holder { session, network, .. }) = found.holder.take()
             {
+                found.held_in_vain(network);
                 // It may have all of it in the end: what it publishes then is heard.
-                found.line.push_back(Waiting { session, size: u64::MAX, wrong: Vec::new(), had_it: true });
+                found.line.push_back(Waiting { session, network, size: u64::MAX, wrong: Vec::new(), had_it: true });
             }
             self.grant(now, key, actions);
         }
@@ -184,7 +248,7 @@ impl Leases {
     fn claim(
         &mut self,
         now: Duration,
-        session: u64,
+        (session, network): (u64, IpAddr),
         key: OriginKey,
         (size, wrong): (u64, Vec<ContentId>),
         actions: &mut Vec<LeaseAction>,
@@ -192,10 +256,7 @@ impl Leases {
         if self.has(session, key) {
             self.leave(now, session, key, false, actions);
         }
-        let published = self.keys.get(&key).map(|found| &found.published).into_iter().flatten();
-        // The newest: who came later knew of those before, and found them wrong.
-        let known = published.rev().find(|(_, content)| !wrong.contains(content));
-        if let Some(&(_, content)) = known {
+        if let Some(content) = self.keys.get(&key).and_then(|found| found.known(&wrong)) {
             actions.push(LeaseAction::Tell { session, event: LeaseEvent::Published { key, content } });
             return;
         }
@@ -203,10 +264,11 @@ impl Leases {
             actions.push(LeaseAction::Tell { session, event: LeaseEvent::Refused { key } });
             return;
         }
-        self.sessions.entry(session).or_default().keys.insert(key);
+        let new = || Session { network, keys: BTreeSet::new(), published: VecDeque::new() };
+        self.sessions.entry(session).or_insert_with(new).keys.insert(key);
         actions.push(LeaseAction::Takes { session });
         let found = self.keys.entry(key).or_default();
-        found.line.push_back(Waiting { session, size, wrong, had_it: false });
+        found.line.push_back(Waiting { session, network, size, wrong, had_it: false });
         self.awaited.insert(key);
         self.grant(now, key, actions);
         let holds = self.keys.get(&key).and_then(|found| found.holder.as_ref()).map(|holder| holder.session);
@@ -226,9 +288,10 @@ impl Leases {
     }
 
     fn progress(&mut self, now: Duration, session: u64, key: OriginKey, bytes: u64) {
-        let Some(found) = self.keys.get_mut(&key) else { return };
+        let is_holder = |found: &&mut Key| found.holder.as_ref().is_some_and(|holder| holder.session == session);
+        let Some(found) = self.keys.get_mut(&key).filter(is_holder) else { return };
         let size = found.size();
-        if let Some(holder) = found.holder.as_mut().filter(|holder| holder.session == session)
+        if let Some(holder) = &mut found.holder
             && bytes.min(size) > holder.bytes
         {
             (holder.bytes, holder.moved) = (bytes.min(size), now);
@@ -243,19 +306,16 @@ impl Leases {
         content: ContentId,
         actions: &mut Vec<LeaseAction>,
     ) {
-        let Some(found) = self.keys.get_mut(&key).filter(|_| {
-            let known = self.sessions.get(&session);
-            known.is_some_and(|known| known.keys.contains(&key) && !known.published.contains(&key))
-        }) else {
-            return;
-        };
+        let known = self.sessions.get(&session);
+        let known = known.filter(|known| known.keys.contains(&key) && !known.published.contains(&key));
+        let Some((network, found)) = known.map(|known| known.network).zip(self.keys.get_mut(&key)) else { return };
         found.take_place(session);
         found.failures = 0;
-        found.published.push_back((session, content));
+        found.published.push_back(Publication { session, network, content });
         let (told, left): (VecDeque<_>, VecDeque<_>) =
             std::mem::take(&mut found.line).into_iter().partition(|waiting| !waiting.wrong.contains(&content));
         found.line = left;
-        let oldest = (found.published.len() > MOST_CONTENTS).then(|| found.published[0].0);
+        let surplus = found.surplus();
         if let Some(known) = self.sessions.get_mut(&session) {
             known.published.push_back(key);
         }
@@ -263,16 +323,20 @@ impl Leases {
             actions.push(LeaseAction::Tell { session, event: LeaseEvent::Published { key, content } });
             self.forget_key(session, key, actions);
         }
-        if let Some(oldest) = oldest {
-            self.forget(oldest, key, actions);
+        if let Some(surplus) = surplus {
+            self.forget(surplus, key, actions);
         }
         self.grant(now, key, actions);
     }
 
     /// A session has no place at a key any more. Whether it says itself that it could not read it.
     fn leave(&mut self, now: Duration, session: u64, key: OriginKey, has_failed: bool, actions: &mut Vec<LeaseAction>) {
-        let held = self.keys.get(&key).and_then(|found| found.holder.as_ref());
-        let has_failed = has_failed && held.is_some_and(|holder| holder.session == session);
+        let found = self.keys.get_mut(&key);
+        let held = found.filter(|found| found.holder.as_ref().is_some_and(|holder| holder.session == session));
+        let has_failed = has_failed && held.is_some();
+        if let Some((network, found)) = self.sessions.get(&session).map(|known| known.network).zip(held) {
+            found.held_in_vain(network);
+        }
         self.forget(session, key, actions);
         if has_failed && let Some(found) = self.keys.get_mut(&key) {
             let (first, longest) = AFTER_FAILURE;
@@ -313,10 +377,9 @@ impl Leases {
         let Some(found) = self.keys.get_mut(&key) else { return };
         if found.holder.is_none()
             && now >= found.pause
-            && let Some(next) = found.line.iter().position(|waiting| !waiting.had_it)
-            && let Some(Waiting { session, .. }) = found.line.remove(next)
+            && let Some(Waiting { session, network, .. }) = found.next()
         {
-            found.holder = Some(Holder { session, since: now, bytes: 0, moved: now });
+            found.holder = Some(Holder { session, network, since: now, bytes: 0, moved: now });
             actions.push(LeaseAction::Tell { session, event: LeaseEvent::Granted { key } });
         }
         if found.line.is_empty() {
@@ -326,225 +389,4 @@ impl Leases {
 }
 
 #[cfg(test)]
-mod tests {
-    use protocol::Digest;
-
-    use super::*;
-
-    const KEY: OriginKey = OriginKey(Digest([7; 32]));
-    const SIZE: u64 = 64 << 20;
-
-    fn content(number: u8) -> ContentId {
-        ContentId(Digest([number; 32]))
-    }
-
-    /// Leases, their clock, and what each session takes.
-    #[derive(Default)]
-    struct World {
-        leases: Leases,
-        now: Duration,
-        places: BTreeMap<u64, i64>,
-    }
-
-    impl World {
-        /// Who is told what.
-        fn told(&mut self, actions: Vec<LeaseAction>) -> Vec<(u64, LeaseEvent)> {
-            let mut told = Vec::new();
-            for action in actions {
-                match action {
-                    LeaseAction::Tell { session, event } => told.push((session, event)),
-                    LeaseAction::Takes { session } => *self.places.entry(session).or_default() += 1,
-                    LeaseAction::Gives { session } => *self.places.entry(session).or_default() -= 1,
-                }
-            }
-            told
-        }
-
-        fn say(&mut self, session: u64, request: LeaseRequest) -> Vec<(u64, LeaseEvent)> {
-            let mut actions = Vec::new();
-            self.leases.handle(self.now, session, request, &mut actions);
-            self.told(actions)
-        }
-
-        fn claim(&mut self, session: u64) -> Vec<(u64, LeaseEvent)> {
-            self.say(session, LeaseRequest::Claim { key: KEY, size: SIZE, wrong: vec![] })
-        }
-
-        fn end(&mut self, session: u64) -> Vec<(u64, LeaseEvent)> {
-            let mut actions = Vec::new();
-            self.leases.end(self.now, session, &mut actions);
-            self.told(actions)
-        }
-
-        fn after(&mut self, time: Duration) -> Vec<(u64, LeaseEvent)> {
-            self.now += time;
-            let mut actions = Vec::new();
-            self.leases.tick(self.now, &mut actions);
-            self.told(actions)
-        }
-    }
-
-    const GRANTED: LeaseEvent = LeaseEvent::Granted { key: KEY };
-    const HELD: LeaseEvent = LeaseEvent::Held { key: KEY };
-
-    fn published(number: u8) -> LeaseEvent {
-        LeaseEvent::Published { key: KEY, content: content(number) }
-    }
-
-    #[test]
-    fn one_reads_and_all_others_hear_what_came_of_it() {
-        let mut world = World::default();
-        assert_eq!(world.claim(1), [(1, GRANTED)]);
-        assert_eq!(world.claim(2), [(2, HELD)]);
-        assert_eq!(world.claim(3), [(3, HELD)]);
-        let told = world.say(1, LeaseRequest::Published { key: KEY, content: content(1) });
-        assert_eq!(told, [(2, published(1)), (3, published(1))]);
-        assert_eq!(world.claim(4), [(4, published(1))], "it is remembered while the publisher is here");
-        assert_eq!(world.places, BTreeMap::from([(1, 1), (2, 0), (3, 0)]));
-        world.end(1);
-        assert!(world.leases.is_empty() && world.leases.awaited.is_empty() && world.leases.sessions.is_empty());
-    }
-
-    #[test]
-    fn the_next_in_line_reads_when_the_holder_dies() {
-        let mut world = World::default();
-        (1..=3).for_each(|session| drop(world.claim(session)));
-        assert_eq!(world.end(1), [(2, GRANTED)]);
-        assert_eq!(world.end(3), []);
-        assert_eq!(world.end(2), []);
-        assert!(world.leases.is_empty());
-    }
-
-    #[test]
-    fn failures_are_spread_out() {
-        let mut world = World::default();
-        (1..=5).for_each(|session| drop(world.claim(session)));
-        let mut waits = Vec::new();
-        for session in 1..=4 {
-            assert_eq!(world.say(session, LeaseRequest::Release { key: KEY }), []);
-            let began = world.now;
-            let told =
-                (0..100).find_map(|_| Some(world.after(Duration::from_millis(100))).filter(|told| !told.is_empty()));
-            assert_eq!(told, Some(vec![(session + 1, GRANTED)]));
-            waits.push((world.now - began).as_millis());
-        }
-        assert_eq!(waits, [500, 1000, 2000, 4000]);
-    }
-
-    #[test]
-    fn a_holder_that_makes_no_progress_is_passed_over_and_still_heard() {
-        let mut world = World::default();
-        world.claim(1);
-        assert_eq!(world.after(SILENT * 10), [], "nobody waits");
-        world.claim(2);
-        assert_eq!(world.after(Duration::from_secs(1)), [(2, GRANTED)]);
-        assert_eq!(world.after(SILENT * 2), [], "who was too slow is not given it again");
-        let told = world.say(1, LeaseRequest::Published { key: KEY, content: content(1) });
-        assert_eq!(told, [], "the second reads still");
-        assert_eq!(world.claim(3), [(3, published(1))]);
-    }
-
-    #[test]
-    fn progress_must_be_made_and_come_to_an_end() {
-        for (rate, most) in [(0, 30), (1 << 10, 31), (1 << 20, 95), (1 << 40, 32)] {
-            let mut world = World::default();
-            world.claim(1);
-            world.claim(2);
-            let lost = (1..4000).find(|&second: &u64| {
-                world.say(1, LeaseRequest::Progress { key: KEY, bytes: second * rate });
-                !world.after(Duration::from_secs(1)).is_empty()
-            });
-            assert!(lost.is_some_and(|lost| lost <= most), "{rate}: {lost:?}");
-        }
-        let mut world = World::default();
-        world.claim(1);
-        world.claim(2);
-        for second in 1..=2000 {
-            world.say(1, LeaseRequest::Progress { key: KEY, bytes: second * (33 << 10) });
-            assert_eq!(world.after(Duration::from_secs(1)), [], "slow, and steady");
-        }
-    }
-
-    #[test]
-    fn who_lies_about_the_size_takes_the_lease_from_nobody_where_others_wait() {
-        let mut world = World::default();
-        world.claim(1);
-        world.claim(2);
-        world.say(3, LeaseRequest::Claim { key: KEY, size: 1, wrong: vec![] });
-        for second in 1..=100 {
-            world.say(1, LeaseRequest::Progress { key: KEY, bytes: second << 20 >> 1 });
-            assert_eq!(world.after(Duration::from_secs(1)), []);
-        }
-    }
-
-    #[test]
-    fn a_wrong_content_costs_one_more_reading() {
-        let mut world = World::default();
-        (1..=4).for_each(|session| drop(world.claim(session)));
-        world.say(1, LeaseRequest::Published { key: KEY, content: content(9) });
-        let again = |world: &mut World, session| {
-            world.say(session, LeaseRequest::Claim { key: KEY, size: SIZE, wrong: vec![content(9)] })
-        };
-        assert_eq!(again(&mut world, 2), [(2, GRANTED)]);
-        assert_eq!(again(&mut world, 3), [(3, HELD)]);
-        let told = world.say(2, LeaseRequest::Published { key: KEY, content: content(2) });
-        assert_eq!(told, [(3, published(2))]);
-        assert_eq!(again(&mut world, 4), [(4, published(2))]);
-        assert_eq!(world.claim(5), [(5, published(2))], "the newest first");
-    }
-
-    #[test]
-    fn what_connections_have_is_bounded_and_counted() {
-        let mut world = World::default();
-        let key = |number: u64| OriginKey(Digest::of(&number.to_le_bytes()));
-        let claim = |number| LeaseRequest::Claim { key: key(number), size: 1, wrong: vec![] };
-        for number in 0..3000 {
-            world.say(1, claim(number));
-            world.say(1, LeaseRequest::Published { key: key(number), content: content(1) });
-        }
-        assert_eq!((world.places[&1], world.leases.len()), (MOST_KEYS as i64, MOST_KEYS));
-        for number in 0..3000 {
-            let (event, other) = (LeaseEvent::Refused { key: key(number + 9000) }, claim(number + 9000));
-            assert_eq!(world.say(2, other).contains(&(2, event)), number >= MOST_KEYS as u64);
-        }
-        for session in 10..100 {
-            world.say(session, LeaseRequest::Claim { key: KEY, size: 1, wrong: (0..90).map(content).collect() });
-            world.say(session, LeaseRequest::Published { key: KEY, content: content(session as u8) });
-        }
-        assert_eq!(world.leases.keys[&KEY].published.len(), MOST_CONTENTS);
-        (1..100).for_each(|session| drop(world.end(session)));
-        assert!(world.leases.is_empty() && world.leases.sessions.is_empty() && world.leases.awaited.is_empty());
-        assert!(world.places.values().all(|places| *places == 0));
-    }
-
-    #[test]
-    fn whatever_is_said_the_books_agree() {
-        let mut random = fastrand::Rng::with_seed(1);
-        let mut world = World::default();
-        for _ in 0..20_000 {
-            let session = random.u64(..8);
-            let key = OriginKey(Digest([random.u8(..3); 32]));
-            let request = match random.u8(..8) {
-                0..4 => LeaseRequest::Claim { key, size: 1, wrong: (0..random.u8(..3)).map(content).collect() },
-                4 => LeaseRequest::Progress { key, bytes: random.u64(..9) },
-                5 => LeaseRequest::Published { key, content: content(random.u8(..4)) },
-                6 => LeaseRequest::Release { key },
-                _ => {
-                    world.end(session);
-                    continue;
-                }
-            };
-            world.say(session, request);
-            world.after(Duration::from_millis(random.u64(..20_000)));
-            for (session, places) in &world.places {
-                let known = world.leases.sessions.get(session).map_or(0, |known| known.keys.len());
-                assert_eq!(known as i64, *places);
-            }
-            for found in world.leases.keys.values() {
-                assert!(!found.is_empty());
-                let waits = found.line.iter().any(|waiting| !waiting.had_it);
-                assert!(!waits || found.holder.is_some() || world.now < found.pause, "somebody reads, or is about to");
-            }
-        }
-    }
-}
+mod tests;

@@ -250,7 +250,8 @@ fn run(arguments: &Arguments) -> Result<(), (ExitCode, anyhow::Error)> {
         return Err((ExitCode::Usage, anyhow::anyhow!(hint)));
     }
     let (legs, arrivals) = transport::legs();
-    let sockets = transport::most_sockets();
+    // What a relay carries takes the other half.
+    let sockets = transport::most_sockets() / if arguments.relay { 2 } else { 1 };
     let config =
         transport_config(identity, trust, address).legs(arguments.relay.then_some(legs)).sockets(Some(sockets));
     let transport = arguments.transport.bind(config.clone()).map_err(|error| match error {

@@ -67,7 +67,8 @@ async fn talk(session: u64, connection: &Arc<dyn Connection>, state: &State) -> 
                 return last_words(&mut send, connection).await;
             }
             Greeted::Leases(mut send, recv, first) => {
-                return state.serve_leases(session, &mut send, recv, first).await;
+                let from = (session, connection.remote_addr().ip());
+                return state.serve_leases(from, &mut send, recv, first).await;
             }
             Greeted::Refused(mut send, _recv, sentence) => {
                 send.send(&TrackerEvent::Refused(sentence)).await?;

@@ -183,3 +183,56 @@ async fn a_bit_that_the_relay_flips_ends_the_stream_and_is_never_received() {
         assert!(whole.await.is_none(), "the flipped byte {number} went unnoticed");
     }
 }
+
+/// A tracker says where the other side of a leg comes from. It must not get more places at this side's door by that than it has itself.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tracker_that_makes_up_legs_shuts_the_door_for_nobody() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
+
+    let victim = Arc::new(Tcp::bind(config(Identity::generate().unwrap(), Trust::Anyone)).unwrap());
+    // In another network than the honest one, it takes what comes and says nothing.
+    let silent = tokio::net::TcpListener::bind("127.0.1.1:0").await.unwrap();
+    let tracker = silent.local_addr().unwrap();
+    let sink = tokio::spawn(async move {
+        let mut kept = std::collections::VecDeque::new();
+        while let Ok((socket, _)) = silent.accept().await {
+            kept.push_back(socket);
+            if kept.len() > 256 {
+                kept.pop_front();
+            }
+        }
+    });
+    let stop = Arc::new(AtomicBool::new(false));
+    let (door, stops) = (victim.clone(), stop.clone());
+    let flood = tokio::task::spawn_blocking(move || {
+        let mut number = 0u32;
+        while !stops.load(Ordering::Relaxed) {
+            for _ in 0..64 {
+                number += 1;
+                let from = SocketAddr::from(((0x0a00_0000 + (number << 8)).to_be_bytes(), 9000));
+                let mut key = LegKey([0; 16]);
+                random(&mut key.0);
+                door.over_relay().unwrap().accept_leg(tracker, from, key);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        number
+    });
+    // The places are taken by now.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let honest = Tcp::bind(config(Identity::generate().unwrap(), Trust::Anyone)).unwrap();
+    let mut lost = 0;
+    for _ in 0..10 {
+        let dial = honest.dial(victim.listeners()[0], victim.peer_id());
+        match tokio::time::timeout(Duration::from_secs(20), async { tokio::join!(dial, victim.accept()) }).await {
+            Ok((Ok(dialled), Some(_accepted))) => dialled.close(0, "done"),
+            _ => lost += 1,
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+    let number = flood.await.unwrap();
+    sink.abort();
+    assert_eq!(lost, 0, "beside {number} legs");
+}

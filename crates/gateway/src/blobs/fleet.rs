@@ -3,7 +3,12 @@
 //!
 //! What others say to be the file is believed no more than anything else in the swarm: it is digested. A content that turns out wrong
 //! costs one more reading, by one of those who found it so. Where no tracker says who reads, each gateway does.
+//!
+//! Nor is it believed for long that somebody reads. A tracker cannot tell whether that is true, and anyone may say so: a gateway that waits for
+//! longer than it should take reads for itself, and waits for half as long the next time. It stays in line, so that the others hear what it has
+//! read; and not all of them lose their patience at once.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use origins::FileDigest;
@@ -16,10 +21,13 @@ use super::key::key_of;
 use super::swarm::{self, Fit, Found};
 use crate::contents::Contents;
 
-/// How long a gateway that reads may take: the first of these and a second more for each `RATE` bytes, and at most the second of these. The
-/// tracker demands that it reports progress, but cannot tell whether that is true.
-const LONGEST: (Duration, Duration) = (Duration::from_secs(600), Duration::from_secs(12 * 3600));
-const RATE: u64 = 32 << 10;
+/// How long another gateway may take to read a file: the first of these, and a second more for each `RATE` bytes; each waits for up to
+/// twice as long, and for no less than the second, however often it has waited in vain.
+const LONGEST: Duration = Duration::from_secs(30);
+const LEAST: Duration = Duration::from_millis(500);
+const RATE: u64 = 2 << 20;
+/// After so many times in vain the wait is no shorter any more.
+const MOST_VAIN: u32 = 6;
 /// Contents of others that are tried.
 const TRIES: usize = 3;
 /// How often the tracker may be lost while it is waited for. Between two tries there is a second or two: who reads comes first. One that
@@ -77,7 +85,36 @@ impl Reading {
 
     /// It is this content.
     pub(super) fn publish(self, content: ContentId) {
-        self.lease.publish(content);
+        match self.lease.state() {
+            // Somebody has said so of another one meanwhile, and now nobody listens here: a lie, since this one was digested.
+            LeaseState::Published(other) if other != content => {
+                let (node, key, size) = (self.node, self.key, self.size);
+                tokio::spawn(async move {
+                    if let Ok(lease) = node.lease(key, size, &[other]).await {
+                        lease.publish(content);
+                    }
+                });
+            }
+            _ => self.lease.publish(content),
+        }
+    }
+}
+
+/// How often others have been waited for in vain.
+#[derive(Default)]
+pub(super) struct Patience(AtomicU32);
+
+impl Patience {
+    /// Until when another gateway is waited for that reads so many bytes.
+    fn until(&self, bytes: u64) -> Instant {
+        let (most, vain) = (LONGEST + Duration::from_secs(bytes / RATE), self.0.load(Ordering::Relaxed));
+        Instant::now() + (most / (1 << vain)).max(LEAST).mul_f64(1.0 + fastrand::f64())
+    }
+
+    /// One was waited for, and something has come of it or not.
+    fn waited(&self, in_vain: bool) {
+        let next = |vain: u32| Some(if in_vain { (vain + 1).min(MOST_VAIN) } else { vain.saturating_sub(1) });
+        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
     }
 }
 
@@ -111,14 +148,20 @@ pub(super) async fn turn(
     fit: Fit,
     mut claimed: Option<Claimed>,
 ) -> Turn {
-    let name = key_of(digest);
-    let (least, most) = LONGEST;
-    let longest = most.min(least + Duration::from_secs(fit.size.unwrap_or(fit.most) / RATE));
-    let (until, mut wrong, mut losses) = (Instant::now() + longest, Vec::new(), 0);
+    let (name, size) = (key_of(digest), fit.size.unwrap_or(fit.most));
+    let (until, mut wrong, mut losses) = (shared.turns.until(size), Vec::new(), 0);
     while let Some((number, mut lease)) = claimed {
         let swarm = &contents.swarms[number];
+        let reading = |lease: Lease| {
+            let (node, key) = (swarm.node.clone(), OriginKey::of(&name));
+            Turn::Ours(Some(Reading { node, lease, key, size, said: Instant::now(), again: None }))
+        };
         let has_waited = lease.state() == LeaseState::Held;
-        let state = timeout_at(until, lease.decided()).await.unwrap_or(LeaseState::Lost);
+        let Ok(state) = timeout_at(until, lease.decided()).await else {
+            tracing::warn!(file = name, "another gateway takes long to read it, so this one does too");
+            shared.turns.waited(true);
+            return reading(lease);
+        };
         let mut asks = 1;
         match state {
             LeaseState::Granted => {
@@ -128,14 +171,13 @@ pub(super) async fn turn(
                     lease.publish(found.open.content());
                     return Turn::Theirs(found);
                 }
-                let (key, size) = (OriginKey::of(&name), fit.size.unwrap_or(fit.most));
-                let (node, said) = (swarm.node.clone(), Instant::now());
-                return Turn::Ours(Some(Reading { node, lease, key, size, said, again: None }));
+                return reading(lease);
             }
             LeaseState::Published(content) => {
                 if !shared.avoided.has(content)
                     && let Some(found) = swarm::take(contents, shared, swarm, content, &name, fit).await
                 {
+                    shared.turns.waited(false);
                     return Turn::Theirs(found);
                 }
                 wrong.push(content);
@@ -162,4 +204,29 @@ pub(super) async fn turn(
         }
     }
     Turn::Ours(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_waited_for_in_vain_is_waited_for_less_and_less() {
+        let patience = Patience::default();
+        let wait = |bytes| (patience.until(bytes) - Instant::now()).as_secs_f64();
+        assert!(
+            (30.0..=60.0).contains(&wait(0)) && (2590.0..=5180.0).contains(&wait(5 << 30)),
+            "a GiB takes nine minutes"
+        );
+        let mut all = 0.0;
+        for _ in 0..20 {
+            all += wait(1 << 20);
+            patience.waited(true);
+        }
+        assert!(all < 140.0 && (0.5..=1.0).contains(&wait(1 << 20)), "{all}");
+        patience.waited(false);
+        assert!(wait(1 << 20) <= 2.0);
+        (0..9).for_each(|_| patience.waited(false));
+        assert!(wait(0) >= 30.0);
+    }
 }

@@ -100,6 +100,8 @@ struct Shared {
     entries: Mutex<HashMap<FileDigest, Entry>>,
     flights: Arc<Semaphore>,
     looks: Arc<Semaphore>,
+    /// How long others are waited for that read.
+    turns: fleet::Patience,
     /// Whether it was said that there is no tracker to say who reads.
     reads_alone: AtomicBool,
     parked: Mutex<HashMap<FileDigest, Parked>>,
@@ -127,6 +129,7 @@ impl Blobs {
             entries: Mutex::default(),
             flights: Arc::new(Semaphore::new(FLIGHTS)),
             looks: Arc::new(Semaphore::new(LOOKS)),
+            turns: fleet::Patience::default(),
             reads_alone: AtomicBool::new(false),
             parked: Mutex::default(),
             checks: ReadMemory::new(CHECKS),

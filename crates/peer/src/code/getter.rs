@@ -1,6 +1,7 @@
 //! The getter's side: a code becomes a ticket.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use protocol::{
@@ -26,7 +27,7 @@ pub enum RedeemError {
     /// Nobody has a mailbox of this number there. Nothing was guessed.
     #[error("nobody offers a code of this number there")]
     NoMailbox,
-    /// The words are wrong, or the code was used or is too old; or what answers is not who offers it.
+    /// The words are wrong, or the code was used or is too old; or what answers is not who offers it, or went away when it had the proof.
     #[error("the code is wrong, or it has been used")]
     Wrong,
     /// Too many are trying, or the sharer does not answer. Nothing was guessed.
@@ -54,6 +55,7 @@ pub(crate) async fn redeem(
 ) -> Result<Ticket, RedeemError> {
     let me = transport.peer_id();
     let connection = dial::first(transport, place.id, place.addresses.clone(), For::Tracker).await?;
+    let has_proven = AtomicBool::new(false);
     let talk = async {
         let (begun, element) = Exchange::begin(Side::Getter, code, connection.peer_id());
         let (send, recv) = connection.open().await?;
@@ -66,6 +68,7 @@ pub(crate) async fn redeem(
         };
         let key = begun.finish(&element, sharer, me).ok_or(RedeemError::Wrong)?;
         let message = CodeMessage::Proof(key.proof().bytes()).encode().map_err(TransportError::from)?;
+        has_proven.store(true, Ordering::Relaxed);
         send.send(&TrackerRequest::Mailbox(MailboxRequest::Say { message })).await?;
         let ticket = match hear(&mut recv, &*connection).await? {
             CodeMessage::Ticket { sealed } => key.open(sealed),
@@ -76,7 +79,9 @@ pub(crate) async fn redeem(
     };
     let redeemed = timeout(EXCHANGE, talk).await.unwrap_or(Err(RedeemError::Busy));
     connection.close(0, "done");
-    redeemed
+    // Who has the proof has had its guess at the words, if it is not who offers them. It must not have another for saying that it is busy, or for
+    // going away.
+    redeemed.map_err(|error| if has_proven.into_inner() { RedeemError::Wrong } else { error })
 }
 
 fn refusal(message: &CodeMessage) -> RedeemError {
@@ -98,5 +103,77 @@ async fn hear(
         }),
         Err(error) if !super::sharer::is_old(&error, connection).await => Err(error.into()),
         _ => Err(RedeemError::OldTracker),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::PeerId;
+    use transport::MemoryNetwork;
+
+    use super::*;
+
+    /// What one who passes for the tracker does.
+    #[derive(Debug, Clone, Copy, PartialEq)]
+    enum Answers {
+        /// It says at once that it is busy.
+        BusyAtOnce,
+        /// It replies as a sharer would, has its guess, and says that.
+        Says(&'static [u8]),
+        Refuses(MailboxRefusal),
+        Silent,
+        Gone,
+    }
+
+    async fn pass_for_a_tracker(transport: Arc<dyn Transport>, answers: Answers) -> Option<TransportError> {
+        let connection = transport.accept().await?;
+        let (send, recv) = connection.accept().await.ok()?;
+        let mut recv = MessageReceiver::<TrackerRequest>::new(recv);
+        let mut send = MessageSender::new(send, SEND);
+        let mut say = async |message: Vec<u8>| {
+            let _ = send.send(&TrackerEvent::Mailbox(MailboxEvent::Answered { message })).await;
+        };
+        recv.recv().await.ok()?;
+        if answers == Answers::BusyAtOnce {
+            say(CodeMessage::Busy.encode().ok()?).await;
+            return Some(connection.closed().await);
+        }
+        let (_begun, element) = Exchange::begin(Side::Sharer, &Code::new(7, [3, 4]), transport.peer_id());
+        say(CodeMessage::Reply { element, sharer: transport.peer_id() }.encode().ok()?).await;
+        // The proof: what it has guessed is right or not.
+        recv.recv().await.ok()?;
+        match answers {
+            Answers::Says(message) => say(message.to_vec()).await,
+            Answers::Refuses(refusal) => {
+                let _ = send.send(&TrackerEvent::Mailbox(MailboxEvent::Refused(refusal))).await;
+            }
+            Answers::Gone => connection.close(0, "done"),
+            Answers::Silent | Answers::BusyAtOnce => {}
+        }
+        Some(connection.closed().await)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_proof_is_one_guess_whatever_is_answered_to_it() {
+        let busy: &'static [u8] = CodeMessage::Busy.encode().unwrap().leak();
+        for (answers, expected) in [
+            (Answers::BusyAtOnce, RedeemError::Busy),
+            (Answers::Says(busy), RedeemError::Wrong),
+            (Answers::Says(b"?"), RedeemError::Wrong),
+            (Answers::Refuses(MailboxRefusal::Busy), RedeemError::Wrong),
+            (Answers::Refuses(MailboxRefusal::None), RedeemError::Wrong),
+            (Answers::Silent, RedeemError::Wrong),
+            (Answers::Gone, RedeemError::Wrong),
+        ] {
+            let network = MemoryNetwork::new();
+            let bind = |id: &[u8], at: &str| -> Arc<dyn Transport> {
+                Arc::new(network.bind(PeerId::of_public_key(id), vec![at.parse().unwrap()]).unwrap())
+            };
+            let (tracker, getter) = (bind(b"tracker", "10.0.0.1:9999"), bind(b"getter", "10.0.0.2:9000"));
+            let place = TrackerAddress { addresses: tracker.listeners(), id: tracker.peer_id(), name: None };
+            let passes = tokio::spawn(pass_for_a_tracker(tracker, answers));
+            assert_eq!(redeem(getter, &place, &Code::new(7, [1, 2])).await, Err(expected), "{answers:?}");
+            passes.abort();
+        }
     }
 }

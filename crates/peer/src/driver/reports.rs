@@ -273,17 +273,24 @@ impl Driver {
 
     pub(super) fn question(&mut self, conn: ConnId, question: Question) {
         // It may have waited in the inbox while we closed the connection.
-        let Some(link) = self.links.get(&conn) else { return };
+        if !self.links.contains_key(&conn) {
+            return;
+        }
         let known = |content| if self.may_pass(conn, content) { content } else { NOTHING };
         match question {
             Question::Manifest { content, stream } => {
-                match self.items.get(&known(content)).and_then(|i| i.store.as_ref()) {
-                    Some(store) => {
-                        let (bytes, cap) = (store.manifest().bytes().clone(), self.setup.up.clone());
-                        drop(tokio::spawn(serve::manifest(link.connection.clone(), stream, bytes, cap)))
-                    }
-                    None => drop(tokio::spawn(link::refuse(stream, RefusalReason::NotHeld))),
-                }
+                let store = self.items.get(&known(content)).and_then(|item| item.store.clone());
+                let (Some(store), Some(link)) = (store, self.links.get_mut(&conn)) else {
+                    return drop(tokio::spawn(link::refuse(stream, RefusalReason::NotHeld)));
+                };
+                let bytes = store.manifest().bytes().clone();
+                let stores = self.items.values().filter_map(|item| item.store.as_ref());
+                let all = || stores.map(|store| store.manifest().bytes().len() as u64).sum::<u64>();
+                let Some(turn) = link.manifests.ask(bytes.len() as u64, all) else {
+                    return drop(tokio::spawn(link::refuse(stream, RefusalReason::Busy)));
+                };
+                let (connection, cap) = (link.connection.clone(), self.setup.up.clone());
+                drop(tokio::spawn(serve::manifest(connection, (stream, turn), bytes, cap)))
             }
             Question::UpRate { content, stream } => match self.items.get(&known(content)) {
                 Some(item) => drop(tokio::spawn(link::answer(stream, Answer::UpRate(item.up.slowest())))),

@@ -24,6 +24,7 @@ use crate::disk::scan::ScanOptions;
 use crate::disk::watch::Watch;
 use crate::disk::workers::Workers;
 use crate::event::PeerEvent;
+use crate::net::asked_manifests::AskedManifests;
 use crate::net::buffers::Buffers;
 use crate::net::dial_book::DialBook;
 use crate::net::dial_filter::DialFilter;
@@ -101,6 +102,8 @@ pub(super) struct Link {
     pub(super) proofs: u32,
     /// What the other side takes from here.
     pub(super) receivers: Receivers,
+    /// Manifests that it has asked for.
+    pub(super) manifests: AskedManifests,
 }
 
 impl Link {
@@ -116,6 +119,7 @@ impl Link {
             asked: VecDeque::new(),
             proofs: 0,
             receivers: Receivers::new(),
+            manifests: AskedManifests::default(),
         }
     }
 

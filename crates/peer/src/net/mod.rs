@@ -1,6 +1,7 @@
 //! Other peers and the tracker: who is dialled, what is asked for and answered, and how fast.
 
 pub(crate) mod approach;
+pub(crate) mod asked_manifests;
 pub(crate) mod buffers;
 pub(crate) mod dial;
 pub(crate) mod dial_book;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use protocol::{Answer, Block, PieceRange};
+use protocol::{Answer, Block, PieceRange, RefusalReason};
 use storage::StorageError;
 use swarm::{Event, ServeId};
 use tokio::sync::mpsc;
@@ -17,6 +17,8 @@ use transport::{Connection, SendStream, TransportError};
 use crate::counters::Counting;
 use crate::disk::content::ContentStore;
 use crate::disk::workers::Workers;
+use crate::net::asked_manifests::ManifestTurn;
+use crate::net::link;
 use crate::net::rate::RateCap;
 use crate::report::Report;
 
@@ -27,19 +29,24 @@ const PART: usize = 128 << 10;
 /// Most bytes handed over at once.
 const SLICE: usize = 1 << 20;
 
-/// Sends a manifest. It may be large, and anyone may ask for it: the cap is for it too.
+/// Sends a manifest when it is its turn. It may be large, and anyone may ask for it: the cap is for it too.
 pub(crate) async fn manifest(
     connection: Arc<dyn Connection>,
-    mut stream: Box<dyn SendStream>,
+    (mut stream, turn): (Box<dyn SendStream>, ManifestTurn),
     bytes: Bytes,
     cap: Arc<RateCap>,
 ) {
     let step = PART.min(cap.step());
     let sending = async {
+        let Some(_place) = turn.wait(bytes.len() as u64).await else {
+            link::refuse(stream, RefusalReason::Busy).await;
+            return Ok(());
+        };
         begin(&mut *stream, bytes.len() as u64).await?;
         for at in (0..bytes.len()).step_by(step) {
             let slice = bytes.slice(at..bytes.len().min(at + step));
             cap.take(slice.len()).await;
+            turn.sends(slice.len());
             hand_over(&mut *stream, slice).await?;
         }
         stream.finish()

@@ -136,7 +136,7 @@ impl Engine {
             false => left.is_some_and(|left| left < Duration::MAX),
         };
         let silent = |(conn, fetch): &(&ConnId, &Fetch)| {
-            let rtt = self.conns.get(*conn).map_or(Duration::ZERO, |state| state.rate.rtt);
+            let rtt = self.conns.get(*conn).map_or(Duration::ZERO, Connection::round_trip);
             !fetch.flows() && now.saturating_sub(fetch.since) >= SILENT_FOR + rtt
         };
         let silent = fetches.asked.iter().filter(silent).count();

@@ -8,7 +8,7 @@
 mod account;
 mod couple;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -31,7 +31,8 @@ const UNUSED: Duration = Duration::from_secs(30);
 const AHEAD: u32 = 64;
 /// Legs of one connection at once: as many TLS connections as two peers have directly.
 const LEGS: usize = 224;
-/// Legs of all connections at once. Each takes two descriptors.
+/// Legs of all connections at once, and of those that peers of one address asked for the half. Each takes two descriptors, and all of them no
+/// more than a half of those that a tracker has for sockets.
 const ALL_LEGS: usize = 16_384;
 
 /// What a stranger is told.
@@ -101,12 +102,14 @@ struct Carriage {
     other: PeerId,
     content: ContentId,
     /// Where its asker was.
-    origin: IpAddr,
+    origin: Origin,
     key: RelayKey,
     /// Who pays for what the asker sends, and for what the other sends.
     paid_by_asker: Vec<Arc<Account>>,
     paid_by_both: Vec<Arc<Account>>,
     legs: Arc<AtomicUsize>,
+    /// Those of all connections that were asked for from there.
+    legs_of_address: Arc<AtomicUsize>,
     ended: watch::Sender<bool>,
 }
 
@@ -120,7 +123,8 @@ impl Carriage {
 /// What is known of a connection beside the connection.
 struct Entry {
     carriage: Arc<Carriage>,
-    /// The number of the first leg whose key is not known yet.
+    /// Keys of legs that its asker may open, and the number of the first one whose key is not among them yet.
+    keys: HashSet<LegKey>,
     next: u32,
     /// When it was last seen with a leg, and its peers in the content.
     used: Instant,
@@ -135,18 +139,18 @@ struct Waiting {
     since: Instant,
 }
 
-/// One of the legs of its connection, and of all, until it is dropped.
-struct LegPlace([Arc<AtomicUsize>; 2]);
+/// One of the legs of its connection, of its address, and of all, until it is dropped.
+struct LegPlace([Arc<AtomicUsize>; 3]);
 
 impl LegPlace {
-    /// One more, if there is room.
-    fn take(connection: &Arc<AtomicUsize>, all: &Arc<AtomicUsize>) -> Option<Self> {
-        let place = LegPlace([connection, all].map(|count| {
+    /// One more, if there is room: so many of all.
+    fn take(carriage: &Carriage, all: &Arc<AtomicUsize>, most: usize) -> Option<Self> {
+        let place = LegPlace([&carriage.legs, &carriage.legs_of_address, all].map(|count| {
             count.fetch_add(1, Ordering::Relaxed);
             count.clone()
         }));
-        let [connection, all] = &place.0;
-        let fits = connection.load(Ordering::Relaxed) <= LEGS && all.load(Ordering::Relaxed) <= ALL_LEGS;
+        let most = [LEGS, most.div_ceil(2), most];
+        let fits = place.0.iter().zip(most).all(|(count, most)| count.load(Ordering::Relaxed) <= most);
         fits.then_some(place)
     }
 }
@@ -164,12 +168,15 @@ pub(crate) struct Relay {
     limits: RelayLimits,
     books: Mutex<Books>,
     legs: Arc<AtomicUsize>,
+    most_legs: usize,
 }
 
 struct Books {
     accounts: Accounts,
     next: u64,
-    carriages: HashMap<u64, Entry>,
+    carriages: BTreeMap<u64, Entry>,
+    /// Legs by the address of those who asked for their connections.
+    legs: HashMap<IpAddr, Arc<AtomicUsize>>,
     /// Keys of legs that an asker may open.
     expected: HashMap<LegKey, u64>,
     /// Legs that askers have opened, by the key of the other one.
@@ -181,11 +188,13 @@ impl Relay {
         let books = Books {
             accounts: Accounts::new(limits.rate, limits.bytes),
             next: 0,
-            carriages: HashMap::new(),
+            carriages: BTreeMap::new(),
+            legs: HashMap::new(),
             expected: HashMap::new(),
             waiting: HashMap::new(),
         };
-        Relay { limits, books: Mutex::new(books), legs: Arc::default() }
+        let most_legs = ALL_LEGS.min(transport::most_sockets() / 4).max(2);
+        Relay { limits, books: Mutex::new(books), legs: Arc::default(), most_legs }
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
@@ -203,7 +212,7 @@ impl Relay {
         if !other.takes_legs {
             return Err(NO_LEGS.to_owned());
         }
-        let origin = Origin::of(asker.address.ip()).address;
+        let origin = Origin::of(asker.address.ip());
         let mut books = self.books();
         // Who asks again has lost the connection that it had.
         books.forget(|carriage| (carriage.asker, carriage.other) == (asker.peer, other.peer));
@@ -225,6 +234,7 @@ impl Relay {
         transport::random(&mut key.0);
         let number = books.next;
         books.next += 1;
+        let legs_of_address = books.legs.entry(origin.address).or_default().clone();
         let carriage = Carriage {
             asker: asker.peer,
             other: other.peer,
@@ -239,10 +249,12 @@ impl Relay {
                 .collect(),
             paid_by_asker: own,
             legs: Arc::default(),
+            legs_of_address,
             ended: watch::Sender::new(false),
         };
-        books.carriages.insert(number, Entry { carriage: Arc::new(carriage), next: AHEAD, used: now, present: now });
-        books.expected.extend((0..AHEAD).map(|leg| (key.leg(leg), number)));
+        let (carriage, keys) = (Arc::new(carriage), (0..AHEAD).map(|leg| key.leg(leg)).collect::<HashSet<_>>());
+        books.expected.extend(keys.iter().map(|&key| (key, number)));
+        books.carriages.insert(number, Entry { carriage, keys, next: AHEAD, used: now, present: now });
         tracing::info!(asker = %asker.peer, other = %other.peer, "carries a connection");
         Ok(Carried { key, address: other.address })
     }
@@ -262,10 +274,12 @@ impl Relay {
         entry.used = Instant::now();
         let next = carriage.key.leg(entry.next);
         entry.next = entry.next.wrapping_add(1);
+        entry.keys.remove(&leg.key);
+        entry.keys.insert(next);
         books.expected.insert(next, number);
         drop(books);
         let Some((asker, other)) = parties(carriage.asker, carriage.other, carriage.content) else { return };
-        let Some(place) = LegPlace::take(&carriage.legs, &self.legs) else {
+        let Some(place) = LegPlace::take(&carriage, &self.legs, self.most_legs) else {
             return tracing::debug!(from = %leg.from, "too many legs");
         };
         let mut key = LegKey([0; 16]);
@@ -304,6 +318,7 @@ impl Relay {
             let mut books = self.books();
             books.waiting.retain(|_, waiting| now - waiting.since < OTHER_LEG);
             books.accounts.forget_old(now);
+            books.legs.retain(|_, legs| Arc::strong_count(legs) > 1);
             books.carriages.iter().map(|(&number, entry)| (number, entry.carriage.clone())).collect()
         };
         let present: Vec<_> = standing
@@ -328,21 +343,37 @@ impl Relay {
 }
 
 impl Books {
-    /// Whether there is room for one more connection.
-    fn room(&self, limits: &RelayLimits, asker: PeerId, origin: IpAddr) -> Result<(), String> {
+    /// Whether there is room for one more connection. If there is none left, one of the network with the most makes room.
+    fn room(&mut self, limits: &RelayLimits, asker: PeerId, origin: Origin) -> Result<(), String> {
         let count =
             |of: &dyn Fn(&Carriage) -> bool| self.carriages.values().filter(|entry| of(&entry.carriage)).count();
         if count(&|carriage| carriage.asker == asker) >= limits.a_peer {
             return Err(format!("the relay carries {} connections for one peer, and you have so many", limits.a_peer));
         }
-        if count(&|carriage| carriage.origin == origin) >= limits.an_address {
+        if count(&|carriage| carriage.origin.address == origin.address) >= limits.an_address {
             let most = limits.an_address;
             return Err(format!("the relay carries {most} connections for one address, and yours has so many"));
         }
         if self.carriages.len() >= limits.connections {
-            return Err(format!("the relay carries {} connections at once, and has so many", limits.connections));
+            let Some(surplus) = self.surplus(origin.network) else {
+                return Err(format!("the relay carries {} connections at once, and has so many", limits.connections));
+            };
+            self.remove(&[surplus]);
         }
         Ok(())
+    }
+
+    /// The connection that makes room for one that is asked for from this network: of the one with the most, if that would still have no fewer
+    /// afterwards, one without legs, or else the newest.
+    fn surplus(&self, of: IpAddr) -> Option<u64> {
+        let mut networks = HashMap::<IpAddr, usize>::new();
+        self.carriages.values().for_each(|entry| *networks.entry(entry.carriage.origin.network).or_default() += 1);
+        let own = networks.get(&of).copied().unwrap_or(0);
+        let (network, most) = networks.into_iter().max_by_key(|&(network, count)| (count, network))?;
+        let entries = self.carriages.iter().filter(|(_, entry)| entry.carriage.origin.network == network);
+        let idle = |entry: &Entry| entry.carriage.legs.load(Ordering::Relaxed) == 0;
+        let newest = entries.max_by_key(|(number, entry)| (idle(entry), **number)).map(|(&number, _)| number);
+        newest.filter(|_| most > own + 1)
     }
 
     fn forget(&mut self, which: impl Fn(&Carriage) -> bool) {
@@ -352,15 +383,14 @@ impl Books {
     }
 
     fn remove(&mut self, numbers: &[u64]) {
-        if numbers.is_empty() {
-            return;
-        }
         for number in numbers {
             if let Some(entry) = self.carriages.remove(number) {
                 entry.carriage.end();
+                entry.keys.iter().for_each(|key| {
+                    self.expected.remove(key);
+                });
             }
         }
-        self.expected.retain(|_, of| !numbers.contains(of));
     }
 }
 

@@ -64,8 +64,61 @@ async fn connections_are_counted_for_a_peer_for_an_address_and_in_all() {
     for other in [10, 11] {
         ask(&relay, party(4), party(other)).unwrap();
     }
-    assert!(ask(&relay, party(5), party(10)).unwrap_err().contains("at once"));
+    assert!(ask(&relay, party(5), party(10)).unwrap_err().contains("at once"), "all of them are of its own network");
     assert_eq!(relay.connections(), 6);
+}
+
+/// A peer in a network of its own.
+fn elsewhere(number: u32) -> Party {
+    Party { address: SocketAddr::from(((0x0b00_0001 + (number << 8)).to_be_bytes(), 9000)), ..party(number) }
+}
+
+#[tokio::test]
+async fn many_addresses_of_one_network_leave_room_for_those_of_others() {
+    let relay = Relay::new(RelayLimits::default());
+    let most = RelayLimits::default().connections as u32;
+    (1000..1000 + most).for_each(|number| drop(ask(&relay, party(number % 250), party(number)).unwrap()));
+    for number in 1..=100 {
+        ask(&relay, elsewhere(number), party(900)).expect("one of those makes room");
+    }
+    assert_eq!(relay.connections(), most as usize);
+    let kept = |books: &Books| {
+        let standing = books.carriages.values().map(|entry| entry.carriage.origin.network);
+        standing.filter(|network| *network != Origin::of([10, 0, 0, 1].into()).network).count()
+    };
+    assert_eq!(kept(&relay.books()), 100, "nobody's is taken who has few");
+    // What is asked for again and again takes nothing with it.
+    let expected = relay.books().expected.len();
+    assert_eq!(expected, most as usize * AHEAD as usize);
+    for _ in 0..10 {
+        ask(&relay, elsewhere(1), party(900)).unwrap();
+    }
+    assert_eq!(relay.books().expected.len(), expected);
+}
+
+#[tokio::test]
+async fn peers_of_one_address_have_half_of_all_legs() {
+    let mut relay = Relay::new(RelayLimits::default());
+    relay.most_legs = 64;
+    let mut places = Vec::new();
+    for number in 0..2 {
+        for other in 100..110 {
+            ask(&relay, Party { address: party(1).address, ..party(number) }, party(other)).unwrap();
+        }
+    }
+    ask(&relay, elsewhere(7), party(100)).unwrap();
+    let carriages: Vec<_> = relay.books().carriages.values().map(|entry| entry.carriage.clone()).collect();
+    for carriage in &carriages {
+        places.extend((0..LEGS).map_while(|_| LegPlace::take(carriage, &relay.legs, relay.most_legs)));
+    }
+    let of = |number: usize| carriages[number].legs_of_address.load(Ordering::Relaxed);
+    assert_eq!((of(0), of(20)), (32, 32));
+    drop(places);
+    assert_eq!((of(0), of(20), relay.legs.load(Ordering::Relaxed)), (0, 0, 0));
+    relay.books().forget(|_| true);
+    drop(carriages);
+    relay.sweep(|_, _, _| None);
+    assert!(relay.books().legs.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -84,7 +137,7 @@ async fn what_nobody_uses_is_forgotten_and_absent_peers_are_cut() {
     let (leg, ended) = {
         let books = relay.books();
         let carriage = &books.carriages.values().next().unwrap().carriage;
-        (LegPlace::take(&carriage.legs, &relay.legs), carriage.ended.subscribe())
+        (LegPlace::take(carriage, &relay.legs, relay.most_legs), carriage.ended.subscribe())
     };
     tokio::time::advance(UNUSED * 2).await;
     relay.sweep(here);

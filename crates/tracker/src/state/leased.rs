@@ -2,11 +2,12 @@
 //! clock, and what each connection has yet to hear.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use protocol::{LeaseEvent, LeaseRequest, TrackerEvent, TrackerRequest};
-use swarm::{LeaseAction, Leases};
+use swarm::{LeaseAction, Leases, Origin};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 use transport::TransportError;
@@ -87,11 +88,12 @@ impl State {
     /// Serves a connection whose first message is about a lease, until it ends.
     pub(crate) async fn serve_leases(
         &self,
-        session: u64,
+        (session, from): (u64, IpAddr),
         send: &mut MessageSender<TrackerEvent>,
         mut recv: MessageReceiver<TrackerRequest>,
         first: LeaseRequest,
     ) -> Result<(), TransportError> {
+        let network = Origin::of(from).network;
         {
             let mut ledger = self.ledger();
             ledger.change(session, cost::LEASES as i64);
@@ -101,7 +103,7 @@ impl State {
         self.leases.lock().connections.insert(session, events);
         let _visitor = Visitor { state: self, session };
         let say = |request: LeaseRequest| {
-            self.lease(|leases, now, actions| leases.handle(now, session, request, actions));
+            self.lease(|leases, now, actions| leases.handle(now, (session, network), request, actions));
         };
         say(first);
         let reading = async {

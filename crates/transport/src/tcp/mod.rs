@@ -276,7 +276,8 @@ impl OverRelay for Tcp {
     }
 
     fn accept_leg(&self, relay: SocketAddr, from: SocketAddr, key: LegKey) {
-        let (Some(door), Some(handshake)) = (self.door.upgrade(), self.handshakes.begin(from.ip())) else { return };
+        // They count as the relay's: it says itself where they come from, and could have all places with addresses that it makes up.
+        let (Some(door), Some(handshake)) = (self.door.upgrade(), self.handshakes.begin(relay.ip())) else { return };
         self.next_thread().spawn(door.shake_hands(Arrival::Leg { relay, key }, from, handshake));
     }
 }

@@ -92,6 +92,25 @@ impl Engine {
         false
     }
 
+    /// Whether a connection's question is looked at: not while what it has said, and asked in vain, is more work than it may make.
+    pub(crate) fn may_ask_us(&mut self, conn: ConnId) -> bool {
+        self.works_for(conn, 1)
+    }
+
+    /// A question for these pieces was looked at in vain.
+    pub(crate) fn asked_in_vain(&mut self, conn: ConnId, id: ContentId, run: PieceRange) {
+        let looks = u64::from(run.count).min(self.pieces_of(&id));
+        self.works_for(conn, MESSAGE + RUN + looks);
+    }
+
+    fn works_for(&mut self, conn: ConnId, units: u64) -> bool {
+        let now = self.now;
+        self.conns.get_mut(&conn).is_some_and(|state| {
+            let rate = if state.was_of_use() { USEFUL } else { OTHERS };
+            state.conduct.messages.spend(now, rate, units)
+        })
+    }
+
     fn pieces_of(&self, id: &ContentId) -> u64 {
         self.contents.get(id).map_or(0, |content| u64::from(content.pieces()))
     }

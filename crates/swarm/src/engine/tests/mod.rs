@@ -4,6 +4,7 @@
 mod crowds;
 mod download;
 mod first;
+mod greedy;
 mod hostile;
 mod origin;
 mod peers;

@@ -128,6 +128,8 @@ struct Question {
     bytes: u64,
     /// Whether it was offered.
     offered: bool,
+    /// Whether it was not, and came though the uplink had enough to do: somebody waits for it.
+    urgent: bool,
     since: Duration,
 }
 
@@ -138,6 +140,7 @@ struct Serve {
     content: ContentId,
     run: PieceRange,
     bytes: u64,
+    urgent: bool,
     began: Duration,
 }
 
@@ -202,6 +205,13 @@ impl Uploads {
                 false => self.promised -= upload.promised,
             }
         }
+    }
+
+    /// Bytes of what somebody waits for. Whoever says so is not offered less for it, and nor is anyone else.
+    fn urgent(&self) -> u64 {
+        let questions = self.waiting.iter().chain(&self.parked).filter(|question| question.urgent);
+        let serves = self.active.values().filter(|serve| serve.urgent);
+        questions.map(|question| question.bytes).chain(serves.map(|serve| serve.bytes)).sum()
     }
 
     /// Questions of a connection that wait without having been offered.
@@ -277,8 +287,8 @@ impl Uploads {
         let able = self.waiting.iter().enumerate().filter(|(_, question)| may_start(question.conn));
         let next = able.min_by_key(|(_, question)| rank(question)).map(|(at, _)| at)?;
         let question = self.waiting.remove(next)?;
-        let Question { conn, serve, content, run, bytes, .. } = question;
-        self.active.insert(serve, Serve { conn, content, run, bytes, began: now });
+        let Question { conn, serve, content, run, bytes, urgent, .. } = question;
+        self.active.insert(serve, Serve { conn, content, run, bytes, urgent, began: now });
         Some(question)
     }
 

@@ -112,7 +112,8 @@ impl Engine {
     fn next_offer(&mut self, id: ContentId) -> Option<(ConnId, PieceRange)> {
         let content = self.contents.get(&id)?;
         let (run, target) = self.amounts(content.total(), content.piece_size());
-        let room = self.uploads.promised < target;
+        let full = self.uploads.promised >= target;
+        let room = !full || self.uploads.promised - self.uploads.urgent().min(self.uploads.promised) < target;
         if !room && !self.conns.values().any(|state| !state.upload.counted && state.upload.promised == 0) {
             return None;
         }

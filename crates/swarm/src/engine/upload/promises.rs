@@ -91,7 +91,7 @@ impl Engine {
         let (mut broken, mut ignoring) = (Vec::new(), Vec::new());
         self.uploads.longest_rtt = Duration::ZERO;
         for (&conn, state) in &mut self.conns {
-            let rtt = state.rate.rtt;
+            let rtt = state.round_trip();
             let patience = rtt * 2 + PATIENCE;
             // A peer that asks for one piece after another has more offers than it may ask for at once, and ignores none.
             let silent = self.now.saturating_sub(state.upload.answered);

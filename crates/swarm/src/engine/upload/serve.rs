@@ -16,6 +16,8 @@ use crate::event::{ConnId, ServeId};
 const MOST_BYTES: u64 = 32 << 20;
 /// Questions of one connection that may wait without having been offered.
 const UNASKED: usize = 2;
+/// Bytes of one of these for which somebody waits, if what is promised to all is less.
+const URGENT: u64 = 512 << 10;
 /// A question waits this long for pieces that are about to come.
 const PARKED: Duration = Duration::from_secs(1);
 
@@ -45,11 +47,16 @@ impl Askers for Books<'_> {
 
 impl Engine {
     pub(crate) fn requested(&mut self, conn: ConnId, serve: ServeId, id: ContentId, run: PieceRange, awaited: bool) {
+        // To look at a long run of small pieces costs more than to ask for it.
+        if !self.may_ask_us(conn) {
+            return self.actions.refuse(serve, RefusalReason::Busy);
+        }
         if let Some(state) = self.conns.get_mut(&conn) {
             state.upload.answers(self.now);
         }
         self.recount(conn);
         if let Err(reason) = self.admit(conn, serve, id, run, awaited) {
+            self.asked_in_vain(conn, id, run);
             return self.actions.refuse(serve, reason);
         }
         self.serve_next();
@@ -80,16 +87,18 @@ impl Engine {
         };
         let offered = run.pieces().all(was_offered);
         // Who chooses for itself while the uplink has enough to do takes the place of a piece that nobody has yet. What somebody
-        // waits for may do so, a little at a time.
-        let full = !awaited && self.uploads.promised >= target;
-        let busy = || full || self.uploads.unasked(conn) >= UNASKED;
+        // waits for may do so, a little at a time: anyone may say that it waits.
+        let bytes = content.bytes(run);
+        let full = self.uploads.promised >= target;
+        let little = bytes <= target.max(URGENT).max(content.piece_size());
+        let busy = || (full && !(awaited && little)) || self.uploads.unasked(conn) >= UNASKED;
         if state.upload.waiting >= self.config.questions_per_connection || (!offered && busy()) {
             return Err(RefusalReason::Busy);
         }
         state.upload.waiting += 1;
-        let bytes = content.bytes(run);
+        let urgent = awaited && !offered && full;
         run.pieces().for_each(|piece| self.promise(conn, id, piece, Stage::Asked));
-        self.uploads.wait(Question { conn, serve, content: id, run, bytes, offered, since: self.now }, here);
+        self.uploads.wait(Question { conn, serve, content: id, run, bytes, offered, urgent, since: self.now }, here);
         Ok(())
     }
 
@@ -121,7 +130,7 @@ impl Engine {
     }
 
     pub(crate) fn served(&mut self, serve: ServeId) {
-        if let Some(Serve { conn, content, run, bytes, began }) = self.uploads.active.remove(&serve) {
+        if let Some(Serve { conn, content, run, bytes, began, .. }) = self.uploads.active.remove(&serve) {
             run.pieces().for_each(|piece| self.sent(conn, content, piece));
             let rtt = self.conns.get(&conn).map_or(Duration::ZERO, |state| state.rate.rtt);
             if self.now.saturating_sub(began) <= self.uploads.patience(rtt, 0, bytes) {

@@ -39,7 +39,8 @@ fn second(seconds: u64) -> Duration {
 
 fn ask(uploads: &mut Uploads, conn: ConnId, serve: ServeId, piece: u32, since: Duration) {
     let run = PieceRange { first: piece, count: 1 };
-    uploads.wait(Question { conn, serve, content: CONTENT, run, bytes: 1000, offered: true, since }, true);
+    uploads
+        .wait(Question { conn, serve, content: CONTENT, run, bytes: 1000, offered: true, urgent: false, since }, true);
 }
 
 /// What is started until there is no room.
@@ -113,7 +114,16 @@ fn a_stalled_answer_gives_its_slot_back() {
 fn a_parked_question_waits_for_all_its_pieces() {
     let mut uploads = with_rate(1000);
     let run = PieceRange { first: 4, count: 2 };
-    let question = Question { conn: 1, serve: 1, content: CONTENT, run, bytes: 2000, offered: true, since: second(2) };
+    let question = Question {
+        conn: 1,
+        serve: 1,
+        content: CONTENT,
+        run,
+        bytes: 2000,
+        offered: true,
+        urgent: false,
+        since: second(2),
+    };
     uploads.wait(question.clone(), false);
     let mut have = PieceSet::empty(10);
     for (piece, started) in [(3, 0), (4, 0), (5, 1)] {

@@ -1,0 +1,116 @@
+//! How much of manifests a connection is given. One may have 40 MiB, and none takes a slot among the pieces: asked for again and again, on as
+//! many streams as there may be, they would leave nothing of the uplink to those who take pieces.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::Instant;
+
+/// So many are sent over a connection at once. A second one goes on where the other side takes the first slowly.
+const AT_ONCE: usize = 2;
+/// So many bytes more than those of all manifests are sent within `WITHIN`: one that broke off is asked for again.
+const SPARE: u64 = 1 << 20;
+const WITHIN: Duration = Duration::from_secs(60);
+/// Who was refused is refused for so long without a look.
+const REFUSED: Duration = Duration::from_secs(1);
+
+/// What a connection was given.
+pub(crate) struct AskedManifests {
+    turns: Arc<Turns>,
+    since: Instant,
+    refused: Option<Instant>,
+}
+
+struct Turns {
+    places: Semaphore,
+    sent: AtomicU64,
+}
+
+/// A question that may be answered when it is its turn.
+pub(crate) struct ManifestTurn {
+    turns: Arc<Turns>,
+    most: u64,
+}
+
+impl Default for AskedManifests {
+    fn default() -> Self {
+        let turns = Turns { places: Semaphore::new(AT_ONCE), sent: AtomicU64::new(0) };
+        AskedManifests { turns: Arc::new(turns), since: Instant::now(), refused: None }
+    }
+}
+
+impl AskedManifests {
+    /// It asks for one of so many bytes, `all` of those that are here. Nothing if it was given enough.
+    pub(crate) fn ask(&mut self, bytes: u64, all: impl FnOnce() -> u64) -> Option<ManifestTurn> {
+        if self.since.elapsed() >= WITHIN {
+            self.since = Instant::now();
+            self.turns.sent.store(0, Ordering::Relaxed);
+        }
+        if self.refused.is_some_and(|at| at.elapsed() < REFUSED) {
+            return None;
+        }
+        let turn = ManifestTurn { turns: self.turns.clone(), most: SPARE.saturating_add(all()) };
+        let may = turn.has_room(bytes);
+        self.refused = (!may).then(Instant::now);
+        may.then_some(turn)
+    }
+}
+
+impl ManifestTurn {
+    fn has_room(&self, bytes: u64) -> bool {
+        self.turns.sent.load(Ordering::Relaxed).saturating_add(bytes) <= self.most
+    }
+
+    /// Waits for its turn to send so many bytes. Nothing if others have been sent meanwhile, and those were enough.
+    pub(crate) async fn wait(&self, bytes: u64) -> Option<SemaphorePermit<'_>> {
+        let place = self.turns.places.acquire().await.ok()?;
+        self.has_room(bytes).then_some(place)
+    }
+
+    /// So many bytes are sent.
+    pub(crate) fn sends(&self, bytes: usize) {
+        self.turns.sent.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEN: u64 = 8 << 20;
+
+    /// How many are given of those that a connection asks for at the same time, where so many are here.
+    async fn given(asked: &mut AskedManifests, contents: u64) -> usize {
+        let turns: Vec<_> = (0..100).filter_map(|_| asked.ask(LEN, || contents * LEN)).collect();
+        let mut given = 0;
+        for turn in turns {
+            if let Some(_place) = turn.wait(LEN).await {
+                turn.sends(LEN as usize);
+                given += 1;
+            }
+        }
+        given
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_is_given_once_a_minute_however_often_it_is_asked_for() {
+        let mut asked = AskedManifests::default();
+        assert_eq!((given(&mut asked, 1).await, given(&mut asked, 1).await), (1, 0));
+        tokio::time::advance(WITHIN).await;
+        assert_eq!((given(&mut asked, 40).await, given(&mut asked, 40).await), (40, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_broke_off_is_given_again_and_two_are_sent_at_once() {
+        let mut asked = AskedManifests::default();
+        for _ in 0..1000 {
+            asked.ask(LEN, || LEN).unwrap().sends(1000);
+        }
+        let turns: Vec<_> = (0..3).map(|_| asked.ask(1, || LEN).unwrap()).collect();
+        let places = (turns[0].wait(1).await, turns[1].wait(1).await);
+        let third = tokio::time::timeout(Duration::from_secs(1), turns[2].wait(1));
+        assert!(places.0.is_some() && places.1.is_some() && third.await.is_err());
+    }
+}
