@@ -215,6 +215,22 @@ fn state_folder(arguments: &DaemonArguments) -> Result<PathBuf, Failure> {
     absolute(&folder)
 }
 
+/// Fails where no download could ever go: it is said at the start, and not by the first download. The folder need not be there yet.
+fn must_hold_downloads(folder: &Path) -> Result<(), Failure> {
+    let there = folder.ancestors().find(|above| above.symlink_metadata().is_ok());
+    match there {
+        Some(there) if !there.is_dir() => {
+            let sentence = format!(
+                "downloads cannot go into {}: {} is no folder. Name another with --output",
+                folder.display(),
+                there.display()
+            );
+            Err(Failure::new(ExitCode::CannotWrite, sentence))
+        }
+        _ => Ok(()),
+    }
+}
+
 async fn configure(arguments: &mut DaemonArguments, read_again: ReadAgain) -> Result<ServiceConfig, Failure> {
     site::settle(&mut arguments.peer).await;
     let state = state_folder(arguments)?;
@@ -222,6 +238,7 @@ async fn configure(arguments: &mut DaemonArguments, read_again: ReadAgain) -> Re
         Some(folder) => absolute(folder)?,
         None => absolute(&output::default_folder().0)?,
     };
+    must_hold_downloads(&downloads)?;
     let scan = {
         let own = own_files(&arguments.peer).into_iter().chain([state.clone()]).collect::<Vec<_>>();
         ScanOptions::new().follow_links(arguments.links.follow_links).own(own)
