@@ -330,3 +330,20 @@ fn place(arguments: &DaemonArguments, otherwise: Place) -> Place {
 fn addresses(place: &Place) -> Vec<SocketAddr> {
     place.for_ticket().iter().map(|own| own.address).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn downloads_go_where_a_folder_is_or_can_be() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::write(at("file"), "").unwrap();
+        assert!(must_hold_downloads(folder.path()).is_ok() && must_hold_downloads(&at("new/one")).is_ok());
+        for wrong in ["file", "file/inside"] {
+            let failure = must_hold_downloads(&at(wrong)).unwrap_err();
+            assert!(failure.message.contains("--output"), "{}", failure.message);
+        }
+    }
+}
