@@ -298,7 +298,8 @@ fn with_port(host: &str, port: u16) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
-/// Whether it is worth trying again: nobody answered, or what a ticket is of is not shared there now. A tracker that answers with another id, or refuses us, will do so again.
+/// Whether it is worth trying again: nobody answered, or what a ticket is of is not shared there now. A tracker that answers with
+/// another id, or refuses us for another reason, will do so again.
 fn may_come(error: &PeerError) -> bool {
     match error {
         PeerError::Tracker { reason, .. } => {
