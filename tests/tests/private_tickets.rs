@@ -47,6 +47,7 @@ fn a_ticket_of_another_secret_is_refused_with_a_sentence() {
     let mut getter = machines.get("there", &[&wrong.to_string()]);
     getter.ends_with(10);
     assert!(getter.errors().contains(REFUSED), "{}", getter.errors());
+    assert!(getter.errors().contains("nothing that is shared there now"), "{}", getter.errors());
 }
 
 #[test]

@@ -111,6 +111,21 @@ fn too_few_open_files_are_a_sentence() {
     }
 }
 
+/// Where it fails depends on how many there may be.
+#[test]
+fn a_download_with_too_few_open_files_says_that_and_nothing_else() {
+    let machines = Machines::new();
+    machines.put("here", "small.bin", &noise(100_000, 1));
+    let mut sharer = machines.share("here", &["-d=0", "small.bin"]);
+    let ticket = ticket(&mut sharer);
+    for files in (24..42).step_by(3) {
+        let machine = format!("there-{files}");
+        let output = under(&format!("-n {files}"), &machines.command(&machine, "get", &["--wait=5s", &ticket]));
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() || errors.contains("(ulimit -n)"), "{files}: {errors}");
+    }
+}
+
 #[test]
 fn a_tracker_says_that_it_may_use_too_little_address_space() {
     let folder = tempfile::tempdir().unwrap();

@@ -18,9 +18,12 @@ struct SmallDisk(PathBuf);
 
 impl SmallDisk {
     fn at(path: &Path, mib: usize) -> Option<Self> {
+        SmallDisk::with(path, &format!("size={mib}m"))
+    }
+
+    fn with(path: &Path, size: &str) -> Option<Self> {
         fs::create_dir_all(path).unwrap();
-        let size = format!("size={mib}m");
-        let output = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(path).output();
+        let output = Command::new("mount").args(["-t", "tmpfs", "-o", size, "tmpfs"]).arg(path).output();
         output.is_ok_and(|output| output.status.success()).then(|| SmallDisk(path.to_owned()))
     }
 
@@ -52,6 +55,20 @@ fn limited(blocks: usize, command: &Command) -> Command {
     }
     limited.env_remove("RUST_LOG").env("NO_COLOR", "1");
     limited
+}
+
+#[test]
+fn a_disk_that_holds_no_more_files_is_told_from_one_without_bytes() {
+    let machines = Machines::new();
+    for name in ["1", "2", "3", "4"] {
+        machines.put("here", &format!("folder/{name}"), name.as_bytes());
+    }
+    let mut sharer = machines.share("here", &["-d=0", "folder"]);
+    let ticket = ticket(&mut sharer);
+    let Some(_disk) = SmallDisk::with(&machines.folder("there").join("output"), "size=20m,nr_inodes=6") else { return };
+    let mut getter = machines.get("there", &[&ticket]);
+    getter.ends_with(8);
+    assert!(getter.errors().contains("df -i"), "{}", getter.errors());
 }
 
 #[test]

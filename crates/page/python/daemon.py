@@ -48,6 +48,33 @@ def main():
         page.locator("#answer[data-bad]", has_text="much is no rate").wait_for(timeout=PATIENCE)
         page.get_by_label("Receive at most").fill("")
 
+        # A limit that is left empty stays, and only "none" is none.
+        page.get_by_label("Send at most").fill("5")
+        page.get_by_label("Send at most").press("Enter")
+        page.locator("#totals", has_text="↓ 8.0 MiB/s, ↑ 5.0 MiB/s").wait_for(timeout=PATIENCE)
+        page.get_by_label("Send at most").press("Enter")
+        page.locator("#answer", has_text="Nothing was changed").wait_for(timeout=PATIENCE)
+        page.get_by_label("Send at most").fill("none")
+        page.get_by_label("Send at most").press("Enter")
+        page.locator("#totals", has_text="↓ 8.0 MiB/s, ↑ none").wait_for(timeout=PATIENCE)
+
+        # A tab that is not seen keeps no connection from others.
+        page.evaluate("""() => {
+            window.closed = 0;
+            const close = EventSource.prototype.close;
+            EventSource.prototype.close = function () { window.closed += 1; close.call(this); };
+            window.behind = true;
+            Object.defineProperty(document, "hidden", { get: () => window.behind });
+            document.dispatchEvent(new Event("visibilitychange"));
+        }""")
+        check(page.evaluate("window.closed") == 2, "a page that is not seen looks on")
+        page.evaluate("""() => {
+            document.getElementById("state").textContent = "";
+            window.behind = false;
+            document.dispatchEvent(new Event("visibilitychange"));
+        }""")
+        page.get_by_text("Connected", exact=True).wait_for(timeout=PATIENCE)
+
         page.get_by_label("Ticket").fill("nonsense")
         page.get_by_role("button", name="Download", exact=True).click()
         page.locator("#answer[data-bad]").wait_for(timeout=PATIENCE)

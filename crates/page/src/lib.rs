@@ -11,6 +11,7 @@
 mod delta;
 mod document;
 mod feed;
+mod room;
 mod server;
 
 pub use delta::{Changed, Delta};

@@ -17,7 +17,8 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+
+use crate::room::{Place, Room};
 
 /// Connections at once.
 const CONNECTIONS: usize = 64;
@@ -50,9 +51,8 @@ impl Server {
 
     /// Answers with these routes for as long as it is polled. Only `GET` and `HEAD` reach them.
     pub async fn run(self, routes: Router) {
-        let room = Arc::new(Semaphore::new(CONNECTIONS));
+        let room = Room::new(CONNECTIONS);
         loop {
-            let Ok(permit) = room.clone().acquire_owned().await else { return };
             let stream = match self.listener.accept().await {
                 Ok((stream, _)) => stream,
                 Err(error) => {
@@ -62,25 +62,38 @@ impl Server {
                 }
             };
             let Ok(dialled) = stream.local_addr() else { continue };
-            let token = self.token.clone();
-            let guard = move |request: Request, next: Next| let_in(dialled, token.clone(), request, next);
+            let (place, goes) = room.enter();
+            let (token, place) = (self.token.clone(), Arc::new(place));
+            let guard =
+                move |request: Request, next: Next| let_in(dialled, token.clone(), place.clone(), request, next);
             let service = TowerToHyperService::new(routes.clone().layer(middleware::from_fn(guard)));
             tokio::spawn(async move {
                 let mut http = http1::Builder::new();
                 http.keep_alive(false).max_buf_size(HEAD).timer(TokioTimer::new()).header_read_timeout(ASKED);
                 let connection = http.serve_connection(TokioIo::new(stream), service);
-                let _ = tokio::time::timeout(LASTS, connection).await;
-                drop(permit);
+                tokio::select! {
+                    _ = tokio::time::timeout(LASTS, connection) => {}
+                    _ = goes => tracing::debug!("a connection to the page makes room"),
+                }
             });
         }
     }
 }
 
-async fn let_in(dialled: SocketAddr, token: Option<Token>, request: Request, next: Next) -> Response {
+async fn let_in(
+    dialled: SocketAddr,
+    token: Option<Token>,
+    place: Arc<Place>,
+    request: Request,
+    next: Next,
+) -> Response {
     let refusal = refused(&request, dialled.ip(), token.as_ref());
     let mut response = match refusal {
         Some(refusal) => refusal.into_response(),
-        None => next.run(request).await,
+        None => {
+            place.is_answered();
+            next.run(request).await
+        }
     };
     let headers = response.headers_mut();
     headers.insert(HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff"));
@@ -136,6 +149,19 @@ mod tests {
         assert!(asked("GET / HTTP/1.1", "X: y").await.contains("401"));
         assert!(asked("POST / HTTP/1.1", known).await.contains("405"));
         assert!(ask(address, &format!("GET / HTTP/1.1\r\nHost: evil.example\r\n{known}")).await.contains("421"));
+        running.abort();
+    }
+
+    #[tokio::test]
+    async fn connections_that_ask_nothing_keep_nobody_out() {
+        let server = Server::bind("127.0.0.1:0".parse().unwrap(), None).await.unwrap();
+        let address = server.address().unwrap();
+        let running = tokio::spawn(server.run(Router::new().route("/", get(async || "here"))));
+        let mut idle = Vec::new();
+        for _ in 0..CONNECTIONS + 1 {
+            idle.push(TcpStream::connect(address).await.unwrap());
+        }
+        assert!(ask(address, &format!("GET / HTTP/1.1\r\nHost: {address}")).await.contains("200"));
         running.abort();
     }
 }

@@ -29,6 +29,7 @@ function startDaemon() {
     };
     new Stream("/api/v1/events", handlers, (text, good) => {
       isFirst = isFirst || good;
+      if (good) el("log-lines").replaceChildren();
       showState(text, good);
     });
   }
@@ -55,6 +56,9 @@ function startDaemon() {
       ["Connections", `${quic} QUIC, ${tcp} TCP, ${relay + other} relayed or other`],
       ["Tracker", event.joined ? "joined" : "not reached so far"],
     ]);
+    for (const name of ["up", "down"]) {
+      el("limit")[name].placeholder = event[name] ? (event[name] / 1048576).toFixed(1) : "none";
+    }
     el("steer").hidden = !event.trusted;
     el("actions").hidden = !event.trusted;
     drawRates();
@@ -138,15 +142,20 @@ function startDaemon() {
     event.preventDefault();
     const limits = {};
     for (const name of ["up", "down"]) {
-      const text = event.target[name].value.trim().replace(",", ".");
-      const value = text === "" ? 0 : Number(text) * 1048576;
-      if (!Number.isFinite(value) || value < 0) {
-        answer(`${text} is no rate: write it like 12.5`, true);
+      const text = event.target[name].value.trim().toLowerCase().replace(",", ".");
+      const value = text === "none" ? 0 : Number(text) * 1048576;
+      if (text !== "none" && (!Number.isFinite(value) || (text !== "" && value < 1))) {
+        answer(`${text} is no rate: write it like 12.5, or none for no limit`, true);
         return;
       }
-      limits[name] = Math.round(value);
+      if (text !== "") limits[name] = Math.round(value);
     }
-    ask("limit", limits);
+    if (Object.keys(limits).length === 0) {
+      answer("Nothing was changed: write a rate like 12.5, or none for no limit.", false);
+      return;
+    }
+    const form = event.target;
+    ask("limit", limits).then((done) => done && form.reset());
   });
   redrawn(drawRates);
   open();

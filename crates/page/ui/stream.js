@@ -1,10 +1,19 @@
 
 // The stream of events. A browser comes back by itself where a connection is lost, and is told to where it was refused.
+//
+// A page that is not seen, as in a tab behind another, has none: a browser has six connections for all tabs together.
 
 class Stream {
   constructor(path, handlers, state) {
     Object.assign(this, { path, handlers, state, source: null, again: null });
-    this.open();
+    this.seen = () => this.look();
+    document.addEventListener("visibilitychange", this.seen);
+    this.look();
+  }
+
+  look() {
+    if (document.hidden) this.stop();
+    else if (this.source === null) this.open();
   }
 
   open() {
@@ -23,9 +32,15 @@ class Stream {
     }
   }
 
-  close() {
+  stop() {
     clearTimeout(this.again);
-    this.source.close();
+    if (this.source !== null) this.source.close();
+    this.source = null;
+  }
+
+  close() {
+    document.removeEventListener("visibilitychange", this.seen);
+    this.stop();
   }
 }
 

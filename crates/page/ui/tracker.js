@@ -42,6 +42,7 @@ function startTracker() {
     };
     new Stream("/api/v1/events", handlers, (text, good) => {
       isFirst = isFirst || good;
+      if (good) el("log-lines").replaceChildren();
       showState(text, good);
     });
   }

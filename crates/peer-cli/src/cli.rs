@@ -20,6 +20,7 @@ use crate::commands::ls::LsArguments;
 use crate::commands::publish::PublishArguments;
 use crate::commands::share::ShareArguments;
 use crate::commands::watch::WatchArguments;
+use crate::error::{ExitCode, Failure};
 use crate::flags::cut::Cut;
 use crate::flags::help::LAYOUT;
 use crate::flags::links::LinkArguments;
@@ -339,9 +340,19 @@ fn refuse(words: &[OsString], error: &clap::Error) -> ! {
         notes.for_each(screen::complain);
         let _ = writeln!(std::io::stderr(), "{BARE}");
     } else {
-        screen::complain(&guess::sentence(&command(), words, error));
+        let failure = Failure::new(ExitCode::Usage, guess::sentence(&command(), words, error));
+        if let Some(output_stream) = events_wanted(words) {
+            screen::tell(output_stream, &failure.event());
+        }
+        screen::complain(&failure.message);
     }
     std::process::exit(error.exit_code())
+}
+
+/// Where events go that a command line asks for which cannot be understood: with `-o -` standard output is for a file.
+fn events_wanted(words: &[OsString]) -> Option<OutputStream> {
+    let has = |wanted: &str| words.iter().skip(1).take_while(|word| *word != "--").any(|word| word == wanted);
+    has("--json").then(|| if has("-") { OutputStream::Errors } else { OutputStream::Output })
 }
 
 /// Whether it names something in a folder, whichever system's separators it has.

@@ -134,6 +134,10 @@ fn of_storage(error: &StorageError) -> (ExitCode, &'static str) {
         StorageError::NotFound(_) => (ExitCode::NotFound, "Check the name, and the folder that it is meant from"),
         StorageError::Denied(_) => (ExitCode::CannotWrite, "Choose another folder, or change its permissions"),
         StorageError::Full(_) => (ExitCode::DiskFull, "Make room and start again: what is verified is kept"),
+        StorageError::NoMoreFiles(_) => (
+            ExitCode::DiskFull,
+            "Remove files there, or choose another folder with --output, and start again: what is verified is kept",
+        ),
         StorageError::NoRoom { .. } | StorageError::Margin { .. } => (
             ExitCode::DiskFull,
             "Make room and start again: what is verified is kept. Or choose another folder with --output",

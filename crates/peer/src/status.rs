@@ -1,7 +1,7 @@
 //! The status of a content: its state, how much of it is here, and what it took.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,6 +74,8 @@ pub struct Participant {
     pub peer: PeerId,
     /// Where it is, as seen from here.
     pub address: SocketAddr,
+    /// Other addresses that it says are its own, without ports.
+    pub also_at: Vec<IpAddr>,
     /// Whether it is connected and takes part now.
     pub is_connected: bool,
     /// Whether it wants pieces that it lacks, or did so.

@@ -54,9 +54,9 @@ pub use manifest::{FileEntry, MAX_FILES, MAX_MANIFEST_BYTES, Manifest, ManifestE
 pub use mapped_name::{mapped_name, unmapped_name};
 pub use message::{
     Announce, Answer, COME_AGAIN, ContentMatch, MAX_FRAME, MAX_IN_FLIGHT, MAX_MATCHES, MAX_OFFERS, MAX_RUNS, MAX_SITE,
-    MAX_SOURCES, MAX_WATCHED, NOT_YET, PeerAddress, PeerMessage, PeerProgress, ProvenShare, REPORT_SECONDS,
-    RefusalReason, Request, Role, SHARE_OVER, TrackerEvent, TrackerRequest, VERSION, WatchedPeer, WatchedSource,
-    report_mark,
+    MAX_SOURCES, MAX_WATCHED, NOT_SHARED_NOW, NOT_YET, PeerAddress, PeerMessage, PeerProgress, ProvenShare,
+    REPORT_SECONDS, RefusalReason, Request, Role, SHARE_OVER, TrackerEvent, TrackerRequest, VERSION, WatchedPeer,
+    WatchedSource, report_mark,
 };
 pub use name::{NameError, check_local_name, check_name, decorated_name};
 pub use origin_url::{MAX_ORIGIN_URL, OriginUrl, OriginUrlError};

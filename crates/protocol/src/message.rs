@@ -24,6 +24,9 @@ pub const SHARE_OVER: u32 = 3;
 /// Code with which a sharer's tracker ends the connection of a peer that proves nothing of what is shared yet, while something
 /// is still being hashed.
 pub const NOT_YET: u32 = 4;
+/// What a sharer's tracker says to a peer whose proofs are of nothing that is shared there now. It may be later: a file that was moved
+/// away may come back.
+pub const NOT_SHARED_NOW: &str = "this share is private, and this ticket opens nothing that is shared there now";
 /// Most bytes of a frame on any stream.
 pub const MAX_FRAME: usize = 64 * 1024;
 /// Most runs in one message; more go into further messages.

@@ -18,6 +18,9 @@ pub enum StorageError {
     /// No room is left.
     #[error("no space left for {0}")]
     Full(PathBuf),
+    /// No more files can be made, though bytes are free.
+    #[error("no more files fit on the file system of {0}: it has as many as it can hold (df -i)")]
+    NoMoreFiles(PathBuf),
     /// Not even looked at: what is free is not enough, or would leave less than is to be kept free.
     #[error("no room for {path}: it needs {}, {} are free, and {} are kept free (--keep-free)",
         shown(*.needs), shown(*.free), shown(*.keeps))]
@@ -128,14 +131,15 @@ pub enum StorageError {
 impl StorageError {
     /// Whether it is for want of room: on the disk, in a quota, or for so large a file.
     pub fn is_no_room(&self) -> bool {
-        use StorageError::{Full, Margin, NoRoom, TooLarge};
-        matches!(self, Full(_) | NoRoom { .. } | Margin { .. } | TooLarge { .. })
+        use StorageError::{Full, Margin, NoMoreFiles, NoRoom, TooLarge};
+        matches!(self, Full(_) | NoMoreFiles(_) | NoRoom { .. } | Margin { .. } | TooLarge { .. })
     }
 
     /// The same once more, if it is for want of room: what goes for one write goes for those behind it.
     pub fn no_room(&self) -> Option<Self> {
         Some(match self {
             StorageError::Full(path) => StorageError::Full(path.clone()),
+            StorageError::NoMoreFiles(path) => StorageError::NoMoreFiles(path.clone()),
             StorageError::NoRoom { path, needs, free, keeps } => {
                 StorageError::NoRoom { path: path.clone(), needs: *needs, free: *free, keeps: *keeps }
             }
@@ -177,10 +181,23 @@ pub fn error_at(path: &Path, source: io::Error) -> StorageError {
     match source.kind() {
         io::ErrorKind::NotFound => StorageError::NotFound(path),
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => StorageError::Denied(path),
+        io::ErrorKind::StorageFull if holds_no_more_files(&path) => StorageError::NoMoreFiles(path),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StorageError::Full(path),
         io::ErrorKind::FileTooLarge => StorageError::TooLarge { path, limit: file_size_limit() },
         _ => StorageError::Io { path, source },
     }
+}
+
+/// Whether a file system has room for bytes, and none for another file. Some do not count files.
+#[cfg(unix)]
+fn holds_no_more_files(path: &Path) -> bool {
+    let folder = path.ancestors().skip(1).find(|above| above.is_dir()).unwrap_or(Path::new("."));
+    rustix::fs::statvfs(folder).is_ok_and(|system| system.f_files > 0 && system.f_favail == 0 && system.f_bavail > 0)
+}
+
+#[cfg(not(unix))]
+fn holds_no_more_files(_: &Path) -> bool {
+    false
 }
 
 /// What the operating system said of a file that was to be made in a folder that is there.

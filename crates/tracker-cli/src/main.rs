@@ -305,16 +305,20 @@ fn run(arguments: &Arguments) -> Result<(), (ExitCode, anyhow::Error)> {
         }
         let manager = ServiceManager::of_this_process();
         manager.ready();
-        tokio::select! {
-            () = server.run() => {}
-            () = manager.watch() => {}
-            () = told_to_stop(&server, arguments.commands, signals) => {}
-        }
+        let is_told = tokio::select! {
+            () = server.run() => false,
+            () = manager.watch() => true,
+            () = told_to_stop(&server, arguments.commands, signals) => true,
+        };
         manager.stopping();
         say(format_args!("Exited swarm."));
         transport.close().await;
         say(format_args!("Shutdown complete."));
-        Ok(())
+        match is_told {
+            true => Ok(()),
+            // Nobody listens any more: who started it is to start it again.
+            false => Err((ExitCode::Other, anyhow::anyhow!("its listeners have ended. Start it again"))),
+        }
     });
     // The thread that reads standard input may still wait there.
     runtime.shutdown_background();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use protocol::{ContentId, PROOF_LABEL, PeerId};
+use protocol::{ContentId, NOT_SHARED_NOW, PROOF_LABEL, PeerId};
 use swarm::{Channel, Proof, Shares};
 use transport::{Connection, TransportError};
 
@@ -39,7 +39,7 @@ impl PrivateTracker {
         let (proven, over): (Vec<_>, Vec<_>) =
             self.shares.check(&channel, proofs).into_iter().partition(|proof| proof.place.is_ok());
         let why = over.into_iter().find_map(|proof| proof.place.err());
-        Ok(if proven.is_empty() { Err(why.unwrap_or_else(|| REFUSED.to_owned())) } else { Ok(proven) })
+        Ok(if proven.is_empty() { Err(why.unwrap_or_else(|| NOT_SHARED_NOW.to_owned())) } else { Ok(proven) })
     }
 }
 

@@ -13,6 +13,18 @@ fn the_manifest_of_flags_is_consistent() {
 }
 
 #[test]
+fn a_command_line_that_cannot_be_read_is_an_event_where_events_are_wanted() {
+    let wanted = |line: &str| {
+        let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+        events_wanted(&words)
+    };
+    assert_eq!(wanted("peer-cli get --frob --json x"), Some(OutputStream::Output));
+    assert_eq!(wanted("peer-cli get --frob --json x -o -"), Some(OutputStream::Errors));
+    assert_eq!(wanted("peer-cli get --frob x"), None);
+    assert_eq!(wanted("peer-cli share --frob -- --json"), None, "that is a file");
+}
+
+#[test]
 fn help_fits_a_screen_and_says_all_under_headings() {
     let flaws = LAYOUT.flaws(command());
     assert!(flaws.is_empty(), "{}", flaws.join("\n"));

@@ -215,6 +215,22 @@ fn state_folder(arguments: &DaemonArguments) -> Result<PathBuf, Failure> {
     absolute(&folder)
 }
 
+/// Fails where no download could ever go: it is said at the start, and not by the first download. The folder need not be there yet.
+fn must_hold_downloads(folder: &Path) -> Result<(), Failure> {
+    let there = folder.ancestors().find(|above| above.symlink_metadata().is_ok());
+    match there {
+        Some(there) if !there.is_dir() => {
+            let sentence = format!(
+                "downloads cannot go into {}: {} is no folder. Name another with --output",
+                folder.display(),
+                there.display()
+            );
+            Err(Failure::new(ExitCode::CannotWrite, sentence))
+        }
+        _ => Ok(()),
+    }
+}
+
 async fn configure(arguments: &mut DaemonArguments, read_again: ReadAgain) -> Result<ServiceConfig, Failure> {
     site::settle(&mut arguments.peer).await;
     let state = state_folder(arguments)?;
@@ -222,6 +238,7 @@ async fn configure(arguments: &mut DaemonArguments, read_again: ReadAgain) -> Re
         Some(folder) => absolute(folder)?,
         None => absolute(&output::default_folder().0)?,
     };
+    must_hold_downloads(&downloads)?;
     let scan = {
         let own = own_files(&arguments.peer).into_iter().chain([state.clone()]).collect::<Vec<_>>();
         ScanOptions::new().follow_links(arguments.links.follow_links).own(own)
@@ -312,4 +329,21 @@ fn place(arguments: &DaemonArguments, otherwise: Place) -> Place {
 
 fn addresses(place: &Place) -> Vec<SocketAddr> {
     place.for_ticket().iter().map(|own| own.address).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn downloads_go_where_a_folder_is_or_can_be() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::write(at("file"), "").unwrap();
+        assert!(must_hold_downloads(folder.path()).is_ok() && must_hold_downloads(&at("new/one")).is_ok());
+        for wrong in ["file", "file/inside"] {
+            let failure = must_hold_downloads(&at(wrong)).unwrap_err();
+            assert!(failure.message.contains("--output"), "{}", failure.message);
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use protocol::{MAX_TICKET_TRACKERS as MOST, PeerId, Ticket};
+use protocol::{Code, MAX_TICKET_TRACKERS as MOST, PeerId, Ticket};
 
 use crate::error::{ExitCode, Failure};
 
@@ -20,23 +20,28 @@ pub struct TrustedTracker {
     pub id: PeerId,
 }
 
-/// The trackers in what was given with -i, each at this port unless it says another. What names one alone is taken as it is.
+/// The trackers in what was given with -i, each at this port unless it says another.
 pub fn trackers(given: &[String], port: u16) -> Result<Vec<NamedTracker>, Failure> {
-    let usage = |sentence: String| Err(Failure::new(ExitCode::Usage, sentence));
+    let usage = |sentence: &str| Err(Failure::new(ExitCode::Usage, sentence));
     let words: Vec<&str> = given.iter().flat_map(|given| given.split(',')).map(str::trim).collect();
-    if let ([only], [_]) = (given, &words[..]) {
-        return Ok(vec![NamedTracker { host: only.clone(), port }]);
-    }
     if words.iter().any(|word| Ticket::is_meant(word)) {
         // What opens a private share is for no name server, and for no screen.
-        return usage(
-            "a ticket stands among the trackers. These take it: peer-cli get, ls, inspect, doctor".to_owned(),
-        );
+        return usage(match words.len() {
+            1 => {
+                "this is a ticket, where the name of a tracker is expected. These take it: peer-cli get, ls, inspect, doctor"
+            }
+            _ => "a ticket stands among the trackers. These take it: peer-cli get, ls, inspect, doctor",
+        });
+    }
+    if words.iter().any(|word| Code::find(word).is_some()) {
+        return usage("this is a code, where the name of a tracker is expected. It is for peer-cli get");
     }
     let (mut trackers, mut seen) = (Vec::new(), HashSet::new());
-    for word in words {
-        if word.is_empty() {
-            return usage("a tracker is missing between the commas behind -i".to_owned());
+    for word in &words {
+        match (word.is_empty(), words.len()) {
+            (true, 1) => return usage("the tracker's name is missing: -i takes a name or an address"),
+            (true, _) => return usage("a tracker is missing between the commas behind -i"),
+            (false, _) => {}
         }
         let (host, own) = host_and_port(word)?;
         let tracker = NamedTracker { host: host.to_owned(), port: own.unwrap_or(port) };
@@ -45,8 +50,8 @@ pub fn trackers(given: &[String], port: u16) -> Result<Vec<NamedTracker>, Failur
         }
     }
     match trackers.len() {
-        0 => usage("the tracker's name is missing: -i takes a name or an address".to_owned()),
-        count if count > MOST => usage(format!("{count} trackers are too many: {MOST} are the most")),
+        0 => usage("the tracker's name is missing: -i takes a name or an address"),
+        count if count > MOST => usage(&format!("{count} trackers are too many: {MOST} are the most")),
         _ => Ok(trackers),
     }
 }
@@ -77,7 +82,7 @@ pub fn with_ids(named: Vec<NamedTracker>, ids: &[PeerId]) -> Result<Vec<TrustedT
 }
 
 /// `HOST`, `HOST:PORT`, `[IPv6]:PORT` or an IPv6 address alone.
-pub fn host_and_port(text: &str) -> Result<(&str, Option<u16>), Failure> {
+fn host_and_port(text: &str) -> Result<(&str, Option<u16>), Failure> {
     let wrong = || Failure::new(ExitCode::Usage, format!("{text:?} is no HOST or HOST:PORT"));
     let (host, port) = match text.rsplit_once(':') {
         // More than one colon, and no brackets that say where the address ends: there is no port.
@@ -126,9 +131,22 @@ mod tests {
     }
 
     #[test]
-    fn one_tracker_is_taken_as_it_is() {
+    fn one_tracker_may_have_its_port_behind_it_as_each_of_several() {
         assert_eq!(named(&["localhost"]), pairs(&[("localhost", 9999)]));
-        assert_eq!(named(&["localhost:1"]), pairs(&[("localhost:1", 9999)]), "what is wrong with it is said later");
+        assert_eq!(named(&[" localhost:1 "]), pairs(&[("localhost", 1)]));
+        assert_eq!(named(&["::1"]), pairs(&[("::1", 9999)]));
+        assert_eq!(named(&["[::1]:2"]), pairs(&[("[::1]", 2)]));
+        for wrong in ["", " ", "localhost:0", "localhost:many", ":1"] {
+            assert_eq!(named(&[wrong]), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_secret_is_looked_up_nowhere() {
+        let failure = |text: &str| trackers(&[text.to_owned()], 1).unwrap_err().message;
+        let code = Code::new(7, [3, 900]).to_string();
+        assert!(failure(&code).contains("for peer-cli get") && !failure(&code).contains(&code));
+        assert!(failure(&format!("localhost,{code}")).contains("for peer-cli get"));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use peer::{Joined, Node, NodeBuilder, PeerError, ScanOptions, TrackerAddress};
-use protocol::{NOT_YET, PeerId, Secret, Ticket};
+use protocol::{NOT_SHARED_NOW, NOT_YET, PeerId, Secret, Ticket};
 use tokio::task::JoinSet;
 use transport::{
     Certs, Config, Identity, IdentityError, SharedPort, Transport, TransportError, Trust, peer_id_of_certificate_pem,
@@ -271,10 +271,16 @@ async fn join_with(
             let advice = match error {
                 PeerError::Tracker { .. } => unreached(named_by),
                 PeerError::WrongTracker { .. } => impostor(named_by),
+                PeerError::Refused(ref reason) if reason == NOT_SHARED_NOW => {
+                    "Is it still meant to be shared there? --wait 10m waits for it; or ask for a new ticket"
+                }
                 error => return Err(error.into()),
             };
             let Failure { code, message, .. } = failure(&error);
             return Err(Failure::new(code, format!("{message}. {advice}")));
+        }
+        if let PeerError::Refused(_) = error {
+            speech.instead(format!("What this ticket is of is not shared there now; waiting for it, {most}."));
         }
         speech.now();
         let pause = async {
@@ -292,12 +298,14 @@ fn with_port(host: &str, port: u16) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
-/// Whether it is worth trying again: nobody answered. A tracker that answers with another id, or refuses us, will do so again.
+/// Whether it is worth trying again: nobody answered, or what a ticket is of is not shared there now. A tracker that answers with
+/// another id, or refuses us for another reason, will do so again.
 fn may_come(error: &PeerError) -> bool {
     match error {
         PeerError::Tracker { reason, .. } => {
             !matches!(reason, TransportError::Handshake(_) | TransportError::NotAdmitted(_))
         }
+        PeerError::Refused(reason) => reason == NOT_SHARED_NOW,
         _ => false,
     }
 }
@@ -312,6 +320,11 @@ pub struct Speech<'a> {
 impl<'a> Speech<'a> {
     pub fn new(tell: &'a dyn Fn(String), sentence: String) -> Self {
         Speech { tell, sentence: Some(sentence), due: tokio::time::Instant::now() + SPEAK }
+    }
+
+    /// Says something else in its place, if it was not said.
+    fn instead(&mut self, sentence: String) {
+        self.sentence = self.sentence.take().map(|_| sentence);
     }
 
     /// What went before has ended: the time counts from now on.
@@ -338,7 +351,7 @@ impl<'a> Speech<'a> {
 pub(super) fn unreached(named_by: NamedBy) -> &'static str {
     match named_by {
         NamedBy::Flags => {
-            "Is it running, is -d its port, and does UDP or TCP get through? If the swarm is closed, give --ca. \
+            "Is it running, is -d its port, or the one behind its name, and does UDP or TCP get through? If the swarm is closed, give --ca. \
              `peer-cli doctor -i TRACKER_IP` tries the way to it"
         }
         NamedBy::Place => {
@@ -350,7 +363,9 @@ pub(super) fn unreached(named_by: NamedBy) -> &'static str {
              doctor` with the ticket tries the way. If the swarm is closed, give --ca"
         }
         NamedBy::Lan => "It was heard of on this network: does a firewall there let UDP or TCP through?",
-        NamedBy::Own => "It runs in this process: does a firewall keep this machine from talking to itself?",
+        NamedBy::Own => {
+            "It runs in this process: does a firewall keep this machine from talking to itself, or is its loopback interface down?"
+        }
     }
 }
 
@@ -429,16 +444,6 @@ fn without_brackets(host: &str) -> &str {
     host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }
 
-/// What to say of a text that no name server need be asked for.
-fn no_host(text: &str) -> Option<String> {
-    if text.trim().is_empty() {
-        return Some("the tracker's name is missing: -i takes a name or an address".to_owned());
-    }
-    let (host, port) = text.rsplit_once(':')?;
-    let port: u16 = port.parse().ok().filter(|_| !host.contains(':'))?;
-    Some(format!("{text:?} is no name of a machine. Its port stands apart: -i {host} -d {port}"))
-}
-
 /// Where a host is. A name that nobody knows is asked for again while `patience` lasts: a machine may start before its network.
 pub async fn addresses(
     host: &str,
@@ -446,15 +451,7 @@ pub async fn addresses(
     patience: Patience,
     tell: &dyn Fn(String),
 ) -> Result<Vec<SocketAddr>, Failure> {
-    if Ticket::is_meant(host) {
-        // What opens a private share is for no name server.
-        let sentence = "this is a ticket, where the name of a tracker is expected. These take it: peer-cli get, ls, inspect, doctor";
-        return Err(Failure::new(ExitCode::Usage, sentence));
-    }
     let host = without_brackets(host);
-    if let Some(sentence) = no_host(host) {
-        return Err(Failure::new(ExitCode::Usage, sentence));
-    }
     let most = patience.at_most(ONE_TRY);
     let mut speech =
         Speech::new(tell, format!("The tracker's name {host:?} is not resolved yet; waiting for that, {most}."));

@@ -120,8 +120,6 @@ impl Session {
 
     /// Leaves the swarm in good order.
     pub(super) async fn goodbye(&self, has_failed: bool) {
-        // Some may have got all of it just now: what was heard last is still to be said.
-        self.ids().into_iter().for_each(|content| self.tell_of_takers_at_end(content));
         let (mut sent, mut received) = (0, 0);
         let (mut given, mut takers) = self.state.borrow().past.clone();
         for content in self.ids() {
@@ -131,6 +129,8 @@ impl Session {
                 given += status.sent;
                 takers.extend(status.participants);
             }
+            // Some may have got all of it just now, which the status that was asked for knows.
+            self.tell_of_takers_at_end(content);
         }
         let leaving = self.node.shutdown();
         tokio::pin!(leaving);

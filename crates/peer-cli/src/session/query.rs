@@ -8,7 +8,7 @@ use peer::{Node, TrackerAddress};
 use protocol::{ContentMatch, Ticket};
 
 use crate::error::{ExitCode, Failure};
-use crate::flags::named::{self, NamedTracker, host_and_port};
+use crate::flags::named::{self, NamedTracker};
 use crate::flags::peer::PeerArguments;
 use crate::session::connect::{self, NamedBy, Speech};
 use crate::session::patience::{Patience, shown};
@@ -38,14 +38,7 @@ impl TrackerQuery {
     /// several, to those that answer.
     pub async fn begin(&self, named: Option<&str>) -> Result<Node, Failure> {
         let (named, named_by) = match (named, &self.tracker_ip) {
-            (Some(several), _) if several.contains(',') => {
-                (named::trackers(&[several.to_owned()], self.tracker_port)?, NamedBy::Place)
-            }
-            (Some(named), _) => {
-                let (host, port) = host_and_port(named)?;
-                let port = port.unwrap_or(self.tracker_port);
-                (vec![NamedTracker { host: host.to_owned(), port }], NamedBy::Place)
-            }
+            (Some(named), _) => (named::trackers(&[named.to_owned()], self.tracker_port)?, NamedBy::Place),
             (None, Some(named)) => (named::trackers(named, self.tracker_port)?, NamedBy::Flags),
             (None, None) => {
                 let sentence = "which tracker? Name its machine, as localhost or 192.168.1.5, or with -i, or as tracker-ip in \

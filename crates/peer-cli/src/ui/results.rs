@@ -56,20 +56,45 @@ pub fn result_words(status: &Status, time: Duration, place: &str, name: impl Fn(
 
 /// How much was sent, and to how many.
 pub fn given(sent: u64, to: &[Participant]) -> String {
-    let got = to.iter().filter(|peer| peer.sent > 0);
-    match machines(got.map(|peer| (peer.address.ip(), peer.has_all))) {
+    let got = to.iter().filter(|peer| peer.sent > 0).map(|peer| Getter {
+        seen: peer.address.ip().to_canonical(),
+        also_at: &peer.also_at,
+        has_all: peer.has_all,
+    });
+    match machines(got) {
         0 => amount(sent),
         1 => format!("{} to 1 machine", amount(sent)),
         count => format!("{} to {count} machines", amount(sent)),
     }
 }
 
-/// How many machines got something at these addresses, and whether all of it. One that was stopped and has started again comes as
-/// another peer from the same address; two that have got all of it from one address are two behind it.
-fn machines(got: impl Iterator<Item = (IpAddr, bool)>) -> usize {
-    let mut complete: BTreeMap<IpAddr, usize> = BTreeMap::new();
-    got.for_each(|(address, all)| *complete.entry(address.to_canonical()).or_default() += usize::from(all));
-    complete.into_values().map(|count| count.max(1)).sum()
+/// Somebody who got something.
+struct Getter<'a> {
+    seen: IpAddr,
+    also_at: &'a [IpAddr],
+    has_all: bool,
+}
+
+impl Getter<'_> {
+    /// Whether it is at an address of the other one, as one that comes over IPv4 and again over IPv6 is. Addresses that both only
+    /// name say nothing: those of bridges are the same on many machines.
+    fn is_at(&self, other: &Getter<'_>) -> bool {
+        self.seen == other.seen || self.also_at.contains(&other.seen) || other.also_at.contains(&self.seen)
+    }
+}
+
+/// On how many machines those are that got something. One that was stopped and has started again comes as another peer from the same
+/// address, or from another one of its machine; two that have got all of it from one address are two behind it.
+fn machines<'a>(got: impl Iterator<Item = Getter<'a>>) -> usize {
+    let mut machines: Vec<Vec<Getter<'a>>> = Vec::new();
+    for getter in got {
+        let is_there = |machine: &Vec<Getter<'_>>| machine.iter().any(|other| getter.is_at(other));
+        match machines.iter().position(is_there) {
+            Some(machine) => machines[machine].push(getter),
+            None => machines.push(vec![getter]),
+        }
+    }
+    machines.iter().map(|machine| machine.iter().filter(|getter| getter.has_all).count().max(1)).sum()
 }
 
 #[cfg(test)]
@@ -140,9 +165,23 @@ mod tests {
 
     #[test]
     fn a_machine_that_came_back_is_one_and_two_behind_one_address_are_two() {
-        let count = |got: &[(&str, bool)]| machines(got.iter().map(|&(ip, all)| (ip.parse().unwrap(), all)));
+        let count = |got: &[(&str, &[&str], bool)]| {
+            let ip = |text: &&str| text.parse::<IpAddr>().unwrap();
+            let own: Vec<Vec<IpAddr>> = got.iter().map(|(_, own, _)| own.iter().map(ip).collect()).collect();
+            let getter = |((seen, _, has_all), own): (&(&str, &[&str], bool), &'static [IpAddr])| Getter {
+                seen: ip(seen),
+                also_at: own,
+                has_all: *has_all,
+            };
+            machines(got.iter().zip(own.into_iter().map(|own| &*own.leak())).map(getter))
+        };
         assert_eq!(count(&[]), 0);
-        assert_eq!(count(&[("10.0.0.1", false), ("::ffff:10.0.0.1", true)]), 1);
-        assert_eq!(count(&[("10.0.0.1", true), ("10.0.0.1", true), ("10.0.0.2", false)]), 3);
+        assert_eq!(count(&[("10.0.0.1", &[], false), ("10.0.0.1", &[], true)]), 1);
+        assert_eq!(count(&[("10.0.0.1", &[], true), ("10.0.0.1", &[], true), ("10.0.0.2", &[], false)]), 3);
+        let both: [(&str, &[&str], bool); 2] = [("10.0.0.1", &["fe80::1"], false), ("fe80::1", &["10.0.0.1"], true)];
+        assert_eq!(count(&both), 1, "stopped, and started again over IPv6");
+        let bridges: [(&str, &[&str], bool); 2] =
+            [("10.0.0.1", &["172.17.0.1"], true), ("10.0.0.2", &["172.17.0.1"], true)];
+        assert_eq!(count(&bridges), 2);
     }
 }

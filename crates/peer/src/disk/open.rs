@@ -55,8 +55,8 @@ pub(crate) fn open(
     match plan {
         Plan::Complete(existing) => opening.complete(existing),
         Plan::Build { existing, replace } => opening.build(existing, replace),
-        Plan::Blocked(path) if settings.replace => Err(PeerError::Irreplaceable(path)),
-        Plan::Blocked(path) => Err(StorageError::Exists(path).into()),
+        Plan::Differs(path) => Err(StorageError::Exists(path).into()),
+        Plan::Blocked(path) => Err(PeerError::Irreplaceable(path)),
     }
 }
 

@@ -22,7 +22,9 @@ pub(crate) enum Plan {
         /// Whether files are replaced.
         replace: bool,
     },
-    /// Something is in the way and is not to be replaced, or cannot be.
+    /// Something is in the way that would be replaced, if that was asked for.
+    Differs(PathBuf),
+    /// Something is in the way that is never replaced.
     Blocked(PathBuf),
 }
 
@@ -44,8 +46,11 @@ impl Plan {
             return Ok(Plan::Complete(Existing { equal: selection.wanted.clone(), ..Existing::default() }));
         }
         // A file is replaced by a file and by nothing else.
-        if !settings.replace || manifest.header().folder || !old.is_file() {
+        if manifest.header().folder || !old.is_file() {
             return Ok(Plan::Blocked(target));
+        }
+        if !settings.replace {
+            return Ok(Plan::Differs(target));
         }
         Ok(Plan::Build {
             existing: Existing { different: selection.wanted.clone(), ..Existing::default() },
@@ -66,7 +71,7 @@ fn of_folder(
         && !selection.is_partial(settings)
         && !holds_nothing_else(manifest, names, empty_folders, target)
     {
-        return Ok(Plan::Blocked(target.to_owned()));
+        return Ok(Plan::Differs(target.to_owned()));
     }
     let folder = &settings.folder;
     let within = Folder::open(folder).map_err(|source| error_at(folder, source))?;
@@ -75,7 +80,7 @@ fn of_folder(
         return Ok(Plan::Blocked(path));
     }
     match existing.different.first() {
-        Some(&file) if !settings.replace => return Ok(Plan::Blocked(names.spec(manifest, target, file).path)),
+        Some(&file) if !settings.replace => return Ok(Plan::Differs(names.spec(manifest, target, file).path)),
         _ => {}
     }
     let has_folders = empty_folders.iter().all(|path| target.join(path).is_dir());
@@ -103,6 +108,7 @@ mod tests {
     enum Outcome {
         Complete,
         Build { equal: Vec<usize>, different: Vec<usize>, replace: bool },
+        Differs(String),
         Blocked(String),
     }
 
@@ -145,15 +151,15 @@ mod tests {
             let before = snapshot(self.folder.path());
             let plan = Plan::of(&self.manifest, &selection, settings).unwrap();
             assert_eq!(snapshot(self.folder.path()), before, "a plan only looks");
+            let inside =
+                |path: PathBuf| path.strip_prefix(&settings.folder).unwrap().to_str().unwrap().replace('\\', "/");
             match plan {
                 Plan::Complete(_) => Outcome::Complete,
                 Plan::Build { existing: Existing { equal, different, .. }, replace } => {
                     Outcome::Build { equal, different, replace }
                 }
-                Plan::Blocked(path) => {
-                    let inside = path.strip_prefix(&settings.folder).unwrap();
-                    Outcome::Blocked(inside.to_str().unwrap().replace('\\', "/"))
-                }
+                Plan::Differs(path) => Outcome::Differs(inside(path)),
+                Plan::Blocked(path) => Outcome::Blocked(inside(path)),
             }
         }
 
@@ -217,12 +223,12 @@ mod tests {
     fn force_replaces_files_that_differ() {
         let file = World::new(false);
         file.put("content", &[9; 3000]);
-        assert_eq!(file.plain(), Outcome::Blocked("content".to_owned()));
+        assert_eq!(file.plain(), Outcome::Differs("content".to_owned()));
         assert_eq!(file.forced(), build(&[], &[0], true));
         let folder = World::new(true);
         folder.put("content/a", &[1; 3000]);
         folder.put("content/sub/b", &[9; 10]);
-        assert_eq!(folder.plain(), Outcome::Blocked("content/sub/b".to_owned()));
+        assert_eq!(folder.plain(), Outcome::Differs("content/sub/b".to_owned()));
         assert_eq!(folder.forced(), build(&[0], &[1], true));
     }
 
@@ -230,7 +236,12 @@ mod tests {
     fn force_replaces_no_folder_and_no_link() {
         let file = World::new(false);
         file.put("content/inside", b"bytes");
-        assert_eq!(file.forced(), Outcome::Blocked("content".to_owned()));
+        let blocked = Outcome::Blocked("content".to_owned());
+        assert_eq!(
+            (file.plain(), file.forced()),
+            (blocked, Outcome::Blocked("content".to_owned())),
+            "nobody is told to use --force"
+        );
         let folder = World::new(true);
         folder.put("content/a/inside", b"bytes");
         assert_eq!(folder.forced(), Outcome::Blocked("content/a".to_owned()));
@@ -250,7 +261,7 @@ mod tests {
     fn a_folder_with_other_files_is_left_alone() {
         let world = World::new(true);
         world.put("content/of-the-user", b"bytes");
-        assert_eq!(world.plain(), Outcome::Blocked("content".to_owned()));
+        assert_eq!(world.plain(), Outcome::Differs("content".to_owned()));
         assert_eq!(world.forced(), build(&[], &[], false), "the others stay beside it");
     }
 
@@ -260,7 +271,7 @@ mod tests {
         world.put("content/of-the-user", b"bytes");
         world.put("content/a", &[9; 10]);
         assert_eq!(world.only("sub/b"), build(&[], &[], false));
-        assert_eq!(world.only("a"), Outcome::Blocked("content/a".to_owned()));
+        assert_eq!(world.only("a"), Outcome::Differs("content/a".to_owned()));
         world.put("content/sub/b", &[2; 3000]);
         assert_eq!(world.only("sub/b"), Outcome::Complete);
     }

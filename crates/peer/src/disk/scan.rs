@@ -352,7 +352,8 @@ fn is_unsized(at: &Path, metadata: &Metadata) -> bool {
 }
 
 fn safe_name(path: &Path, name: &std::ffi::OsStr) -> Result<String, PeerError> {
-    let name = name.to_str().ok_or_else(|| unfit(path, "its name is not Unicode, so others could not store it"))?;
+    let name =
+        name.to_str().ok_or_else(|| unfit(path, "its name is not Unicode, so others could not store it. Rename it"))?;
     check_name(name).map_err(|error| unfit(path, &error.to_string()))?;
     Ok(name.to_owned())
 }

@@ -4,8 +4,8 @@
 //! What a peer has is what it says (`Have`, `Interest`), and what was sent to it is counted here. A peer that leaves right after
 //! its last piece is looked at once more before the engine forgets it.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -19,6 +19,8 @@ use crate::status::Participant;
 const MOST: usize = 1024;
 const IN_ALL: usize = 16 * 1024;
 const LEAST: usize = 16;
+/// Most addresses of one that are remembered.
+const ADDRESSES: usize = 8;
 
 /// Those who take part in one content, or did so.
 #[derive(Default)]
@@ -50,6 +52,7 @@ impl Participants {
             participant: Participant {
                 peer,
                 address,
+                also_at: Vec::new(),
                 is_connected: true,
                 wanted: false,
                 has_all: false,
@@ -78,15 +81,20 @@ impl Participants {
         self.0.values_mut().for_each(|entry| entry.participant.is_connected = false);
     }
 
-    /// How a peer stands now, of a content of so many bytes and pieces.
+    /// How a peer stands now, of a content of so many bytes and pieces; `own` are addresses that it says are its own.
     pub(super) fn look(
         &mut self,
         (peer, address): (PeerId, SocketAddr),
+        own: impl Iterator<Item = IpAddr>,
         view: &ParticipantView,
         (total, pieces): (u64, u32),
         room: usize,
     ) {
         let Some(Entry { participant, since, said, sent_then, sent }) = self.entry(peer, address, room) else { return };
+        if participant.also_at.is_empty() {
+            let others: BTreeSet<IpAddr> = own.filter(|own| *own != address.ip().to_canonical()).collect();
+            participant.also_at = others.into_iter().take(ADDRESSES).collect();
+        }
         let bytes = |count: u32| (u128::from(total) * u128::from(count) / u128::from(pieces.max(1))) as u64;
         if view.wants && !participant.wanted {
             (participant.wanted, *since) = (true, Instant::now());
@@ -143,7 +151,7 @@ mod tests {
     }
 
     fn look(participants: &mut Participants, view: &ParticipantView) -> Participant {
-        participants.look((PEER, "10.0.0.1:9".parse().unwrap()), view, (1000, 10), MOST);
+        participants.look((PEER, "10.0.0.1:9".parse().unwrap()), std::iter::empty(), view, (1000, 10), MOST);
         participants.all(&BTreeMap::from([(PEER, 7)])).remove(0)
     }
 
@@ -180,10 +188,12 @@ mod tests {
         assert_eq!([0, 1, 100, 100_000].map(room), [MOST, MOST, 163, LEAST]);
         let (mut participants, address) = (Participants::default(), "10.0.0.1:9".parse().unwrap());
         let peer = |number| PeerId(Digest([number; 32]));
-        (0..20).for_each(|number| participants.look((peer(number), address), &view(1, true), (1000, 10), LEAST));
+        (0..20).for_each(|number| {
+            participants.look((peer(number), address), std::iter::empty(), &view(1, true), (1000, 10), LEAST)
+        });
         assert_eq!(participants.0.len(), LEAST);
         participants.0.values_mut().for_each(|entry| entry.participant.is_connected = false);
-        participants.look((peer(99), address), &view(1, true), (1000, 10), LEAST);
+        participants.look((peer(99), address), std::iter::empty(), &view(1, true), (1000, 10), LEAST);
         assert!(participants.0.len() == LEAST && participants.0.contains_key(&peer(99)));
     }
 

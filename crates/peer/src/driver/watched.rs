@@ -34,7 +34,8 @@ impl Driver {
         let geometry = item.store.as_ref().map(|store| store.manifest().geometry());
         let (total, pieces) = geometry.map_or((0, 0), |geometry| (geometry.total(), geometry.pieces()));
         let (peer, address) = (link.connection.peer_id(), link.connection.remote_addr());
-        item.participants.look((peer, address), view, (total, pieces), room);
+        let own = self.engine.listeners(view.conn).iter().map(|own| own.ip().to_canonical());
+        item.participants.look((peer, address), own, view, (total, pieces), room);
     }
 
     /// The other end of a connection is about to leave: how it stands is looked at a last time.

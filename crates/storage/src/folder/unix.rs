@@ -45,7 +45,7 @@ impl Folder {
         let mut open = OPEN.lock().expect("no panic holds it");
         let open = open.get_or_insert_default();
         if let Some(folder) = open.get(path).and_then(Weak::upgrade)
-            && folder.descriptor.try_clone().map(File::from)?.metadata().is_ok_and(|held| same(&held, &there))
+            && is_held(&folder.descriptor, &there)
         {
             return Ok(folder);
         }
@@ -63,8 +63,7 @@ impl Folder {
     /// Whether its path still leads to it.
     pub(crate) fn is_in_place(&self) -> bool {
         let path = if self.path.as_os_str().is_empty() { Path::new(".") } else { &self.path };
-        let held = self.descriptor.try_clone().map(File::from).and_then(|held| held.metadata());
-        held.is_ok_and(|held| std::fs::metadata(path).is_ok_and(|there| same(&held, &there)))
+        std::fs::metadata(path).is_ok_and(|there| is_held(&self.descriptor, &there))
     }
 
     pub(crate) fn open_file(&self, inside: &Path, how: How) -> io::Result<File> {
@@ -389,9 +388,21 @@ fn time(seconds: i64, nanoseconds: u64) -> Option<SystemTime> {
 }
 
 /// Whether a folder that is held open is the one that a path leads to.
-fn same(held: &Metadata, there: &Metadata) -> bool {
-    // A folder that was removed has no links left, and its number may be another's by now. Some file systems count none at all.
-    (held.dev(), held.ino()) == (there.dev(), there.ino()) && (held.nlink() > 0 || there.nlink() == 0)
+#[allow(clippy::unnecessary_cast, reason = "not every system has the same widths")]
+fn is_held(descriptor: &OwnedFd, there: &Metadata) -> bool {
+    // No descriptor is made for it: where no more may be open, a folder that is there is not called gone.
+    let held = rustix::fs::fstat(descriptor);
+    held.is_ok_and(|held| same((held.st_dev as u64, held.st_ino as u64, held.st_nlink as u64), identity(there)))
+}
+
+fn identity(there: &Metadata) -> (u64, u64, u64) {
+    (there.dev(), there.ino(), there.nlink())
+}
+
+/// Device, number and links of a folder that is held, and of the one that is there. One that was removed has no links left, and its
+/// number may be another's by now. Some file systems count none at all.
+fn same(held: (u64, u64, u64), there: (u64, u64, u64)) -> bool {
+    (held.0, held.1) == (there.0, there.1) && (held.2 > 0 || there.2 == 0)
 }
 
 /// Gives a file these rights, but never setuid or setgid.
@@ -514,7 +525,8 @@ mod tests {
         let counted = held.metadata().unwrap();
         std::fs::remove_dir(&path).unwrap();
         let uncounted = held.metadata().unwrap();
-        assert!(same(&counted, &counted) && same(&uncounted, &uncounted));
-        assert_eq!(same(&uncounted, &counted), uncounted.nlink() > 0);
+        let [counted, uncounted] = [&counted, &uncounted].map(identity);
+        assert!(same(counted, counted) && same(uncounted, uncounted));
+        assert_eq!(same(uncounted, counted), uncounted.2 > 0);
     }
 }

@@ -42,7 +42,15 @@ pub(super) fn make_output_folder(folder: &Path) -> Result<(), StorageError> {
     fs::create_dir_all(folder).map_err(|source| match source.kind() {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => error_in(above(folder), folder, source),
         io::ErrorKind::AlreadyExists => {
-            StorageError::NoFolder { path: folder.to_owned(), source: io::ErrorKind::NotADirectory.into() }
+            let is_link = fs::symlink_metadata(folder).is_ok_and(|there| there.is_symlink());
+            let reason = match is_link && !folder.exists() {
+                true => "it is a link that leads nowhere",
+                false => "there is a file of that name",
+            };
+            StorageError::NoFolder {
+                path: folder.to_owned(),
+                source: io::Error::new(io::ErrorKind::NotADirectory, reason),
+            }
         }
         _ => match error_at(folder, source) {
             StorageError::NotFound(path) => StorageError::NoFolder { path, source: io::ErrorKind::NotFound.into() },

@@ -210,6 +210,11 @@ impl Engine {
         self.conns.values().filter(takes_part).map(|state| (state.peer.id, state.peer.site.as_str())).collect()
     }
 
+    /// Where the other end of a connection is reached, as it says.
+    pub fn listeners(&self, conn: ConnId) -> &[SocketAddr] {
+        self.conns.get(&conn).map(|state| &state.peer.listeners[..]).unwrap_or_default()
+    }
+
     /// The connections over which the other side takes part in a content, and the peers that were heard of.
     pub fn participants(&self, content: ContentId) -> (Vec<ConnId>, Vec<PeerId>) {
         let takes_part = |(_, state): &(&ConnId, &Connection)| state.takes_part_in(&content);

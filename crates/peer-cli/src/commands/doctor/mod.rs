@@ -25,18 +25,19 @@ use finding::{Finding, Verdict};
 const EXAMPLES: &str = "\
 Examples:
   peer-cli doctor                 this machine: sockets, disk, hashing, limits
-  peer-cli doctor -i 192.168.1.5  and the way to a tracker, and to peers there
+  peer-cli doctor 192.168.1.5     and the way to a tracker, and to peers there
   peer-cli doctor p2p…            the same for a ticket";
 
 /// Looks at what transfers depend on, and says what to do about what is wrong.
 #[derive(Debug, Args)]
 #[command(before_help = EXAMPLES)]
 pub struct DoctorArguments {
-    /// A ticket: the way to where it leads is tried
+    /// A tracker, as HOST or HOST:PORT; or a ticket
     ///
-    /// A ticket: the way to its tracker is tried, and to those who have what it stands for
-    #[arg(value_name = "TICKET")]
-    ticket: Option<Ticket>,
+    /// A tracker, as HOST or HOST:PORT, or a ticket: the way there is tried, and to those who have what is shared there, or what the
+    /// ticket stands for
+    #[arg(value_name = "TRACKER|TICKET")]
+    place: Option<String>,
     #[command(flatten)]
     pub query: TrackerQuery,
     /// Folder for downloads, whose disk is tried
@@ -49,6 +50,12 @@ pub struct DoctorArguments {
 impl DoctorArguments {
     fn output(&self) -> PathBuf {
         self.output.clone().unwrap_or_else(|| output::default_folder().0)
+    }
+
+    /// The ticket that was given, if it is one.
+    fn ticket(&self) -> Result<Option<Ticket>, Failure> {
+        let ticket = self.place.as_deref().and_then(Ticket::find).transpose();
+        ticket.map_err(|error| Failure::new(ExitCode::Usage, error.to_string()))
     }
 }
 
@@ -69,7 +76,7 @@ pub async fn run(arguments: DoctorArguments) -> Result<(), Failure> {
 
 /// Looks at everything, saying each thing as it is known. Fails, with the status of the first, if something is bad.
 async fn look(arguments: DoctorArguments) -> Result<(), Failure> {
-    let json = arguments.query.peer.json;
+    let (json, ticket) = (arguments.query.peer.json, arguments.ticket()?);
     let mut findings = Vec::new();
     let mut say = |more: Vec<Finding>| {
         for finding in more {
@@ -83,7 +90,7 @@ async fn look(arguments: DoctorArguments) -> Result<(), Failure> {
     let output = arguments.output();
     let disk = tokio::task::spawn_blocking(move || machine::disk(&output)).await;
     say(disk.map_err(|_| Failure::new(ExitCode::Other, "the disk could not be tried"))?)?;
-    match trackers(&arguments).await {
+    match trackers(&arguments, ticket.as_ref()).await {
         Ok(trackers) if !trackers.is_empty() => {
             let several = trackers.len() > 1;
             let mut reached = Vec::new();
@@ -115,11 +122,11 @@ async fn look(arguments: DoctorArguments) -> Result<(), Failure> {
                 }
             }
             if !reached.is_empty() {
-                say(peers::ways_to_peers(&arguments.query, reached, arguments.ticket.as_ref()).await)?;
+                say(peers::ways_to_peers(&arguments.query, reached, ticket.as_ref()).await)?;
             }
         }
         Ok(_) => {
-            let advice = "none was named: give a ticket, or -i TRACKER_IP, to try the way to it and to its peers";
+            let advice = "none was named: give a ticket, or the tracker's HOST, to try the way to it and to its peers";
             say(vec![Finding::skipped("tracker", advice)])?;
         }
         Err(failure) => say(vec![Finding::bad("tracker", failure.code, failure.message, "")])?,
@@ -134,11 +141,15 @@ async fn look(arguments: DoctorArguments) -> Result<(), Failure> {
 }
 
 /// The trackers that were named.
-async fn trackers(arguments: &DoctorArguments) -> Result<Vec<TrackerAddress>, Failure> {
-    if let Some(ticket) = &arguments.ticket {
+async fn trackers(arguments: &DoctorArguments, ticket: Option<&Ticket>) -> Result<Vec<TrackerAddress>, Failure> {
+    if let Some(ticket) = ticket {
         return Ok(TrackerAddress::all_of(ticket));
     }
     let TrackerQuery { tracker_ip, tracker_port, .. } = &arguments.query;
-    let Some(given) = tracker_ip else { return Ok(Vec::new()) };
-    arguments.query.trackers(named::trackers(given, *tracker_port)?, NamedBy::Flags).await
+    let (given, named_by) = match (&arguments.place, tracker_ip) {
+        (Some(place), _) => (std::slice::from_ref(place), NamedBy::Place),
+        (None, Some(given)) => (&given[..], NamedBy::Flags),
+        (None, None) => return Ok(Vec::new()),
+    };
+    arguments.query.trackers(named::trackers(given, *tracker_port)?, named_by).await
 }

@@ -16,10 +16,11 @@ use transport::{RELAY, Transport, TransportError};
 
 use super::finding::Finding;
 use super::network::{Reached, Whom, dial, transports};
+use crate::commands::ls;
 use crate::error::{ExitCode, Failure};
 use crate::session::connect::{self, NamedBy};
 use crate::session::patience::Patience;
-use crate::session::query::{TrackerQuery, answer, complain};
+use crate::session::query::{TrackerQuery, complain};
 
 /// Contents whose peers are asked for, the newest first, and peers that are tried.
 const CONTENTS: usize = 4;
@@ -38,7 +39,12 @@ pub(super) async fn ways_to_peers(
 ) -> Vec<Finding> {
     let peers = match some_peers(query, trackers, ticket).await {
         Ok(peers) => peers,
-        Err(failure) => return vec![Finding::bad("peers", failure.code, failure.message, "")],
+        Err(failure) => {
+            let is_private = ticket.is_none() && failure.code == ExitCode::Refused;
+            let advice =
+                if is_private { "If it is a private share, give its ticket: peer-cli doctor TICKET" } else { "" };
+            return vec![Finding::bad("peers", failure.code, failure.message, advice)];
+        }
     };
     if peers.is_empty() {
         return vec![match ticket {
@@ -87,7 +93,8 @@ async fn some_peers(
             }
             None => {
                 connect::join(&node, trackers, NamedBy::Flags, patience, &complain).await?;
-                let shared = answer(node.list(None)).await?.contents;
+                // The newest may all be without anybody who has them.
+                let shared = ls::everything(&node).await?;
                 let seeded = shared.into_iter().filter(|found| found.seeders + found.others > 0);
                 seeded.map(|found| found.content).take(CONTENTS).collect()
             }

@@ -68,7 +68,14 @@ fn judge(
     let found = match found {
         Ok(found) => found,
         Err(error) => {
-            let mut findings = vec![Finding::skipped("router", error.to_string())];
+            let found = match error {
+                ReachabilityError::Refused(_) => {
+                    "the tracker of a private share tells nobody what is in front of them: `peer-cli doctor HOST` asks another one"
+                        .to_owned()
+                }
+                error => error.to_string(),
+            };
+            let mut findings = vec![Finding::skipped("router", found)];
             findings.extend(mapped.map(forwarding));
             return findings;
         }
@@ -305,6 +312,9 @@ mod tests {
 
     #[test]
     fn a_tracker_that_cannot_tell_is_said_to() {
+        let refused = ReachabilityError::Refused("this share is private: only its ticket opens it".to_owned());
+        let findings = judge(Err(&refused), &[], BOTH, None);
+        assert!(!format!("{findings:?}").contains("only its ticket"), "who asks has it: {findings:?}");
         let findings = judge(Err(&ReachabilityError::OldTracker), &[], BOTH, None);
         assert_eq!(findings.len(), 1);
         assert!(findings[0].verdict == Verdict::Skipped && findings[0].found.contains("earlier version"));
