@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Shared;
 use super::key::key_of;
-use super::swarm::{self, Fit, Found};
+use super::swarm::{self, Fit, Found, Spare};
 use crate::contents::Contents;
 
 /// How long a gateway that reads may take: the first of these and a second more for each `RATE` bytes, and at most the second of these. The
@@ -107,8 +107,7 @@ pub(super) async fn claim(
 pub(super) async fn turn(
     shared: &Shared,
     contents: &Contents,
-    digest: FileDigest,
-    fit: Fit,
+    (digest, fit, spare): (FileDigest, Fit, Spare),
     mut claimed: Option<Claimed>,
 ) -> Turn {
     let name = key_of(digest);
@@ -123,7 +122,8 @@ pub(super) async fn turn(
         match state {
             LeaseState::Granted => {
                 // Who has read it may be gone, and not what came of it.
-                let look = swarm::find(contents, shared, Instant::now() + LOOK, &name, |manifest| fit.fits(manifest));
+                let end = Instant::now() + LOOK;
+                let look = swarm::find(contents, shared, end, &name, &spare, |manifest| fit.fits(manifest));
                 if has_waited && let Some(found) = look.await {
                     lease.publish(found.open.content());
                     return Turn::Theirs(found);
@@ -134,7 +134,7 @@ pub(super) async fn turn(
             }
             LeaseState::Published(content) => {
                 if !shared.avoided.has(content)
-                    && let Some(found) = swarm::take(contents, shared, swarm, content, &name, fit).await
+                    && let Some(found) = swarm::take(contents, shared, swarm, content, &name, (fit, &spare)).await
                 {
                     return Turn::Theirs(found);
                 }
