@@ -206,7 +206,8 @@ mod tests {
     /// Says something, and reads until the gateway ends the connection.
     async fn ends(said: &str) -> String {
         let access = Access { hosts: Vec::new(), token: None };
-        let contents = Contents::new(Vec::new(), WAIT, DOWNLOADS);
+        let kept = Arc::new(Kept::open(&BTreeSet::new(), None));
+        let contents = Contents::new(Vec::new(), WAIT, DOWNLOADS, kept);
         let memory = ReadMemory::new(MEMORY);
         let router = router(Arc::new(Served::new(access, contents, WAIT, memory.clone())));
         let crowd = Crowd { memory, doors: Doors::new(2), takes: TAKES };
