@@ -43,7 +43,7 @@ pub(crate) fn ranges<'a>(headers: &'a HeaderMap, tag: &str, is_spoiled: bool) ->
 /// Whether a client wants all behind a place, as one does that has what is before it.
 fn goes_on(range: &str) -> bool {
     let range = range.split_once('=').map_or(range, |(_, range)| range).trim();
-    range.strip_suffix('-').is_some_and(|first| first.trim().trim_start_matches('0') != "")
+    range.strip_suffix('-').is_some_and(|first| !first.trim().trim_start_matches('0').is_empty())
 }
 
 /// Whether a list of tags has one that is the same; `None` if there is no such header.

@@ -86,18 +86,21 @@ pub(crate) struct Published {
     pub(crate) origin: Origin,
 }
 
+/// Asks an origin for an object.
+pub(crate) type Asking = Pin<Box<dyn Future<Output = Result<(Origin, Object), OriginError>> + Send>>;
+
 /// An object of an origin.
 pub(crate) enum FromOrigin {
     /// It is known to be there.
-    Known(Origin, Object),
+    Known(Box<(Origin, Object)>),
     /// The origin is asked for it if nobody else has it.
-    Asks(Pin<Box<dyn Future<Output = Result<(Origin, Object), OriginError>> + Send>>),
+    Asks(Asking),
 }
 
 impl FromOrigin {
     async fn ask(self) -> Result<(Origin, Object), OriginError> {
         match self {
-            FromOrigin::Known(origin, object) => Ok((origin, object)),
+            FromOrigin::Known(known) => Ok(*known),
             FromOrigin::Asks(asking) => asking.await,
         }
     }
@@ -105,7 +108,7 @@ impl FromOrigin {
     /// For downloads of this file whose peers bring next to nothing.
     fn spare(&self) -> Option<Arc<dyn Fallback>> {
         match self {
-            FromOrigin::Known(origin, object) => Some(Arc::new(OriginFallback::spare(origin, Some(object.clone())))),
+            FromOrigin::Known(known) => Some(Arc::new(OriginFallback::spare(&known.0, Some(known.1.clone())))),
             FromOrigin::Asks(_) => None,
         }
     }

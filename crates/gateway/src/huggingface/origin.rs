@@ -128,7 +128,7 @@ async fn respond_file(
     let most = total.saturating_add(BESIDE);
     let (name_of, path) = (repo.content_name(commit), file.path.clone());
     let published = Some(Published { name: name_of, most, path, origin: origin.clone() });
-    let origin = Some(FromOrigin::Known(origin, file.object(commit)));
+    let origin = Some(FromOrigin::Known(Box::new((origin, file.object(commit)))));
     let asked = Asked { digest, size: Some(file.size), most: file.size, published, origin };
     let held = origins.blobs.get(&served.contents, asked, served.wait).await?;
     let file = files::Served::of_held(&held, name, tag, origins.blobs.spoiled(digest));

@@ -155,7 +155,7 @@ async fn answer(
 async fn blob(registry: &Registry, name: &str, digest: FileDigest) -> Result<Asked, Refusal> {
     let finding = registry.find(name, Kind::Blob, digest);
     let (size, origin): (_, Option<FromOrigin>) = match timeout(LOOK, finding).await {
-        Ok(Ok((origin, object))) => (Some(object.size), Some(FromOrigin::Known(origin, object))),
+        Ok(Ok((origin, object))) => (Some(object.size), Some(FromOrigin::Known(Box::new((origin, object))))),
         // The swarm may have what the registry has no more.
         Ok(Err(OriginError::NotFound(_))) => (None, None),
         Ok(Err(error)) if !error.is_transient() => return Err(refused(&error)),
