@@ -108,7 +108,7 @@ impl Engine {
         }
     }
 
-    /// Gives up what a peer owes and others have, or the origin.
+    /// Gives up what a peer owes and others have, or a spare origin.
     fn move_requests(&mut self, conn: ConnId) {
         let Some(state) = self.conns.get(&conn) else { return };
         let elsewhere = |outgoing: &Outgoing| {

@@ -207,10 +207,11 @@ impl Engine {
         self.read_origins();
     }
 
-    /// Whether what a peer owes and does not bring can be read from the origin of a content.
+    /// Whether what a peer owes and does not bring can be read from the spare origin of a content.
     pub(super) fn origin_brings(&self, id: &ContentId) -> bool {
         let origin = self.contents.get(id).and_then(|content| content.origin.as_ref());
-        origin.is_some_and(|origin| origin.works() && origin.may_be_read(self.now) && self.now >= origin.not_before)
+        let is_due = |origin: &Origin| origin.works() && origin.may_be_read(self.now) && self.now >= origin.not_before;
+        origin.is_some_and(|origin| origin.spare && is_due(origin))
     }
 
     /// Gives up reads that bring next to nothing: the pieces may be with others by now, or another peer may read them better.

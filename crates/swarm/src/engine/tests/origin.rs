@@ -238,7 +238,7 @@ fn a_spare_origin_is_read_once_peers_bring_next_to_nothing() {
     reader.seconds(8);
     assert!(reader.reads.is_empty(), "it may go on");
     let mut seconds = 0;
-    while !reader.actions.contains(&Action::Completed { content: content() }) {
+    while reader.engine.view(content()).unwrap().have < MANY {
         while let Some(&read) = reader.reads.first() {
             reader.pass(Duration::from_millis(5));
             reader.brings(read);
