@@ -15,6 +15,7 @@ use peer::{OpenContent, ReadMemory, Reader};
 use tokio::time::{Sleep, sleep};
 
 use crate::blobs::growing::{Growing, GrowingReader};
+use crate::kept::{InUse, Kept};
 
 /// A part of a body.
 pub(crate) enum Part {
@@ -59,6 +60,15 @@ pub(crate) trait LaterBlocks: Send {
 }
 
 impl Source {
+    /// What it is read from stays as long as this is held.
+    pub(crate) fn in_use(&self, kept: &Arc<Kept>) -> Option<InUse> {
+        match self {
+            Source::Content(open) => kept.reads_content(open.content()),
+            Source::File(growing) => kept.reads(growing.path.parent()?.to_owned()),
+            Source::Later(_) => None,
+        }
+    }
+
     /// Reads one range.
     pub(crate) fn read(&self, range: Range<u64>, memory: &ReadMemory) -> Blocks {
         match self {
@@ -107,6 +117,8 @@ pub(crate) struct ContentBody {
     /// How long one block is waited for, and until when the one is that is waited for now.
     wait: Duration,
     patience: Option<Pin<Box<Sleep>>>,
+    /// What is read, which stays as long as it is.
+    in_use: Option<InUse>,
 }
 
 impl ContentBody {
@@ -122,7 +134,13 @@ impl ContentBody {
             wait,
             memory: memory.clone(),
             patience: None,
+            in_use: None,
         }
+    }
+
+    /// What is read is in use as long as this body is there.
+    pub(crate) fn uses(&mut self, in_use: Option<InUse>) {
+        self.in_use = in_use;
     }
 
     /// Waits until its first bytes are here: an answer begins only then, or says why not.

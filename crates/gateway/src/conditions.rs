@@ -14,28 +14,36 @@ pub(crate) enum Verdict {
     Failed,
 }
 
-/// Judges the conditions for what has this tag, in quotes.
-pub(crate) fn judge(headers: &HeaderMap, tag: &str) -> Verdict {
+/// Judges the conditions for what has this tag, in quotes; who has it under the one of the whole file has it, too.
+pub(crate) fn judge(headers: &HeaderMap, tag: &str, whole: &str) -> Verdict {
     if let Some(found) = names(headers, IF_MATCH, |other| other == tag)
         && !found
     {
         return Verdict::Failed;
     }
-    let same = |other: &str| other.strip_prefix("W/").unwrap_or(other) == tag;
+    let same = |other: &str| [tag, whole].contains(&other.strip_prefix("W/").unwrap_or(other));
     match names(headers, IF_NONE_MATCH, same) {
         Some(true) => Verdict::NotModified,
         _ => Verdict::Send,
     }
 }
 
-/// The ranges that a client wants, unless it has a part of another version.
-pub(crate) fn ranges<'a>(headers: &'a HeaderMap, tag: &str) -> Option<&'a str> {
+/// The ranges that a client wants, unless it has a part of another version. Where clients may have other bytes, nobody goes on behind
+/// those who does not say which version they are of.
+pub(crate) fn ranges<'a>(headers: &'a HeaderMap, tag: &str, is_spoiled: bool) -> Option<&'a str> {
     let range = headers.get(RANGE)?.to_str().ok()?;
     match headers.get(IF_RANGE) {
         // A date is none of ours.
         Some(condition) if condition.as_bytes() != tag.as_bytes() => None,
-        _ => Some(range),
+        Some(_) => Some(range),
+        None => Some(range).filter(|range| !(is_spoiled && goes_on(range))),
     }
+}
+
+/// Whether a client wants all behind a place, as one does that has what is before it.
+fn goes_on(range: &str) -> bool {
+    let range = range.split_once('=').map_or(range, |(_, range)| range).trim();
+    range.strip_suffix('-').is_some_and(|first| !first.trim().trim_start_matches('0').is_empty())
 }
 
 /// Whether a list of tags has one that is the same; `None` if there is no such header.
@@ -57,29 +65,48 @@ mod tests {
     #[test]
     fn a_client_that_has_it_is_told_so() {
         for value in ["\"a\"", "*", "\"b\", \"a\"", "W/\"a\""] {
-            assert_eq!(judge(&headers(&[(IF_NONE_MATCH, value)]), "\"a\""), Verdict::NotModified, "{value}");
+            assert_eq!(judge(&headers(&[(IF_NONE_MATCH, value)]), "\"a\"", "\"a\""), Verdict::NotModified, "{value}");
         }
-        assert_eq!(judge(&headers(&[(IF_NONE_MATCH, "\"b\"")]), "\"a\""), Verdict::Send);
-        assert_eq!(judge(&headers(&[]), "\"a\""), Verdict::Send);
+        assert_eq!(judge(&headers(&[(IF_NONE_MATCH, "\"b\"")]), "\"a\"", "\"a\""), Verdict::Send);
+        assert_eq!(judge(&headers(&[]), "\"a\"", "\"a\""), Verdict::Send);
     }
 
     #[test]
     fn another_version_is_refused() {
         for value in ["\"b\"", "W/\"a\""] {
-            assert_eq!(judge(&headers(&[(IF_MATCH, value)]), "\"a\""), Verdict::Failed, "{value}");
+            assert_eq!(judge(&headers(&[(IF_MATCH, value)]), "\"a\"", "\"a\""), Verdict::Failed, "{value}");
         }
         for value in ["\"a\"", "*", "\"b\",\"a\""] {
-            assert_eq!(judge(&headers(&[(IF_MATCH, value)]), "\"a\""), Verdict::Send, "{value}");
+            assert_eq!(judge(&headers(&[(IF_MATCH, value)]), "\"a\"", "\"a\""), Verdict::Send, "{value}");
         }
     }
 
     #[test]
     fn a_range_of_another_version_is_ignored() {
         let range = (RANGE, "bytes=1-");
-        assert_eq!(ranges(&headers(std::slice::from_ref(&range)), "\"a\""), Some("bytes=1-"));
-        assert_eq!(ranges(&headers(&[range.clone(), (IF_RANGE, "\"a\"")]), "\"a\""), Some("bytes=1-"));
+        assert_eq!(ranges(&headers(std::slice::from_ref(&range)), "\"a\"", false), Some("bytes=1-"));
+        assert_eq!(ranges(&headers(&[range.clone(), (IF_RANGE, "\"a\"")]), "\"a\"", false), Some("bytes=1-"));
         for other in ["\"b\"", "W/\"a\"", "Sat, 28 Nov 2026 00:00:00 GMT"] {
-            assert_eq!(ranges(&headers(&[range.clone(), (IF_RANGE, other)]), "\"a\""), None, "{other}");
+            assert_eq!(ranges(&headers(&[range.clone(), (IF_RANGE, other)]), "\"a\"", false), None, "{other}");
         }
+    }
+
+    #[test]
+    fn nobody_goes_on_behind_bytes_that_may_be_wrong() {
+        let of = |range: &str, more: &[(HeaderName, &str)]| {
+            let headers = headers(&[&[(RANGE, range)], more].concat());
+            ranges(&headers, "\"a.1\"", true).is_some()
+        };
+        for (range, may) in
+            [("bytes=5-", false), ("bytes = 010-", false), ("bytes=0-", true), ("bytes=5-9", true), ("bytes=-5", true)]
+        {
+            assert_eq!(of(range, &[]), may, "{range}");
+        }
+        assert!(of("bytes=5-", &[(IF_RANGE, "\"a.1\"")]), "what it has was sent since");
+        assert!(!of("bytes=5-9", &[(IF_RANGE, "\"a\"")]));
+        let has = headers(&[(IF_NONE_MATCH, "\"a\"")]);
+        assert_eq!(judge(&has, "\"a.1\"", "\"a\""), Verdict::NotModified, "it has all of it");
+        let has = headers(&[(IF_MATCH, "\"a\"")]);
+        assert_eq!(judge(&has, "\"a.1\"", "\"a\""), Verdict::Failed);
     }
 }

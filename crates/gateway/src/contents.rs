@@ -4,11 +4,12 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use peer::{ContentId, Download, OpenContent, PeerError, Query, State, Status};
+use peer::{ContentId, Download, Fallback, OpenContent, PeerError, Query, State, Status};
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::error::Refusal;
+use crate::kept::Kept;
 use crate::listings::Listings;
 use crate::swarm::Swarm;
 
@@ -31,12 +32,14 @@ pub(crate) struct Contents {
     downloads: usize,
     names: Mutex<HashMap<String, (Instant, ContentId)>>,
     begun: Mutex<HashMap<ContentId, Download>>,
+    /// What is kept of what was downloaded.
+    pub(crate) kept: Arc<Kept>,
 }
 
 impl Contents {
-    pub(crate) fn new(swarms: Vec<Swarm>, wait: Duration, downloads: usize) -> Self {
+    pub(crate) fn new(swarms: Vec<Swarm>, wait: Duration, downloads: usize, kept: Arc<Kept>) -> Self {
         let listings = Listings::new(swarms.len());
-        Contents { swarms, listings, wait, downloads, names: Mutex::default(), begun: Mutex::default() }
+        Contents { swarms, listings, wait, downloads, names: Mutex::default(), begun: Mutex::default(), kept }
     }
 
     /// The content of this id, which is downloaded from now on if it was not before.
@@ -54,7 +57,7 @@ impl Contents {
                 None => self.may_serve(swarm, content).await,
             };
             match may_serve {
-                Ok(true) => return self.begin(swarm, content, None).await,
+                Ok(true) => return self.begin(swarm, content, None, &None).await,
                 Ok(false) => {}
                 // Another swarm may have it.
                 Err(refusal) => answer = refusal,
@@ -108,7 +111,7 @@ impl Contents {
             }
             match &found[..] {
                 [] => {}
-                [one] => return self.begin(swarm, one.content, Some(name)).await,
+                [one] => return self.begin(swarm, one.content, Some(name), &None).await,
                 _ => return Err(Refusal::Ambiguous),
             }
         }
@@ -136,15 +139,17 @@ impl Contents {
         Ok(swarm.asks && !ask(swarm, &content.to_string()).await?.is_empty())
     }
 
-    /// Begins a download unless it has begun, and waits until its files are open.
+    /// Begins a download unless it has begun, and waits until its files are open. Where peers bring next to nothing of it, it is read
+    /// from `spare`.
     pub(crate) async fn begin(
         &self,
         swarm: &Swarm,
         content: ContentId,
         name: Option<&str>,
+        spare: &Option<Arc<dyn Fallback>>,
     ) -> Result<Arc<OpenContent>, Refusal> {
         let end = Instant::now() + self.wait;
-        let status = self.start(swarm, content, name).await?;
+        let status = self.start(swarm, content, name, spare).await?;
         let opening = async {
             loop {
                 if let Some(open) = swarm.node.open(content).await {
@@ -167,9 +172,24 @@ impl Contents {
         };
         let opened = tokio::time::timeout_at(end, opening).await.unwrap_or(Err(Refusal::Late))?;
         match name {
-            Some(name) if opened.manifest().header().name != name => Err(Refusal::NotFound),
-            _ => Ok(opened),
+            Some(name) if opened.manifest().header().name != name => return Err(Refusal::NotFound),
+            _ => {}
         }
+        self.has_room(swarm, &opened).await?;
+        Ok(opened)
+    }
+
+    /// Counts what is downloaded here, and makes room for it.
+    async fn has_room(&self, swarm: &Swarm, opened: &OpenContent) -> Result<(), Refusal> {
+        let content = opened.content();
+        let Some(folder) = swarm.folder(content).filter(|folder| folder.is_dir()) else { return Ok(()) };
+        let room = self.kept.make_room(&folder, opened.manifest().geometry().total(), false).await;
+        if room.is_err() {
+            self.abandon(swarm, content).await;
+            return room;
+        }
+        self.kept.is_open(&folder, &swarm.node, content);
+        Ok(())
     }
 
     /// Stops a download that was begun here and is not open, and removes what came of it.
@@ -187,6 +207,7 @@ impl Contents {
             return;
         }
         if let Some(folder) = swarm.folder(content) {
+            self.kept.forget(&folder);
             let _ = tokio::fs::remove_dir_all(folder).await;
         }
     }
@@ -197,6 +218,7 @@ impl Contents {
         swarm: &Swarm,
         content: ContentId,
         name: Option<&str>,
+        spare: &Option<Arc<dyn Fallback>>,
     ) -> Result<Option<watch::Receiver<Status>>, Refusal> {
         let mut begun = self.begun.lock().await;
         // A download that is complete takes no place from others, nor does one that has failed.
@@ -212,10 +234,14 @@ impl Contents {
         }
         // What is not downloaded here is only waited for.
         let Some(folder) = swarm.folder(content) else { return Ok(None) };
+        self.kept.uses(&folder).await;
         let secret = swarm.tickets.get(&content).copied().flatten();
         let mut download = swarm.node.download(content).private(secret).output(folder);
         if let Some(name) = name {
             download = download.expect_name(name);
+        }
+        if let Some(spare) = spare {
+            download = download.origin(spare.clone());
         }
         match download.start().await {
             Ok(download) => {

@@ -72,6 +72,8 @@ pub(crate) enum Refusal {
     Failed,
     /// There is no room for one more.
     Busy,
+    /// It does not fit beside what is in use of what may be kept.
+    Full,
 }
 
 impl Refusal {
@@ -90,6 +92,7 @@ impl Refusal {
             Refusal::Late | Refusal::Tracker | Refusal::Origin => StatusCode::GATEWAY_TIMEOUT,
             Refusal::Failed => StatusCode::BAD_GATEWAY,
             Refusal::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::Full => StatusCode::INSUFFICIENT_STORAGE,
         }
     }
 
@@ -112,6 +115,9 @@ impl Refusal {
             Refusal::Tracker => "The tracker does not answer, so nobody knows whether it is there: try again later.",
             Refusal::Origin => "Its origin does not answer as it should. The gateway's log says why: try again later.",
             Refusal::Failed => "It cannot be downloaded. The gateway's log says why.",
+            Refusal::Full => {
+                "It does not fit into what this gateway may keep (--cache), beside what is in use. Try again later."
+            }
             Refusal::Busy => "The gateway has enough to do. Try again later.",
         }
     }

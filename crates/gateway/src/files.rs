@@ -1,5 +1,6 @@
 //! One file of a content, or a folder of it, as a response.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +21,7 @@ use crate::blobs::held::Held;
 use crate::body::{Awaited, ContentBody, Part, Parts, Source};
 use crate::conditions::{Verdict, judge, ranges};
 use crate::error::Refusal;
+use crate::kept::Kept;
 use crate::lists::Lists;
 use crate::paths::below;
 use crate::range::{Wanted, wanted};
@@ -47,6 +49,8 @@ pub(crate) struct Served {
     pub(crate) size: u64,
     /// Its strong tag, in quotes.
     pub(crate) tag: String,
+    /// How often an answer with it broke off, after which clients may have other bytes under that tag.
+    pub(crate) spoiled: u32,
     pub(crate) name: String,
 }
 
@@ -54,12 +58,20 @@ impl Served {
     pub(crate) fn of(file: OpenFile<'_>) -> Self {
         let OpenFile { entry, offset, .. } = file;
         let name = entry.path.rsplit('/').next().unwrap_or(&entry.path).to_owned();
-        Served { offset, size: entry.size, tag: format!("\"{}\"", entry.root), name }
+        Served { offset, size: entry.size, tag: format!("\"{}\"", entry.root), spoiled: 0, name }
     }
 
     /// A file that has a digest, under this name and with this tag.
-    pub(crate) fn of_held(held: &Held, name: &str, tag: String) -> Self {
-        Served { offset: held.offset, size: held.size, tag, name: name.to_owned() }
+    pub(crate) fn of_held(held: &Held, name: &str, tag: String, spoiled: u32) -> Self {
+        Served { offset: held.offset, size: held.size, tag, spoiled, name: name.to_owned() }
+    }
+
+    /// The tag of what is sent.
+    fn tag_of_answer(&self) -> Cow<'_, str> {
+        match self.spoiled {
+            0 => Cow::Borrowed(&self.tag),
+            times => Cow::Owned(format!("{}.{times}\"", self.tag.trim_end_matches('"'))),
+        }
     }
 }
 
@@ -87,6 +99,8 @@ pub(crate) struct Manner<'a> {
     pub(crate) wait: Duration,
     /// What is read of it takes a part of this.
     pub(crate) memory: &'a ReadMemory,
+    /// What is read of it is kept meanwhile.
+    pub(crate) kept: &'a Arc<Kept>,
     /// What is said of keeping it.
     pub(crate) cache: &'static str,
 }
@@ -122,7 +136,7 @@ pub(crate) async fn respond_held(
 pub(crate) fn respond_head(request: &RequestParts, file: &Served, manner: &Manner<'_>) -> Result<Response, Refusal> {
     let mut response = Response::new(Body::empty());
     response.headers_mut().insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    if !has_it(&mut response, request, &file.tag, manner)? {
+    if !has_it(&mut response, request, (file.tag.as_str(), file.tag.as_str()), manner)? {
         let headers = response.headers_mut();
         set(headers, CONTENT_DISPOSITION, &disposition(&file.name));
         set(headers, CONTENT_TYPE, BYTES);
@@ -140,13 +154,14 @@ async fn respond_from(
 ) -> Result<Response, Refusal> {
     let mut response = Response::new(Body::empty());
     response.headers_mut().insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    if has_it(&mut response, request, &file.tag, manner)? {
+    let tag = file.tag_of_answer();
+    if has_it(&mut response, request, (&*tag, file.tag.as_str()), manner)? {
         return Ok(response);
     }
     let headers = response.headers_mut();
     set(headers, CONTENT_DISPOSITION, &disposition(&file.name));
     // Ranges mean something for GET alone.
-    let range = ranges(&request.headers, &file.tag).filter(|_| request.method == Method::GET);
+    let range = ranges(&request.headers, &tag, file.spoiled > 0).filter(|_| request.method == Method::GET);
     let (status, kind, parts, size) = match wanted(range, file.size) {
         Wanted::Nothing => return Err(Refusal::Range(file.size)),
         Wanted::Whole => (StatusCode::OK, BYTES.to_owned(), one(file, 0..file.size, awaited), file.size),
@@ -170,12 +185,18 @@ async fn respond_from(
     with_body(response, request, source, (parts, size), manner).await
 }
 
-/// Gives a response its tag, and says whether it is all of the answer: that the client has it already.
-fn has_it(response: &mut Response, request: &RequestParts, tag: &str, manner: &Manner<'_>) -> Result<bool, Refusal> {
+/// Gives a response its tag, and says whether it is all of the answer: that the client has it already, under that tag or the one that the
+/// whole file has.
+fn has_it(
+    response: &mut Response,
+    request: &RequestParts,
+    (tag, whole): (&str, &str),
+    manner: &Manner<'_>,
+) -> Result<bool, Refusal> {
     let headers = response.headers_mut();
     set(headers, ETAG, tag);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static(manner.cache));
-    match judge(&request.headers, tag) {
+    match judge(&request.headers, tag, whole) {
         Verdict::Send => Ok(false),
         Verdict::NotModified => {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
@@ -196,6 +217,7 @@ async fn with_body(
     set(response.headers_mut(), CONTENT_LENGTH, &size.to_string());
     if request.method == Method::GET && size > 0 {
         let mut body = ContentBody::new(source.clone(), parts, size, manner.wait, manner.memory);
+        body.uses(source.in_use(manner.kept));
         body.begin().await.map_err(|error| not_begun(&error))?;
         *response.body_mut() = Body::new(body);
     }
@@ -216,7 +238,7 @@ pub(crate) async fn respond_archive(
     let name = folder.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or(called);
     let mut response = Response::new(Body::empty());
     let tag = format!("\"tar-{}-{}\"", open.content(), blake3::hash(folder.as_bytes()).to_hex().split_at(16).0);
-    if has_it(&mut response, request, &tag, manner)? {
+    if has_it(&mut response, request, (tag.as_str(), tag.as_str()), manner)? {
         return Ok(response);
     }
     let headers = response.headers_mut();

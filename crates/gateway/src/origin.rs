@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use origins::hub::Hub;
@@ -10,6 +11,7 @@ use origins::registry::Registry;
 use crate::blobs::Blobs;
 use crate::error::GatewayError;
 use crate::huggingface::hub::HubOrigin;
+use crate::kept::Kept;
 use crate::registry::origins::{Named, Registries};
 use crate::swarm::Swarm;
 
@@ -65,6 +67,11 @@ impl Origins {
         self
     }
 
+    /// Where what they bring is kept.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Brings models and data sets from this hub.
     pub fn hub(mut self, hub: Hub) -> Self {
         self.hub = Some(hub);
@@ -80,11 +87,11 @@ pub(crate) struct RunningOrigins {
 }
 
 impl RunningOrigins {
-    pub(crate) fn start(origins: Origins, swarms: &[Swarm]) -> Result<Self, GatewayError> {
+    pub(crate) fn start(origins: Origins, swarms: &[Swarm], kept: &Arc<Kept>) -> Result<Self, GatewayError> {
         let Origins { folder, keep_free, patience, registries, hub } = origins;
         let nodes = swarms.iter().filter(|swarm| swarm.asks).map(|swarm| swarm.node.clone()).collect();
         Ok(RunningOrigins {
-            blobs: Blobs::new(&folder, keep_free, patience, nodes)?,
+            blobs: Blobs::new(&folder, keep_free, patience, nodes, kept.clone())?,
             registries: Registries::new(registries),
             hub: hub.map(HubOrigin::new),
         })

@@ -14,7 +14,7 @@ use peer::{ContentId, OpenContent, Query};
 
 use crate::doors::Connection;
 use crate::error::Refusal;
-use crate::files::{self, ASK_AGAIN, FOR_EVER, Found, Manner};
+use crate::files::{self, ASK_AGAIN, FOR_EVER, Found};
 use crate::served::Served;
 use crate::{huggingface, pages, registry, s3};
 
@@ -129,7 +129,7 @@ async fn respond(
     request: &RequestParts,
     cache: &'static str,
 ) -> Result<Response, Refusal> {
-    let manner = Manner { wait: served.wait, memory: &served.memory, cache };
+    let manner = served.manner(cache);
     let folder = path.trim_end_matches('/');
     match files::find(open, path).ok_or(Refusal::NotFound)? {
         Found::File(file) => files::respond(request, open, &file, &manner).await,

@@ -7,6 +7,8 @@ use peer::ReadMemory;
 
 use crate::access::Access;
 use crate::contents::Contents;
+use crate::files::Manner;
+use crate::kept::Kept;
 use crate::lists::Lists;
 use crate::origin::RunningOrigins;
 use crate::s3::buckets::Buckets;
@@ -24,10 +26,13 @@ pub(crate) struct Served {
     pub(crate) memory: ReadMemory,
     /// How long what is not here is waited for.
     pub(crate) wait: Duration,
+    /// What is kept on the disk of what was brought.
+    pub(crate) kept: Arc<Kept>,
 }
 
 impl Served {
     pub(crate) fn new(access: Access, contents: Contents, wait: Duration, memory: ReadMemory) -> Self {
+        let kept = contents.kept.clone();
         Served {
             access,
             contents: Arc::new(contents),
@@ -36,6 +41,12 @@ impl Served {
             buckets: Buckets::new(Vec::new()),
             memory,
             wait,
+            kept,
         }
+    }
+
+    /// How files are answered, and what is said of keeping them.
+    pub(crate) fn manner(&self, cache: &'static str) -> Manner<'_> {
+        Manner { wait: self.wait, memory: &self.memory, kept: &self.kept, cache }
     }
 }

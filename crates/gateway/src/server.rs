@@ -1,6 +1,9 @@
 //! The listener: so many connections, and none of them for nothing.
 
+use std::collections::BTreeSet;
+use std::io;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +24,7 @@ use crate::beside::guarded;
 use crate::contents::Contents;
 use crate::doors::{Connection, Doors};
 use crate::error::GatewayError;
+use crate::kept::{Kept, KeptFigures};
 use crate::origin::{Origins, RunningOrigins};
 use crate::patient::{Crowd, Patient};
 use crate::routes::router;
@@ -70,6 +74,8 @@ pub struct Options {
     pub origins: Option<Origins>,
     /// Where contents are to be found in buckets, beside those of their own names.
     pub buckets: Vec<BucketPlace>,
+    /// Most bytes that are kept of what was downloaded and brought: the least recently used goes first.
+    pub cache: Option<u64>,
 }
 
 impl Default for Options {
@@ -84,6 +90,7 @@ impl Default for Options {
             takes: TAKES,
             origins: None,
             buckets: Vec::new(),
+            cache: None,
         }
     }
 }
@@ -109,8 +116,13 @@ impl Gateway {
         let address = listener.local_addr().map_err(failed)?;
         let hosts = options.hosts.iter().map(|host| host.trim_end_matches('.').to_ascii_lowercase()).collect();
         let access = Access { hosts, token: options.token };
-        let origins = options.origins.map(|origins| RunningOrigins::start(origins, &swarms)).transpose()?;
-        let contents = Contents::new(swarms, options.wait, options.downloads);
+        let roots = swarms.iter().filter_map(Swarm::root).chain(options.origins.iter().map(Origins::folder));
+        let roots: BTreeSet<PathBuf> = roots.map(Path::to_owned).collect();
+        let finding = tokio::task::spawn_blocking(move || Kept::open(&roots, options.cache));
+        let kept = Arc::new(finding.await.map_err(|error| failed(io::Error::other(error)))?);
+        let start = |origins| RunningOrigins::start(origins, &swarms, &kept);
+        let origins = options.origins.map(start).transpose()?;
+        let contents = Contents::new(swarms, options.wait, options.downloads, kept);
         let memory = ReadMemory::new(options.memory);
         let doors = Doors::new(options.connections.min(descriptor_limit() / DESCRIPTORS).max(1));
         let crowd = Crowd { memory: memory.clone(), doors, takes: options.takes };
@@ -127,6 +139,12 @@ impl Gateway {
     pub fn with_routes(mut self, routes: axum::Router) -> Self {
         self.beside = self.beside.merge(routes);
         self
+    }
+
+    /// How much it keeps of what it has brought, at the moment that it is asked.
+    pub fn kept(&self) -> impl Fn() -> KeptFigures + Send + Sync + 'static {
+        let kept = self.served.kept.clone();
+        move || kept.figures()
     }
 
     /// Where it listens.
@@ -188,7 +206,8 @@ mod tests {
     /// Says something, and reads until the gateway ends the connection.
     async fn ends(said: &str) -> String {
         let access = Access { hosts: Vec::new(), token: None };
-        let contents = Contents::new(Vec::new(), WAIT, DOWNLOADS);
+        let kept = Arc::new(Kept::open(&BTreeSet::new(), None));
+        let contents = Contents::new(Vec::new(), WAIT, DOWNLOADS, kept);
         let memory = ReadMemory::new(MEMORY);
         let router = router(Arc::new(Served::new(access, contents, WAIT, memory.clone())));
         let crowd = Crowd { memory, doors: Doors::new(2), takes: TAKES };

@@ -42,6 +42,11 @@ impl Swarm {
         self
     }
 
+    /// Where everything is downloaded.
+    pub(crate) fn root(&self) -> Option<&Path> {
+        self.folder.as_deref()
+    }
+
     /// The folder of a content that is downloaded: others of its name may come into folders of their own.
     pub(crate) fn folder(&self, content: ContentId) -> Option<PathBuf> {
         self.folder.as_deref().map(|folder: &Path| folder.join(&content.to_string()[..16]))

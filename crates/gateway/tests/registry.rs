@@ -241,7 +241,85 @@ async fn what_others_share_under_a_digest_is_not_believed() {
         let first = client.try_raw(&request).await;
         assert!(!first.is_some_and(|answer| answer.is_success() && answer.body != right), "{case}");
         assert!(whole(&client, &request).await == right, "{case}: it comes from the registry then");
+        // Who has the beginning of other bytes does not get the rest of these.
+        let path = blob("a", &digest);
+        let all = client.get(&path, &[("Range", "bytes=100-")]).await;
+        assert!(all.status == 200 && all.body == right, "{case}: {}", all.status);
+        let old = format!("\"{digest}\"");
+        let all = client.get(&path, &[("Range", "bytes=100-"), ("If-Range", &old)]).await;
+        assert!(all.status == 200 && all.body == right, "{case}: {}", all.status);
+        let tag = all.header("etag").unwrap().to_owned();
+        let rest = client.get(&path, &[("Range", "bytes=100-"), ("If-Range", &tag)]).await;
+        assert!(rest.status == 206 && rest.body == right[100..], "{case}: {}", rest.status);
+        let place = client.get(&path, &[("Range", "bytes=100-199")]).await;
+        assert!(place.status == 206 && place.body == right[100..200], "{case}: {}", place.status);
+        assert_eq!(client.get(&path, &[("If-None-Match", &old)]).await.status, 304, "it has all of it");
     }
+}
+
+#[tokio::test]
+async fn tags_are_listed_as_the_registry_has_them() {
+    let (peers, registry) = (Peers::new(), MockRegistry::start());
+    registry.fault(|request| {
+        let answer = |tags: &str| Response::new(200, format!(r#"{{"name": "library/a", "tags": {tags}}}"#));
+        let next = "</v2/library/a/tags/list?last=2&n=2>; rel=\"next\"";
+        (request.path == "/v2/library/a/tags/list").then(|| match request.query.as_str() {
+            "n=2" => answer(r#"["1", "2"]"#).header("Link", next),
+            "n=2&last=2" => answer(r#"["3"]"#),
+            _ => Response::new(400, ""),
+        })
+    });
+    let client = alone(&peers, &registry).await;
+    let first = client.get("/v2/docker.io/library/a/tags/list?n=2", &[]).await;
+    assert!(first.is_success(), "{} {}", first.status, first.text());
+    assert_eq!(first.text(), r#"{"name":"docker.io/library/a","tags":["1","2"]}"#);
+    let link = first.header("link").unwrap();
+    let next = link.strip_prefix('<').and_then(|link| link.strip_suffix(">; rel=\"next\"")).unwrap().to_owned();
+    assert_eq!(next, "/v2/docker.io/library/a/tags/list?n=2&last=2");
+    let second = client.get(&next, &[]).await;
+    assert!(second.is_success() && second.text().contains(r#"["3"]"#) && second.header("link").is_none());
+    let asked = registry.read("/tags/");
+    assert!(client.get(&next, &[]).await.is_success());
+    assert_eq!(registry.read("/tags/"), asked, "it is remembered for a moment");
+    assert_eq!(client.get("/v2/a/tags/list?last=..%2Fx", &[]).await.status, 400);
+}
+
+#[tokio::test]
+async fn a_layer_may_be_named_by_its_sha_512() {
+    let (peers, registry) = (Peers::new(), MockRegistry::start());
+    let layer = noise(200_000);
+    let digest = registry.put_blob_by_sha512("a", &layer);
+    let client = alone(&peers, &registry).await;
+    let path = blob("a", &digest);
+    registry.fault(|request| {
+        let is_it = request.method == "GET" && request.path.contains("/blobs/");
+        is_it.then(|| Response::of_bytes(request, &[7; 200_000], "\"x\""))
+    });
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", client.0);
+    assert!(!client.try_raw(&request).await.is_some_and(|answer| answer.is_success()));
+    registry.mend();
+    let answer = client.get(&path, &[]).await;
+    assert!(answer.is_success() && answer.body == layer, "{}", answer.status);
+    assert_eq!(answer.header("docker-content-digest"), Some(digest.as_str()));
+}
+
+#[tokio::test]
+async fn no_more_is_kept_than_may_be() {
+    let (peers, registry) = (Peers::new(), MockRegistry::start());
+    let digests: Vec<_> = (0..3).map(|number| registry.put_blob("a", &noise(600_000 + number))).collect();
+    let large = registry.put_blob("a", &noise(2_000_000));
+    let tracker = peers.tracker();
+    let node = peers.joined("gateway", &tracker).await;
+    let swarm = Swarm::new(node.clone(), "all").all().output(peers.at("gateway", "out"));
+    let mut options = options(&peers, "gateway", &[("docker.io", &registry)]);
+    options.cache = Some(1_500_000);
+    let client = serve(vec![swarm], options).await;
+    assert_eq!(client.get(&blob("a", &large), &[]).await.status, 507, "it is larger than all that may be kept");
+    for digest in &digests[..2] {
+        assert!(client.get(&blob("a", digest), &[]).await.is_success());
+    }
+    assert_eq!(client.get(&blob("a", &digests[2]), &[]).await.status, 507, "all were used a moment ago");
+    assert!(client.get(&blob("a", &digests[0]), &[]).await.is_success());
 }
 
 /// The first answer that is whole: one that found wrong bytes may not be over yet, and ends with them.

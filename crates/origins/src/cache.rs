@@ -10,7 +10,8 @@ use std::fs::{self, File};
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use fs4::FileExt;
@@ -31,6 +32,7 @@ pub struct Cache {
     folder: PathBuf,
     most: u64,
     entries: Mutex<Entries>,
+    is_full_told: AtomicBool,
     /// Locked for as long as it is open.
     _lock: File,
 }
@@ -66,9 +68,14 @@ impl PartKey {
 pub(crate) struct ObjectKey(String);
 
 impl ObjectKey {
-    /// Nothing if its origin does not say which version it is.
-    pub(crate) fn new(identity: &str, object: &Object) -> Option<Self> {
-        object.version.is_known().then(|| ObjectKey(object_digest(identity, object)))
+    /// Where its origin does not say which version it is, only this process knows it: for another run it may be other bytes.
+    pub(crate) fn new(identity: &str, object: &Object) -> Self {
+        static RUN: OnceLock<String> = OnceLock::new();
+        let run: &str = match object.version.is_known() {
+            true => "",
+            false => RUN.get_or_init(|| format!("{:032x} ", fastrand::u128(..))),
+        };
+        ObjectKey(object_digest(&format!("{run}{identity}"), object))
     }
 }
 
@@ -139,7 +146,13 @@ impl Cache {
             let lock = File::options().create(true).truncate(false).write(true).open(own.join(LOCK))?;
             match FileExt::try_lock(&lock) {
                 Ok(()) => {
-                    let cache = Cache { folder: own, most, entries: Mutex::default(), _lock: lock };
+                    let cache = Cache {
+                        folder: own,
+                        most,
+                        entries: Mutex::default(),
+                        is_full_told: AtomicBool::new(false),
+                        _lock: lock,
+                    };
                     cache.find()?;
                     empty_others(folder, number);
                     return Ok(cache);
@@ -224,7 +237,12 @@ impl Cache {
         let Some(room) = self.reserve(key, len) else { return };
         let free = fs4::available_space(&self.folder).unwrap_or(u64::MAX);
         if free.saturating_sub(len) < KEEP_FREE {
-            tracing::debug!("the cache takes nothing more: its disk is nearly full");
+            if !self.is_full_told.swap(true, Ordering::Relaxed) {
+                let folder = self.folder.display();
+                tracing::warn!(
+                    "the disk of {folder} is nearly full: what is read is not kept, and is read from the origin each time it is asked for"
+                );
+            }
             return;
         }
         match atomic_file::replace_cache(&self.folder.join(key.file()), bytes) {

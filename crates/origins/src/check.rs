@@ -16,6 +16,7 @@ pub struct FileCheck {
 #[derive(Clone)]
 enum Hasher {
     Sha256(sha2::Sha256),
+    Sha512(sha2::Sha512),
     Sha1(Box<sha1_checked::Sha1>),
 }
 
@@ -24,6 +25,7 @@ impl FileCheck {
     pub fn new(expected: FileDigest, size: u64) -> Self {
         let hasher = match expected {
             FileDigest::Sha256(_) => Hasher::Sha256(sha2::Sha256::new()),
+            FileDigest::Sha512(_) => Hasher::Sha512(sha2::Sha512::new()),
             FileDigest::GitBlob(_) => {
                 let mut hasher = Box::new(sha1_checked::Sha1::new());
                 sha1_checked::Digest::update(&mut *hasher, format!("blob {size}\0"));
@@ -38,6 +40,7 @@ impl FileCheck {
         self.came += bytes.len() as u64;
         match &mut self.hasher {
             Hasher::Sha256(hasher) => hasher.update(bytes),
+            Hasher::Sha512(hasher) => hasher.update(bytes),
             Hasher::Sha1(hasher) => sha1_checked::Digest::update(&mut **hasher, bytes),
         }
     }
@@ -52,6 +55,7 @@ impl FileCheck {
         let is_whole = self.is_whole();
         let found = match self.hasher {
             Hasher::Sha256(hasher) => FileDigest::Sha256(hasher.finalize().into()),
+            Hasher::Sha512(hasher) => FileDigest::Sha512(hasher.finalize().into()),
             Hasher::Sha1(hasher) => {
                 let found = hasher.try_finalize();
                 if found.has_collision() {
@@ -81,6 +85,8 @@ mod tests {
         assert!(!is_right(sha256, 5, &[b"hel"]));
         assert!(!is_right(sha256, 5, &[b"hellO"]));
         assert!(!is_right(sha256, 6, &[b"hello"]), "one is missing");
+        let sha512 = FileDigest::Sha512(sha2::Sha512::digest(b"hello").into());
+        assert!(is_right(sha512, 5, &[b"hello"]) && !is_right(sha512, 5, &[b"hellO"]));
         // As `printf hello | git hash-object --stdin` says.
         let git = 0xb6fc_4c62_0b67_d95f_953a_5c1c_1230_aaab_u128.to_be_bytes();
         let git: [u8; 20] = [&git[..], &0x5db5_a1b0_u32.to_be_bytes()].concat().try_into().expect("20 bytes");

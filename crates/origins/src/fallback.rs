@@ -4,6 +4,7 @@
 //! only that an origin asked to be left alone for a while is kept to here.
 
 use std::collections::HashMap;
+use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -26,10 +27,11 @@ struct Inner {
     origin: Origin,
     /// As the user named it, with how: for what lies beside it. Beside what a stranger named nothing is looked for.
     named: Option<(String, Options)>,
+    /// Whether peers are to bring everything, and it is only for where they do not.
+    spare: bool,
     state: Mutex<State>,
 }
 
-#[derive(Default)]
 struct State {
     objects: Looking,
     /// It asked to be left alone until then, for this reason.
@@ -37,9 +39,7 @@ struct State {
 }
 
 /// The objects that were listed, or are being listed: that goes on even if the first who asked has gone away.
-#[derive(Default)]
 enum Looking {
-    #[default]
     Not,
     Now(watch::Receiver<Option<Result<Objects, OriginError>>>),
     Done(Objects),
@@ -82,7 +82,7 @@ impl OriginFallback {
     pub fn new(url: &str, options: &Options) -> Result<Self, OriginError> {
         let options = options.clone().limits(one_try(&options.limits));
         let origin = Origin::open(url, &options)?;
-        Ok(OriginFallback::of(origin, Some((url.to_owned(), options))))
+        Ok(OriginFallback::of(origin, Some((url.to_owned(), options)), Looking::Not, false))
     }
 
     /// An origin that a manifest names; see [`Origin::open_named`].
@@ -91,11 +91,19 @@ impl OriginFallback {
     /// If it may not be read.
     pub fn named(url: &OriginUrl, allowed: &Allowed, options: &Options) -> Result<Self, OriginError> {
         let options = options.clone().limits(one_try(&options.limits));
-        Ok(OriginFallback::of(Origin::open_named(url, allowed, &options)?, None))
+        Ok(OriginFallback::of(Origin::open_named(url, allowed, &options)?, None, Looking::Not, false))
     }
 
-    fn of(origin: Origin, named: Option<(String, Options)>) -> Self {
-        OriginFallback(Arc::new(Inner { origin, named, state: Mutex::default() }))
+    /// An origin that is read only where peers bring next to nothing: of one object, or of a folder that is what it lists.
+    pub fn spare(origin: &Origin, object: Option<Object>) -> Self {
+        let origin = origin.with_limits(one_try(origin.limits()));
+        let looking = object.map_or(Looking::Not, |object| Looking::Done(Objects::One(Arc::new(object))));
+        OriginFallback::of(origin, None, looking, true)
+    }
+
+    fn of(origin: Origin, named: Option<(String, Options)>, objects: Looking, spare: bool) -> Self {
+        let state = Mutex::new(State { objects, not_before: None });
+        OriginFallback(Arc::new(Inner { origin, named, spare, state }))
     }
 }
 
@@ -177,6 +185,14 @@ impl Inner {
 impl Fallback for OriginFallback {
     fn shown(&self) -> &str {
         self.0.origin.url()
+    }
+
+    fn rate(&self) -> Option<NonZeroU64> {
+        self.0.origin.rate()
+    }
+
+    fn is_spare(&self) -> bool {
+        self.0.spare
     }
 
     fn manifest(&self, content: ContentId) -> FindingManifest {

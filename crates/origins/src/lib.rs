@@ -44,6 +44,7 @@ mod manifest;
 mod object;
 mod open;
 mod pace;
+mod partial;
 mod parts;
 mod reader;
 mod redirects;

@@ -1,11 +1,13 @@
 //! The manifest of what an origin has: made in one read, on all cores, and kept beside the version that it is of, so that no version
 //! is read twice for it.
 
+use std::cell::Cell;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use futures_util::stream;
 use integrity::{Algorithm, Digest, Place};
@@ -20,6 +22,8 @@ use crate::{FileCheck, Listing, Object, Options, Origin, OriginError, Version};
 const AT_ONCE: u64 = 48 << 20;
 const MOST_PARTS: u64 = 16;
 const LEAST_PARTS: u64 = 3;
+/// How often it is told how many bytes have come.
+const TOLD: Duration = Duration::from_millis(100);
 
 /// How the file is called that says which manifest of a version was wrong.
 const REFUSED: &str = "refused";
@@ -34,7 +38,7 @@ pub struct Pieces {
 }
 
 /// Makes the manifest of what was listed: each byte is read once, and goes into the cache if there is one. Tells `progress` how many
-/// bytes are done, and of how many. Files whose origin has a digest of them are compared with it.
+/// bytes have come, and of how many. Files whose origin has a digest of them are compared with it.
 pub async fn make_manifest(
     origin: &Origin,
     listing: &Listing,
@@ -52,14 +56,25 @@ pub async fn make_manifest(
         let count = object.size.div_ceil(size).max(1);
         (0..count).map(move |number| (file, number))
     });
+    let (came, told) = (Cell::new(0), Cell::new(Instant::now()));
+    let (came, told, progress) = (&came, &told, &progress);
     let read = parts.map(|(file, number)| {
         let object = &listing.objects[file];
         let range = number * size..object.size.min((number + 1) * size);
-        let key = cache.and_then(|_| ObjectKey::new(identity, object));
-        let kept = cache.cloned().zip(key).map(|(cache, key)| (cache, PartKey::new(&key, size, number)));
+        let kept = cache.map(|cache| (cache.clone(), PartKey::new(&ObjectKey::new(identity, object), size, number)));
         let alone = object.size <= u64::from(piece_size);
         async move {
-            let bytes = origin.read(object, range.clone()).await?;
+            let mut reader = origin.reader(object, range.clone())?;
+            let mut bytes = BytesMut::with_capacity((range.end - range.start) as usize);
+            while let Some(part) = reader.next().await? {
+                bytes.extend_from_slice(&part);
+                came.set(came.get() + part.len() as u64);
+                if told.get().elapsed() >= TOLD {
+                    told.set(Instant::now());
+                    progress(came.get(), total);
+                }
+            }
+            let bytes = bytes.freeze();
             let whole = bytes.clone();
             let digesting = move || {
                 let digests = digests_of(algorithm, piece_size, range.start, alone, &bytes);
@@ -73,16 +88,15 @@ pub async fn make_manifest(
             Ok((file, whole, digests))
         }
     });
-    let at_once = (AT_ONCE / size).clamp(LEAST_PARTS, MOST_PARTS) as usize;
+    let at_once = origin.reads_at_once((AT_ONCE / size).clamp(LEAST_PARTS, MOST_PARTS) as usize);
     let mut read = stream::iter(read).buffered(at_once);
-    let (mut digests, mut done, mut check) = (Vec::new(), 0, Check::default());
+    let (mut digests, mut check) = (Vec::new(), Check::default());
     while let Some(part) = read.next().await {
         let (file, bytes, of_part) = part?;
-        done += bytes.len() as u64;
         digests.extend(of_part);
         check = check.update(origin, &listing.objects[file], file, bytes).await?;
-        progress(done, total);
     }
+    progress(total, total);
     Manifest::build(header, &digests).map_err(|error| unfit(origin, &error.to_string()))
 }
 

@@ -51,6 +51,8 @@ impl Version {
 pub enum FileDigest {
     /// The SHA-256 of its bytes: of files that a hub keeps by LFS.
     Sha256([u8; 32]),
+    /// The SHA-512 of its bytes: a registry may name blobs so.
+    Sha512([u8; 64]),
     /// The SHA-1 of git's blob: `blob SIZE`, a zero byte, and its bytes.
     GitBlob([u8; 20]),
 }

@@ -1,10 +1,17 @@
-//! A cap on how fast an origin is read: what was read is waited for until it was due, so that the connection itself becomes as slow.
+//! A cap on how fast an origin is read: what was read is waited for until it was due, so that the connection itself becomes as slow. It is
+//! given on in small portions, so that under a low cap, too, something comes all the time.
 
 use std::num::NonZeroU64;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
+
+/// What is given on at a time comes in so much of a second, and is at least so many bytes.
+const PORTION: f64 = 0.125;
+const LEAST_PORTION: usize = 64;
+/// Under a cap, each of several reads at a time has at least so many bytes a second: many slow ones would all be late.
+const LEAST_EACH: u64 = 256 << 10;
 
 /// So many bytes a second, over all reads.
 pub(crate) struct Pace {
@@ -16,6 +23,21 @@ pub(crate) struct Pace {
 impl Pace {
     pub(crate) fn new(rate: NonZeroU64) -> Self {
         Pace { rate, due: Mutex::new(Instant::now()) }
+    }
+
+    /// Bytes a second.
+    pub(crate) fn rate(&self) -> NonZeroU64 {
+        self.rate
+    }
+
+    /// Bytes that are given on at a time.
+    pub(crate) fn portion(&self) -> usize {
+        ((self.rate.get() as f64 * PORTION) as usize).max(LEAST_PORTION)
+    }
+
+    /// How many of so many reads are worth making at a time.
+    pub(crate) fn reads(&self, most: usize) -> usize {
+        ((self.rate.get() / LEAST_EACH) as usize).clamp(1, most)
     }
 
     /// Waits until so many bytes more were due, and says for how long.
@@ -43,5 +65,13 @@ mod tests {
         assert_eq!((one.as_millis(), other.as_millis()), (500, 1000));
         pace.take(1000).await;
         assert_eq!(began.elapsed().as_millis(), 2000);
+    }
+
+    #[test]
+    fn a_low_cap_makes_few_reads_of_small_portions() {
+        let of = |rate: u64| Pace::new(NonZeroU64::new(rate).unwrap());
+        assert_eq!((of(80 << 10).portion(), of(80 << 10).reads(6)), (10 << 10, 1));
+        assert_eq!((of(1 << 20).reads(6), of(100 << 20).reads(6)), (4, 6));
+        assert_eq!(of(1).portion(), LEAST_PORTION);
     }
 }

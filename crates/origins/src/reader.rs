@@ -39,6 +39,16 @@ impl Origin {
         self.source.url()
     }
 
+    /// The cap on how fast it is read, in bytes a second.
+    pub(crate) fn rate(&self) -> Option<NonZeroU64> {
+        self.pace.as_ref().map(|pace| pace.rate())
+    }
+
+    /// How many of so many reads are worth making at a time: under a low cap, fewer.
+    pub(crate) fn reads_at_once(&self, most: usize) -> usize {
+        self.pace.as_ref().map_or(most, |pace| pace.reads(most))
+    }
+
     /// What tells it from other origins; see [`Source::identity`].
     pub(crate) fn identity(&self) -> String {
         self.source.identity()
@@ -81,7 +91,8 @@ impl Origin {
             return Err(OriginError::OutOfRange { url, from: range.start, to: range.end, size: object.size });
         }
         let progress = Progress::new(&self.limits);
-        Ok(RangeReader { origin: self.clone(), object: object.clone(), rest: range, body: None, progress })
+        let (origin, object, came) = (self.clone(), object.clone(), Bytes::new());
+        Ok(RangeReader { origin, object, rest: range, came, body: None, progress })
     }
 
     /// What an object is called in messages.
@@ -154,6 +165,8 @@ pub struct RangeReader {
     origin: Origin,
     object: Object,
     rest: Range<u64>,
+    /// What has come of that and was not given on yet.
+    came: Bytes,
     body: Option<ByteStream>,
     progress: Progress,
 }
@@ -161,28 +174,45 @@ pub struct RangeReader {
 impl RangeReader {
     /// The next bytes; nothing behind the end of the range. The bytes are exactly those of the range, or it fails.
     pub async fn next(&mut self) -> Result<Option<Bytes>, OriginError> {
+        self.next_within(usize::MAX).await
+    }
+
+    /// The same, and no more than so many.
+    pub(crate) async fn next_within(&mut self, most: usize) -> Result<Option<Bytes>, OriginError> {
         while self.rest.start < self.rest.end {
+            if !self.came.is_empty() {
+                return Ok(Some(self.portion(most).await));
+            }
             match self.part().await {
                 Ok(part) => {
-                    self.rest.start += part.len() as u64;
                     self.progress.came(&self.origin.limits, part.len() as u64);
-                    if let Some(pace) = &self.origin.pace {
-                        // That it is not read faster is none of its faults.
-                        let waited = pace.take(part.len()).await;
-                        self.progress.window_ends += waited;
-                        self.progress.last += waited;
-                    }
-                    if self.rest.is_empty() {
-                        self.body = None;
-                    }
-                    if !part.is_empty() {
-                        return Ok(Some(part));
-                    }
+                    self.came = part;
                 }
                 Err(error) => self.progress.failed(&self.origin.limits, error).await?,
             }
         }
         Ok(None)
+    }
+
+    /// Some of what has come, when it is due.
+    async fn portion(&mut self, most: usize) -> Bytes {
+        let most = most.min(self.came.len());
+        let portion = match &self.origin.pace {
+            None => self.came.split_to(most),
+            Some(pace) => {
+                let len = most.min(pace.portion());
+                // That it is not read faster is none of its faults.
+                let waited = pace.take(len).await;
+                self.progress.window_ends += waited;
+                self.progress.last += waited;
+                self.came.split_to(len)
+            }
+        };
+        self.rest.start += portion.len() as u64;
+        if self.rest.is_empty() {
+            self.body = None;
+        }
+        portion
     }
 
     async fn part(&mut self) -> Result<Bytes, OriginError> {

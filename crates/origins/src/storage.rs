@@ -1,5 +1,6 @@
 //! A storage that only reads, and whose bytes are an origin's: each part is read from there once, however many ask for it, verified
-//! by the manifest, and kept in the cache.
+//! by the manifest, and kept in the cache. Its pieces are given on one by one as they come, and a read that breaks off for good goes on
+//! there when the part is asked for again.
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
@@ -16,6 +17,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::sleep;
 
 use crate::cache::{Cache, ObjectKey, PartKey};
+use crate::partial::{Arriving, Partial};
 use crate::parts::part_size;
 use crate::{KeptManifests, Listing, Object, Origin, OriginError, Version};
 
@@ -39,7 +41,7 @@ struct Inner {
     manifest: Arc<Manifest>,
     cache: Option<Arc<Cache>>,
     part_size: u64,
-    keys: Vec<Option<ObjectKey>>,
+    keys: Vec<ObjectKey>,
     parts: Mutex<Parts>,
     reads: Arc<Semaphore>,
     look: Duration,
@@ -50,11 +52,12 @@ struct Inner {
 
 /// Which part of which file.
 type At = (usize, u64);
-type Outcome = Option<Result<Bytes, OriginError>>;
 
 #[derive(Default)]
 struct Parts {
-    in_flight: HashMap<At, watch::Receiver<Outcome>>,
+    in_flight: HashMap<At, watch::Receiver<Arriving>>,
+    /// What came of those whose read has failed.
+    partial: Partial<At>,
     /// The last that came, newest last.
     recent: VecDeque<(At, Bytes)>,
 }
@@ -78,7 +81,7 @@ impl OriginStorage {
         }
         let patience = origin.limits().patience.min(PATIENCE);
         let limits = origin.limits().clone().patience(patience);
-        let identity = origin.identity();
+        let (identity, reads) = (origin.identity(), origin.reads_at_once(READS));
         let keys = listing.objects.iter().map(|object| ObjectKey::new(&identity, object)).collect();
         Ok(OriginStorage(Arc::new(Inner {
             origin: origin.with_limits(limits),
@@ -89,7 +92,7 @@ impl OriginStorage {
             manifest,
             cache,
             parts: Mutex::default(),
-            reads: Arc::new(Semaphore::new(READS)),
+            reads: Arc::new(Semaphore::new(reads)),
             runtime: Handle::current(),
             kept: OnceLock::new(),
         })))
@@ -140,7 +143,7 @@ impl Inner {
                     Some(coming) => (None, Some(coming.clone())),
                     None if looks_there && self.is_cached(at) => (None, None),
                     None => {
-                        let (sender, coming) = watch::channel(None);
+                        let (sender, coming) = watch::channel(parts.partial.take(at));
                         parts.in_flight.insert(at, coming.clone());
                         (Some(sender), Some(coming))
                     }
@@ -159,21 +162,15 @@ impl Inner {
                     }
                 }
             };
-            let outcome = match coming.wait_for(Option::is_some).await {
-                Ok(outcome) => outcome.clone(),
-                Err(_) => None,
-            };
-            return match outcome {
-                Some(Ok(bytes)) => Ok(slice(&bytes)),
-                Some(Err(error)) => Err(as_storage_error(error)),
-                None => Err(StorageError::Unreachable(format!("{} is not read any more", self.origin.url()))),
+            return match coming.wait_for(|arriving| arriving.settles(range.end)).await {
+                Ok(arriving) => arriving.bytes(range.clone()).map_err(as_storage_error),
+                Err(_) => Err(StorageError::Unreachable(format!("{} is not read any more", self.origin.url()))),
             };
         }
     }
 
     fn key(&self, (file, number): At) -> Option<(&Arc<Cache>, PartKey)> {
-        let key = self.keys[file].as_ref()?;
-        Some((self.cache.as_ref()?, PartKey::new(key, self.part_size, number)))
+        Some((self.cache.as_ref()?, PartKey::new(&self.keys[file], self.part_size, number)))
     }
 
     fn is_cached(&self, at: At) -> bool {
@@ -215,39 +212,55 @@ impl Inner {
     }
 
     /// Reads a part from the origin, for all who wait for it.
-    async fn fly(self: Arc<Self>, at: At, sender: watch::Sender<Outcome>) {
+    async fn fly(self: Arc<Self>, at: At, sender: watch::Sender<Arriving>) {
         let landing = Landing { storage: &self, at };
-        let outcome = self.clone().read_part(at).await;
-        if let Ok(bytes) = &outcome {
-            self.remember(at, bytes.clone());
+        let ended = self.clone().read_part(at, &sender).await;
+        match &ended {
+            Ok(whole) => self.remember(at, whole.clone()),
+            Err(_) => self.lock().partial.keep(at, sender.borrow().clone()),
         }
         // Others find it where it is now.
         drop(landing);
-        let _ = sender.send(Some(outcome));
+        sender.send_modify(|arriving| arriving.end(ended.map(|_| ())));
     }
 
-    async fn read_part(self: Arc<Self>, at: At) -> Result<Bytes, OriginError> {
+    /// Reads what has not come yet of a part, piece by piece.
+    async fn read_part(self: Arc<Self>, at: At, sender: &watch::Sender<Arriving>) -> Result<Bytes, OriginError> {
+        let ends = || OriginError::unreachable(self.origin.url(), "it ends");
         let object = &self.listing.objects[at.0];
-        let _turn = self.reads.acquire().await.map_err(|_| OriginError::unreachable(self.origin.url(), "it ends"))?;
-        let bytes = self.origin.read(object, self.range_of(at)).await?;
-        let (storage, whole) = (self.clone(), bytes.clone());
-        let keeping = tokio::task::spawn_blocking(move || {
-            if !storage.is_right(at, 0, &whole) {
-                if let Some(kept) = storage.kept.get() {
-                    kept.refuse(&storage.origin, &storage.listing, &storage.manifest);
+        let _turn = self.reads.acquire().await.map_err(|_| ends())?;
+        let range = self.range_of(at);
+        let piece_size = u64::from(self.manifest.header().piece_size);
+        let mut come = sender.borrow().len();
+        let mut reader = self.origin.reader(object, range.start + come..range.end)?;
+        while range.start + come < range.end {
+            let len = piece_size.min(range.end - range.start - come) as usize;
+            let mut piece = BytesMut::with_capacity(len);
+            while piece.len() < len {
+                let part = reader.next_within(len - piece.len()).await?.ok_or_else(ends)?;
+                piece.extend_from_slice(&part);
+            }
+            let (storage, piece, offset) = (self.clone(), piece.freeze(), come);
+            let verified = piece.clone();
+            let verifying = tokio::task::spawn_blocking(move || storage.is_right(at, offset, &verified));
+            if !verifying.await.map_err(|_| ends())? {
+                if let Some(kept) = self.kept.get() {
+                    kept.refuse(&self.origin, &self.listing, &self.manifest);
                 }
-                return false;
+                return Err(OriginError::Changed(self.origin.shown(object)));
             }
-            if let Some((cache, key)) = storage.key(at) {
-                cache.keep(&key, &whole);
-            }
-            true
-        });
-        match keeping.await {
-            Ok(true) => Ok(bytes),
-            Ok(false) => Err(OriginError::Changed(self.origin.shown(object))),
-            Err(_) => Err(OriginError::unreachable(self.origin.url(), "it ends")),
+            come += piece.len() as u64;
+            sender.send_modify(|arriving| arriving.add(piece));
         }
+        let (storage, whole) = (self.clone(), sender.borrow().bytes(0..come)?);
+        let kept = whole.clone();
+        let keeping = tokio::task::spawn_blocking(move || {
+            if let Some((cache, key)) = storage.key(at) {
+                cache.keep(&key, &kept);
+            }
+        });
+        keeping.await.map_err(|_| ends())?;
+        Ok(whole)
     }
 
     fn remember(&self, at: At, bytes: Bytes) {

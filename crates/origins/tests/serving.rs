@@ -21,7 +21,7 @@ use p2p_fileshare_origins::{
 };
 use protocol::Manifest;
 use storage::{Remote, StorageError};
-use web::{Response, WebServer};
+use web::{Response, Sending, WebServer};
 
 const PIECES: Pieces = Pieces { algorithm: Algorithm::Blake3, size: None };
 
@@ -199,6 +199,71 @@ async fn what_was_read_for_the_manifest_is_served_from_the_cache_after_a_restart
     let storage = OriginStorage::new(origin, listing, manifest, Some(opened), None).unwrap();
     assert!(storage.fetch(0, 0, bytes.len()).await.unwrap() == bytes);
     assert!(storage.fetch(0, (4 << 20) - 7, 100).await.unwrap() == bytes[(4 << 20) - 7..(4 << 20) + 93]);
+}
+
+#[tokio::test]
+async fn a_server_that_says_no_version_is_read_once_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = pattern((5 << 20) + 5);
+    let file = bytes.clone();
+    let server = WebServer::start(move |request| {
+        let mut response = Response::of_bytes(request, &file, "");
+        response.headers.retain(|(name, _)| name != "ETag");
+        response
+    });
+    let origin = open(&server);
+    let opened = cache(folder.path());
+    let (listing, manifest) = made(&origin, Some(&opened)).await;
+    let storage = OriginStorage::new(origin, listing, manifest, Some(opened), None).unwrap();
+    assert!(storage.fetch(0, 0, bytes.len()).await.unwrap() == bytes);
+    assert_eq!(server.sent(), bytes.len() as u64 + 1, "one read, and a byte of the look at it");
+}
+
+#[tokio::test]
+async fn what_came_of_a_part_before_its_origin_failed_is_served_and_not_read_again() {
+    let bytes = pattern(4 << 20);
+    let (file, broken) = (bytes.clone(), Arc::new(Mutex::new(false)));
+    let now = broken.clone();
+    let server = WebServer::start(move |request| {
+        let mut response = Response::of_bytes(request, &file, "\"v1\"");
+        if *now.lock().unwrap() && response.body.len() > 3 << 20 {
+            response.sending = Sending::Cut(3 << 20);
+        } else if *now.lock().unwrap() {
+            return Response::new(503, "");
+        }
+        response
+    });
+    let origin = open(&server).with_limits(limits().patience(Duration::from_millis(50)));
+    let (listing, manifest) = made(&origin, None).await;
+    let piece = manifest.header().piece_size as usize;
+    assert!(piece <= 1 << 20);
+    let storage = OriginStorage::new(origin, listing, manifest, None, None).unwrap();
+    *broken.lock().unwrap() = true;
+    let before = server.sent();
+    assert!(storage.fetch(0, 0, piece).await.unwrap()[..] == bytes[..piece], "it does not wait for the rest");
+    let end = (bytes.len() - piece) as u64;
+    assert!(matches!(storage.fetch(0, end, piece).await, Err(StorageError::Unreachable(_))));
+    *broken.lock().unwrap() = false;
+    assert!(storage.fetch(0, end, piece).await.unwrap()[..] == bytes[end as usize..]);
+    let read = server.sent() - before;
+    assert!(read <= (bytes.len() + piece) as u64, "{read} bytes were read");
+}
+
+#[tokio::test]
+async fn under_a_low_cap_something_comes_all_the_time_and_pieces_one_after_another() {
+    let bytes = pattern(300_000);
+    let server = file_server(&bytes);
+    let rate = std::num::NonZeroU64::new(400_000);
+    let options = Options::default().limits(limits()).rate(rate);
+    let origin = Origin::open(&format!("{}/file.bin", server.url()), &options).unwrap();
+    let listing = origin.list().await.unwrap();
+    let mut reader = origin.reader(&listing.objects[0], 0..300_000).unwrap();
+    let mut all = Vec::new();
+    while let Some(part) = reader.next().await.unwrap() {
+        assert!(part.len() <= 50_000, "an eighth of a second");
+        all.extend_from_slice(&part);
+    }
+    assert!(all == bytes);
 }
 
 #[tokio::test]

@@ -266,6 +266,32 @@ fn where_no_tracker_answers_the_origin_is_read() {
 }
 
 #[test]
+fn who_joins_as_the_original_does_needs_no_tracker_either() {
+    let bytes = pattern(300_000);
+    let origin = Origin::start(bytes.clone(), |_, response| response);
+    let (id, user) = (origin.publish(), User::new());
+    let tracker = protocol::PeerId::of_public_key(b"nobody").to_string();
+    let joining = ["-i", "127.0.0.1", "-d", "1", "--tracker-id", &tracker, "-p", "0", "--exit-when-done"];
+    let got = user.run(&[&joining[..], &["-f", &id, "--origin", &origin.url()]].concat());
+    assert!(got.status.success(), "{}", said(&got));
+    assert!(said(&got).contains("It is tried again meanwhile"), "{}", said(&got));
+    assert!(std::fs::read(user.folder.path().join("output/file.bin")).unwrap() == bytes);
+}
+
+#[test]
+fn a_cap_that_is_low_is_no_stall() {
+    // Three pieces of the least size, which come for six seconds.
+    let bytes = pattern(48_000);
+    let origin = Origin::start(bytes.clone(), |_, response| response);
+    let (id, user) = (origin.publish(), User::new());
+    let before = origin.sent();
+    let got = user.run(&["get", &id, "--origin", &origin.url(), "--origin-rate=8KiB"]);
+    assert!(got.status.success(), "{}", said(&got));
+    assert!(origin.sent() - before <= 48_002, "no read is given up: {}", said(&got));
+    assert!(std::fs::read(user.folder.path().join("file.bin")).unwrap() == bytes);
+}
+
+#[test]
 fn a_url_with_no_manifest_beside_it_is_said_to_have_none() {
     let origin = Origin::start(pattern(1000), |_, response| response);
     let id = origin.publish();

@@ -1,6 +1,7 @@
 //! Where the bytes of a content can be read that no peer has: the bucket or server that it was made of. What comes from there is
 //! verified before it is kept, as anything that comes from elsewhere.
 
+use std::num::NonZeroU64;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -18,6 +19,10 @@ pub type FindingManifest = Pin<Box<dyn Future<Output = Option<Bytes>> + Send>>;
 pub trait Fallback: Send + Sync {
     /// What it is called in messages, without anything secret.
     fn shown(&self) -> &str;
+    /// The cap on how fast it is read, in bytes a second.
+    fn rate(&self) -> Option<NonZeroU64>;
+    /// Whether it is read only where peers bring next to nothing, and not for what nobody has at the moment.
+    fn is_spare(&self) -> bool;
     /// The manifest of a content, if it lies there. Whether it is that one is for the caller to see.
     fn manifest(&self, content: ContentId) -> FindingManifest;
     /// Begins to read a range of a file of this manifest.

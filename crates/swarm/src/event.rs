@@ -73,6 +73,10 @@ pub enum Event {
         content: ContentId,
         /// Whether they can.
         usable: bool,
+        /// Most bytes a second that are read from there, if somebody has said so: what is slow for that reason is not at fault.
+        cap: Option<u64>,
+        /// Whether it is read only where peers bring next to nothing.
+        spare: bool,
     },
     /// The content is not shared or wanted any more.
     Withdraw {

@@ -26,15 +26,21 @@ pub(super) fn begin(shared: &Arc<Shared>, found: Found, range: Range<u64>, diges
     let (say, verdict) = watch::channel(Verdict::Open);
     let (offset, size) = (range.start, range.end - range.start);
     let held = Held::in_content(found.open.clone(), offset, size, verdict);
-    let shared = shared.clone();
+    let (shared, source) = (shared.clone(), held.source.clone());
     tokio::spawn(async move {
         let mut reader = found.open.read(range).within(&shared.checks);
         if found.is_patient {
             reader = reader.patient(NEVER);
         }
         let status = found.open.status();
+        let in_use = source.in_use(&shared.kept);
         let verdict = digested(reader, status, FileCheck::new(digest, size), size, shared.patience * STALL).await;
+        drop(in_use);
         let content = found.open.content();
+        if matches!(verdict, Verdict::Wrong | Verdict::Failed) {
+            // The next ones get it from elsewhere.
+            shared.spoiled.add(digest);
+        }
         // Those who hear it look for another one at once.
         match verdict {
             Verdict::Wrong => is_wrong(&shared, content),
@@ -44,7 +50,7 @@ pub(super) fn begin(shared: &Arc<Shared>, found: Found, range: Range<u64>, diges
         let _ = say.send(verdict);
         let was_begun = matches!(verdict, Verdict::Wrong | Verdict::Failed) && shared.begun.take(content);
         if was_begun || (verdict == Verdict::Wrong && (is_all || found.is_downloaded())) {
-            remove(found).await;
+            remove(&shared, found).await;
         }
     });
     held
@@ -83,12 +89,13 @@ pub(super) fn is_wrong(shared: &Shared, content: ContentId) {
 }
 
 /// Stops a content, and removes what came of it.
-pub(super) async fn remove(found: Found) {
+pub(super) async fn remove(shared: &Shared, found: Found) {
     let Found { node, open, folder, .. } = found;
     let Some(again) = node.open(open.content()).await else { return };
     if let Err(error) = again.stop().await {
         tracing::warn!(%error, "a wrong content is not stopped");
     } else if let Some(folder) = folder {
+        shared.kept.forget(&folder);
         let _ = tokio::fs::remove_dir_all(folder).await;
     }
 }

@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use origins::{FileDigest, Object, Origin, OriginError};
+use origins::{FileDigest, Object, Origin, OriginError, OriginFallback};
 use peer::ReadMemory;
 use tokio::sync::{Mutex, watch};
 use tokio::time::sleep;
@@ -19,10 +19,11 @@ use tokio::time::sleep;
 use super::fleet::{self, Claimed, Turn};
 use super::growing::Verdict;
 use super::held::Held;
-use super::swarm::Fit;
+use super::swarm::{Fit, Spare};
 use super::{Entry, Shared, flight};
 use crate::body::{Blocks, Later, LaterBlocks};
 use crate::contents::Contents;
+use crate::kept::{InUse, Kept};
 
 /// Clients of Hugging Face wait ten seconds for a byte.
 const EVERY: Duration = Duration::from_secs(6);
@@ -42,6 +43,7 @@ struct Coming {
     first: Mutex<First>,
     /// Where it is once it is in the swarm, or on its way to this gateway.
     real: watch::Receiver<Option<Held>>,
+    kept: Arc<Kept>,
 }
 
 /// How a file begins, as its origin says.
@@ -71,13 +73,15 @@ pub(super) fn begin(
 ) -> Held {
     let (say, verdict) = watch::channel(Verdict::Open);
     let (tell, real) = watch::channel(None);
-    let coming = Coming { origin: origin.clone(), object: object.clone(), first: Mutex::default(), real };
+    let kept = shared.kept.clone();
+    let coming = Coming { origin: origin.clone(), object: object.clone(), first: Mutex::default(), real, kept };
     let coming = Arc::new(coming);
     let held = Held::later(coming.clone(), object.size, verdict);
     let (shared, contents, entry) = (shared.clone(), contents.clone(), entry.clone());
     tokio::spawn(async move {
         let fit = Fit { size: Some(object.size), most: object.size };
-        let real = match fleet::turn(&shared, &contents, digest, fit, Some(claimed)).await {
+        let spare: Spare = Some(Arc::new(OriginFallback::spare(&origin, Some(object.clone()))));
+        let real = match fleet::turn(&shared, &contents, (digest, fit, spare), Some(claimed)).await {
             Turn::Theirs(found) => shared.only_file(found, digest),
             Turn::Ours(reading) => flight::begin(&shared, (origin, object, digest), reading, &entry).await,
         };
@@ -88,6 +92,9 @@ pub(super) fn begin(
             }
             Err(_) => Verdict::Failed,
         };
+        if verdict == Verdict::Wrong {
+            shared.spoiled.add(digest);
+        }
         let _ = say.send(verdict);
     });
     held
@@ -95,7 +102,7 @@ pub(super) fn begin(
 
 impl Later for Coming {
     fn read(self: Arc<Self>, range: Range<u64>, memory: &ReadMemory) -> Box<dyn LaterBlocks> {
-        Box::new(ComingReader { coming: self, range, memory: memory.clone(), asked: None, real: None })
+        Box::new(ComingReader { coming: self, range, memory: memory.clone(), asked: None, real: None, in_use: None })
     }
 
     fn has_begun(&self) -> bool {
@@ -201,6 +208,7 @@ struct ComingReader {
     memory: ReadMemory,
     asked: Option<Pin<Box<dyn Future<Output = io::Result<Next>> + Send>>>,
     real: Option<Blocks>,
+    in_use: Option<InUse>,
 }
 
 impl LaterBlocks for ComingReader {
@@ -226,6 +234,7 @@ impl LaterBlocks for ComingReader {
                 }
                 Next::Real(held) => {
                     let range = held.offset + self.range.start..held.offset + self.range.end;
+                    self.in_use = held.source.in_use(&self.coming.kept);
                     self.real = Some(held.source.read(range, &self.memory));
                 }
             }

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Shared;
 use super::key::key_of;
-use super::swarm::{self, Fit, Found};
+use super::swarm::{self, Fit, Found, Spare};
 use crate::contents::Contents;
 
 /// How long another gateway may take to read a file: the first of these, and a second more for each `RATE` bytes; each waits for up to
@@ -144,8 +144,7 @@ pub(super) async fn claim(
 pub(super) async fn turn(
     shared: &Shared,
     contents: &Contents,
-    digest: FileDigest,
-    fit: Fit,
+    (digest, fit, spare): (FileDigest, Fit, Spare),
     mut claimed: Option<Claimed>,
 ) -> Turn {
     let (name, size) = (key_of(digest), fit.size.unwrap_or(fit.most));
@@ -166,7 +165,8 @@ pub(super) async fn turn(
         match state {
             LeaseState::Granted => {
                 // Who has read it may be gone, and not what came of it.
-                let look = swarm::find(contents, shared, Instant::now() + LOOK, &name, |manifest| fit.fits(manifest));
+                let end = Instant::now() + LOOK;
+                let look = swarm::find(contents, shared, end, &name, &spare, |manifest| fit.fits(manifest));
                 if has_waited && let Some(found) = look.await {
                     lease.publish(found.open.content());
                     return Turn::Theirs(found);
@@ -175,7 +175,7 @@ pub(super) async fn turn(
             }
             LeaseState::Published(content) => {
                 if !shared.avoided.has(content)
-                    && let Some(found) = swarm::take(contents, shared, swarm, content, &name, fit).await
+                    && let Some(found) = swarm::take(contents, shared, swarm, content, &name, (fit, &spare)).await
                 {
                     shared.turns.waited(false);
                     return Turn::Theirs(found);

@@ -57,19 +57,22 @@ pub(super) async fn begin(
     entry: &Entry,
 ) -> Result<Held, Refusal> {
     let turn = shared.flights.clone().acquire_owned().await.map_err(|_| Refusal::Busy)?;
+    let key = key_of(digest);
+    shared.kept.make_room(&shared.folder.of(&key), object.size, true).await?;
     let parked = shared.parked.lock().unwrap_or_else(PoisonError::into_inner).remove(&digest);
     let begun = match parked.filter(|parked| parked.size == object.size) {
         Some(parked) => parked,
         None => {
-            let (shared, size) = (shared.clone(), object.size);
-            let making = spawn_blocking(move || make(&shared, digest, size));
-            making.await.map_err(|_| Refusal::Failed)?.map_err(|error| {
+            let (making, size) = (shared.clone(), object.size);
+            let making = spawn_blocking(move || make(&making, digest, size));
+            let made = making.await.unwrap_or(Err(PeerError::ShutDown));
+            made.map_err(|error| {
                 tracing::warn!(%error, "a file of an origin cannot be kept here");
+                shared.kept.forget(&shared.folder.of(&key));
                 Refusal::Failed
             })?
         }
     };
-    let key = key_of(digest);
     let (growing, said) = growing(shared.folder.of(&key).join(&key), object.size, begun.spool.bytes());
     let flight = Flight { shared: shared.clone(), origin, object, digest, reading, entry: entry.clone(), _turn: turn };
     tokio::spawn(flight.fly(begun, growing.clone(), said));
@@ -136,6 +139,7 @@ impl Flight {
             // Before it is said: who asks again then begins anew in that place.
             drop(spool);
             self.remove().await;
+            self.shared.spoiled.add(self.digest);
             self.reading = None;
             let _ = said.verdict.send(Verdict::Wrong);
             return;
@@ -152,6 +156,7 @@ impl Flight {
             Ok(Err(error)) => tracing::warn!(%error, "a file of an origin is not shared"),
             Err(_) => {}
         }
+        self.shared.kept.rests(&self.shared.folder.of(&key_of(self.digest)));
     }
 
     /// Reads what is not there yet.
@@ -176,8 +181,11 @@ impl Flight {
             && let Some(other) = parked.keys().next().copied()
         {
             parked.remove(&other);
-            self.shared.folder.remove(&key_of(other));
+            let key = key_of(other);
+            self.shared.kept.forget(&self.shared.folder.of(&key));
+            self.shared.folder.remove(&key);
         }
+        self.shared.kept.rests(&self.shared.folder.of(&key_of(self.digest)));
         parked.insert(self.digest, come);
     }
 
@@ -201,6 +209,7 @@ pub(super) async fn kept(shared: &Arc<Shared>, digest: FileDigest, size: Option<
         return None;
     }
     let key = key_of(digest);
+    shared.kept.uses(&shared.folder.of(&key)).await;
     let path = shared.folder.of(&key).join(&key);
     let found = tokio::fs::symlink_metadata(&path).await.ok().filter(|found| found.is_file())?;
     if size.is_some_and(|size| size != found.len()) {
@@ -215,6 +224,7 @@ pub(super) async fn kept(shared: &Arc<Shared>, digest: FileDigest, size: Option<
             let _ = said.verdict.send(Verdict::Right);
             shared.shares(&growing, None, &entry).await;
         } else {
+            shared.spoiled.add(digest);
             shared.removes(key).await;
             let _ = said.verdict.send(Verdict::Wrong);
         }
@@ -252,6 +262,9 @@ impl Shared {
                     continue;
                 }
             };
+            if let Some(folder) = growing.path.parent() {
+                self.kept.is_open(folder, node, content);
+            }
             shared = shared.or(node.open(content).await);
         }
         let open = shared.filter(|open: &OpenContent| open.manifest().geometry().total() == growing.size)?;
@@ -263,6 +276,7 @@ impl Shared {
     }
 
     async fn removes(self: Arc<Self>, key: String) {
+        self.kept.forget(&self.folder.of(&key));
         let _ = spawn_blocking(move || self.folder.remove(&key)).await;
     }
 }

@@ -31,7 +31,7 @@ pub(super) enum Verdict {
 
 /// A file that grows to its size, or fails: whoever writes it has deadlines.
 pub(crate) struct Growing {
-    pub(super) path: PathBuf,
+    pub(crate) path: PathBuf,
     pub(super) size: u64,
     /// Bytes that are there.
     pub(super) came: watch::Receiver<u64>,

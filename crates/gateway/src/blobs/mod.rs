@@ -16,6 +16,7 @@ mod folder;
 pub(crate) mod growing;
 pub(crate) mod held;
 mod key;
+mod spoiled;
 mod swarm;
 
 use std::collections::HashMap;
@@ -26,13 +27,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use origins::{FileDigest, Object, Origin, OriginError};
-use peer::{LeaseState, Manifest, NoLease, Node, OpenContent, ReadMemory};
+use origins::{FileDigest, Object, Origin, OriginError, OriginFallback};
+use peer::{Fallback, LeaseState, Manifest, NoLease, Node, OpenContent, ReadMemory};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
 use crate::contents::Contents;
 use crate::error::{GatewayError, Refusal};
+use crate::kept::Kept;
 use crate::recent::Recent;
 use avoided::Avoided;
 use begun::Begun;
@@ -41,7 +43,8 @@ use flight::Parked;
 use folder::Folder;
 use held::Held;
 use key::key_of;
-use swarm::{Fit, Found};
+use spoiled::Spoiled;
+use swarm::{Fit, Found, Spare};
 
 /// Most files that are read from origins at once; more wait.
 const FLIGHTS: usize = 32;
@@ -79,10 +82,37 @@ pub(crate) struct Published {
     pub(crate) most: u64,
     /// Where in it the file should be.
     pub(crate) path: String,
+    /// Where all of it can be read if peers bring next to nothing.
+    pub(crate) origin: Origin,
 }
 
 /// Asks an origin for an object.
-pub(crate) type FromOrigin = Pin<Box<dyn Future<Output = Result<(Origin, Object), OriginError>> + Send>>;
+pub(crate) type Asking = Pin<Box<dyn Future<Output = Result<(Origin, Object), OriginError>> + Send>>;
+
+/// An object of an origin.
+pub(crate) enum FromOrigin {
+    /// It is known to be there.
+    Known(Box<(Origin, Object)>),
+    /// The origin is asked for it if nobody else has it.
+    Asks(Asking),
+}
+
+impl FromOrigin {
+    async fn ask(self) -> Result<(Origin, Object), OriginError> {
+        match self {
+            FromOrigin::Known(known) => Ok(*known),
+            FromOrigin::Asks(asking) => asking.await,
+        }
+    }
+
+    /// For downloads of this file whose peers bring next to nothing.
+    fn spare(&self) -> Option<Arc<dyn Fallback>> {
+        match self {
+            FromOrigin::Known(known) => Some(Arc::new(OriginFallback::spare(&known.0, Some(known.1.clone())))),
+            FromOrigin::Asks(_) => None,
+        }
+    }
+}
 
 /// A file that is brought once: who holds this looks for it, and others wait.
 type Entry = Arc<tokio::sync::Mutex<Option<Held>>>;
@@ -93,6 +123,7 @@ pub(crate) struct Blobs(Arc<Shared>);
 struct Shared {
     folder: Folder,
     keep_free: Option<u64>,
+    kept: Arc<Kept>,
     /// How long the swarm is waited for.
     patience: Duration,
     /// Who shares what came from an origin.
@@ -107,6 +138,7 @@ struct Shared {
     parked: Mutex<HashMap<FileDigest, Parked>>,
     checks: ReadMemory,
     avoided: Avoided,
+    spoiled: Spoiled,
     begun: Begun,
     published: Recent<String, Option<Found>, Infallible>,
 }
@@ -118,12 +150,14 @@ impl Blobs {
         keep_free: Option<u64>,
         patience: Duration,
         nodes: Vec<Node>,
+        kept: Arc<Kept>,
     ) -> Result<Self, GatewayError> {
         let opened = Folder::open(folder);
         let folder = opened.map_err(|source| GatewayError::Folder { path: folder.to_owned(), source })?;
         Ok(Blobs(Arc::new(Shared {
             folder,
             keep_free,
+            kept,
             patience,
             nodes,
             entries: Mutex::default(),
@@ -134,6 +168,7 @@ impl Blobs {
             parked: Mutex::default(),
             checks: ReadMemory::new(CHECKS),
             avoided: Avoided::default(),
+            spoiled: Spoiled::default(),
             begun: Begun::default(),
             published: Recent::new(NAMES, MOST_NAMES),
         })))
@@ -164,6 +199,11 @@ impl Blobs {
     /// What is read here for a moment takes a part of this, and not of what answers take that wait for it.
     pub(crate) fn memory(&self) -> &ReadMemory {
         &self.0.checks
+    }
+
+    /// How often an answer with a file broke off, so that clients may have bytes of it that are not its own.
+    pub(crate) fn spoiled(&self, digest: FileDigest) -> u32 {
+        self.0.spoiled.times(digest)
     }
 
     /// A file that is here, or on its way. Nobody is asked for it.
@@ -200,8 +240,9 @@ impl Shared {
             return Ok(held);
         }
         let fit = Fit { size, most };
+        let spare = origin.as_ref().and_then(FromOrigin::spare);
         let key = key_of(digest);
-        let found = swarm::find(contents, self, end, &key, |manifest| fit.fits(manifest));
+        let found = swarm::find(contents, self, end, &key, &spare, |manifest| fit.fits(manifest));
         if let Some(found) = found.await {
             return self.only_file(found, digest);
         }
@@ -212,7 +253,7 @@ impl Shared {
             let (origin, object) = self.object(origin, digest, size).await?;
             return Ok(coming::begin(self, contents, held, (origin, object, digest), entry));
         }
-        let reading = match fleet::turn(self, contents, digest, fit, claimed).await {
+        let reading = match fleet::turn(self, contents, (digest, fit, spare), claimed).await {
             Turn::Theirs(found) => return self.only_file(found, digest),
             Turn::Ours(reading) => reading,
         };
@@ -227,7 +268,7 @@ impl Shared {
         digest: FileDigest,
         size: Option<u64>,
     ) -> Result<(Origin, Object), Refusal> {
-        let (origin, object) = origin.await.map_err(|error| refused(&error))?;
+        let (origin, object) = origin.ask().await.map_err(|error| refused(&error))?;
         if object.digest != Some(digest) || size.is_some_and(|size| size != object.size) {
             tracing::warn!(url = origin.url(), "an origin has another file than it says");
             return Err(Refusal::Failed);
@@ -254,14 +295,15 @@ impl Shared {
     async fn in_published(
         self: &Arc<Self>,
         contents: &Contents,
-        Published { name, most, path }: Published,
+        Published { name, most, path, origin }: Published,
         end: Instant,
         digest: FileDigest,
         size: Option<u64>,
     ) -> Option<Held> {
         let looking = async {
             let fits = |manifest: &Manifest| manifest.header().folder && manifest.geometry().total() <= most;
-            Ok(swarm::find(contents, self, end, &name, fits).await)
+            let spare: Spare = Some(Arc::new(OriginFallback::spare(&origin, None)));
+            Ok(swarm::find(contents, self, end, &name, &spare, fits).await)
         };
         let found = self.published.get(name.clone(), looking).await.ok()??;
         let open = found.open.clone();
@@ -270,7 +312,7 @@ impl Shared {
         if size.is_some_and(|size| size != file.entry.size) {
             check::is_wrong(self, open.content());
             if self.begun.take(open.content()) || found.is_downloaded() {
-                check::remove(found).await;
+                check::remove(self, found).await;
             }
             return None;
         }

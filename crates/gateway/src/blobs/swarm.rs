@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use peer::{ContentId, Manifest, Node, OpenContent};
+use peer::{ContentId, Fallback, Manifest, Node, OpenContent};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{Shared, is_over};
@@ -20,6 +20,9 @@ const AT_ONCE: u32 = 4;
 const ROOM: Duration = Duration::from_millis(100);
 /// Where many begin at once, a client waits so long for a piece before that comes before others.
 const STARVED: Duration = Duration::from_secs(4);
+
+/// Where a content can be read if peers bring next to nothing: a slow peer should not keep a file from its origin.
+pub(super) type Spare = Option<Arc<dyn Fallback>>;
 
 /// What the manifest of a single file that is wanted says.
 #[derive(Debug, Clone, Copy)]
@@ -64,6 +67,7 @@ pub(super) async fn find(
     shared: &Shared,
     end: Instant,
     name: &str,
+    spare: &Spare,
     fits: impl Fn(&Manifest) -> bool,
 ) -> Option<Found> {
     let Shared { avoided, begun, patience, .. } = shared;
@@ -96,7 +100,7 @@ pub(super) async fn find(
             if is_new && !begun.has_room() {
                 return None;
             }
-            match timeout(patience, contents.begin(swarm, content, Some(name))).await {
+            match timeout(patience, contents.begin(swarm, content, Some(name), spare)).await {
                 Ok(Ok(open)) => {
                     if is_new {
                         begun.add(content, open.status());
@@ -123,7 +127,7 @@ pub(super) async fn take(
     swarm: &Swarm,
     content: ContentId,
     name: &str,
-    fit: Fit,
+    (fit, spare): (Fit, &Spare),
 ) -> Option<Found> {
     let Shared { avoided, begun, patience, .. } = shared;
     let patience = *patience * AT_ONCE;
@@ -141,7 +145,7 @@ pub(super) async fn take(
             sleep(ROOM).await;
         }
         loop {
-            match contents.begin(swarm, content, Some(name)).await {
+            match contents.begin(swarm, content, Some(name), spare).await {
                 Err(Refusal::Busy) => sleep(ROOM).await,
                 other => return other,
             }

@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::error::Refusal;
-use crate::files::{self, ASK_AGAIN, FOR_EVER, Found, Manner, set};
+use crate::files::{self, ASK_AGAIN, FOR_EVER, Found, set};
 use crate::paths::below;
 use crate::served::Served;
 use call::{Call, Kind, Repository, What, is_commit};
@@ -95,7 +95,7 @@ async fn answer(served: &Served, request: Request, call: &Call, revision: &Revis
             let cache = if is_commit(&call.revision) { FOR_EVER } else { ASK_AGAIN };
             match files::find(open, path) {
                 Some(Found::File(file)) => {
-                    let manner = Manner { wait: served.wait, memory: &served.memory, cache };
+                    let manner = served.manner(cache);
                     files::respond(&request, open, &file, &manner).await
                 }
                 Some(Found::Folder) | None => Ok(missing("EntryNotFound", "there is no such file in this revision")),

@@ -1,7 +1,6 @@
 //! Models and data sets of a hub: what a revision is and which files it has, the hub says; their bytes come from the swarm where it has
 //! them, and else from the hub. Either way each file is digested, and is what the hub lists, or its answer breaks off.
 
-use std::future::ready;
 use std::sync::Arc;
 
 use axum::extract::Request;
@@ -14,7 +13,7 @@ use tokio::time::timeout;
 use super::call::{Call, Kind, MAIN, What, is_commit};
 use super::hub::HubOrigin;
 use super::{REPO_COMMIT, info, is_recursive, missing, paths, paths_info, refs, tree, tree_answer};
-use crate::blobs::{Asked, Published, refused};
+use crate::blobs::{Asked, FromOrigin, Published, refused};
 use crate::error::Refusal;
 use crate::files::{self, ASK_AGAIN, FOR_EVER, Manner, set};
 use crate::served::Served;
@@ -87,7 +86,7 @@ async fn answer(
                 return Ok(missing("EntryNotFound", "there is no such file in this revision"));
             };
             let cache = if is_commit(&call.revision) { FOR_EVER } else { ASK_AGAIN };
-            let manner = Manner { wait: served.wait, memory: &served.memory, cache };
+            let manner = served.manner(cache);
             let total = files.iter().fold(0, |total: u64, file| total.saturating_add(file.size));
             respond_file(served, hub, &request, repo, commit, (file, total), &manner).await
         }
@@ -119,16 +118,19 @@ async fn respond_file(
     let name = file.path.rsplit('/').next().unwrap_or(&file.path);
     let tag = format!("\"{}\"", file.etag());
     if request.method == Method::HEAD {
-        let served = files::Served { offset: 0, size: file.size, tag, name: name.to_owned() };
+        let served = files::Served { offset: 0, size: file.size, tag, spoiled: 0, name: name.to_owned() };
         return files::respond_head(request, &served, manner);
     }
     // What the hub has no digest of cannot be told from anything else.
     let digest = file.digest().ok_or(Refusal::Origin)?;
     let origins = served.origins.as_ref().ok_or(Refusal::NotFound)?;
-    let origin = ready(Ok((hub.hub.origin(repo, commit), file.object(commit))));
+    let origin = hub.hub.origin(repo, commit);
     let most = total.saturating_add(BESIDE);
-    let published = Some(Published { name: repo.content_name(commit), most, path: file.path.clone() });
-    let asked = Asked { digest, size: Some(file.size), most: file.size, published, origin: Some(Box::pin(origin)) };
+    let (name_of, path) = (repo.content_name(commit), file.path.clone());
+    let published = Some(Published { name: name_of, most, path, origin: origin.clone() });
+    let origin = Some(FromOrigin::Known(Box::new((origin, file.object(commit)))));
+    let asked = Asked { digest, size: Some(file.size), most: file.size, published, origin };
     let held = origins.blobs.get(&served.contents, asked, served.wait).await?;
-    files::respond_held(request, &held, &files::Served::of_held(&held, name, tag), manner).await
+    let file = files::Served::of_held(&held, name, tag, origins.blobs.spoiled(digest));
+    files::respond_held(request, &held, &file, manner).await
 }

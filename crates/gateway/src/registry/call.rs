@@ -1,6 +1,7 @@
 //! What a client of a registry asks for, as its paths say it (OCI distribution specification).
 
-use origins::registry::{is_name, is_tag, sha256};
+use origins::FileDigest;
+use origins::registry::{digest, is_name, is_tag};
 use percent_encoding::percent_decode_str;
 
 /// What is asked for.
@@ -11,14 +12,16 @@ pub(super) enum Call {
     /// A manifest.
     Manifest { name: String, reference: Reference },
     /// A layer, or a configuration.
-    Blob { name: String, digest: [u8; 32] },
+    Blob { name: String, digest: FileDigest },
+    /// The tags of a repository.
+    Tags { name: String },
 }
 
 /// What names a manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Reference {
     Tag(String),
-    Digest([u8; 32]),
+    Digest(FileDigest),
 }
 
 impl Call {
@@ -37,12 +40,13 @@ impl Call {
         let name = name.to_owned();
         match kind {
             "manifests" => {
-                let by_digest = sha256(reference).map(Reference::Digest);
+                let by_digest = digest(reference).map(Reference::Digest);
                 let reference =
                     by_digest.or_else(|| is_tag(reference).then(|| Reference::Tag(reference.to_owned())))?;
                 Some(Call::Manifest { name, reference })
             }
-            "blobs" => Some(Call::Blob { name, digest: sha256(reference)? }),
+            "blobs" => Some(Call::Blob { name, digest: digest(reference)? }),
+            "tags" if reference == "list" => Some(Call::Tags { name }),
             _ => None,
         }
     }
@@ -60,11 +64,16 @@ mod tests {
             ("/v2", Some(Call::Base)),
             ("/v2/", Some(Call::Base)),
             ("/v2/library/alpine/manifests/3.20", manifest("library/alpine", Reference::Tag("3.20".to_owned()))),
-            (&format!("/v2/a/manifests/{digest}"), manifest("a", Reference::Digest([10; 32]))),
+            (&format!("/v2/a/manifests/{digest}"), manifest("a", Reference::Digest(FileDigest::Sha256([10; 32])))),
             (
                 &format!("/v2/a/manifests/blobs/{}", digest.replace(':', "%3A")),
-                Some(Call::Blob { name: "a/manifests".to_owned(), digest: [10; 32] }),
+                Some(Call::Blob { name: "a/manifests".to_owned(), digest: FileDigest::Sha256([10; 32]) }),
             ),
+            (
+                &format!("/v2/a/blobs/sha512:{}", "0a".repeat(64)),
+                Some(Call::Blob { name: "a".to_owned(), digest: FileDigest::Sha512([10; 64]) }),
+            ),
+            ("/v2/a/tags/list", Some(Call::Tags { name: "a".to_owned() })),
         ] {
             assert_eq!(Call::of(path), expected, "{path}");
         }
@@ -78,7 +87,7 @@ mod tests {
             "/v2/a/manifests/sha512:00",
             "/v2/a/blobs/latest",
             "/v2/a/blobs/uploads/",
-            "/v2/a/tags/list",
+            "/v2/a/tags/all",
             "/v2/manifests/a",
             "/v2/a%00/manifests/a",
         ] {

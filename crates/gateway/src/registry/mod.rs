@@ -5,20 +5,20 @@ mod call;
 mod media;
 pub(crate) mod origins;
 
-use std::future::{poll_fn, ready};
+use std::future::poll_fn;
 use std::time::Duration;
 
-use ::origins::registry::{Kind, Registry};
+use ::origins::registry::{Kind, Registry, Tags, digest_name, is_tag};
 use ::origins::{FileDigest, OriginError};
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, LINK};
 use axum::http::request::Parts as RequestParts;
 use axum::http::{HeaderValue, Method};
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
-use data_encoding::HEXLOWER;
 use http_body::Body as _;
+use percent_encoding::percent_decode_str;
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -27,7 +27,7 @@ use crate::blobs::held::Held;
 use crate::blobs::{Asked, Blobs, FromOrigin, refused};
 use crate::body::{ContentBody, Part};
 use crate::error::Refusal;
-use crate::files::{self, ASK_AGAIN, FOR_EVER, Manner, not_begun, respond_head, respond_held, set};
+use crate::files::{self, ASK_AGAIN, FOR_EVER, not_begun, respond_head, respond_held, set};
 use crate::served::Served;
 use call::{Call, Reference};
 use media::media_type;
@@ -44,7 +44,11 @@ pub(crate) async fn respond(served: &Served, request: Request) -> Response {
     let request = request.into_parts().0;
     let (answered, code) = match (&served.origins, Call::of(request.uri.path())) {
         (Some(origins), Some(call)) if !origins.registries.are_none() => {
-            let code = if matches!(call, Call::Blob { .. }) { "BLOB_UNKNOWN" } else { "MANIFEST_UNKNOWN" };
+            let code = match call {
+                Call::Blob { .. } => "BLOB_UNKNOWN",
+                Call::Manifest { .. } => "MANIFEST_UNKNOWN",
+                Call::Base | Call::Tags { .. } => "NAME_UNKNOWN",
+            };
             (answer(served, &origins.blobs, &origins.registries, &request, call).await, code)
         }
         _ => (Err(Refusal::NotFound), "NAME_UNKNOWN"),
@@ -83,15 +87,16 @@ async fn answer(
         Call::Blob { name, digest } => {
             let (number, name) = registries.find(query, &name).ok_or(Refusal::NotFound)?;
             let registry = registries.registry(number);
-            let known = blobs.known(FileDigest::Sha256(digest));
-            let manner = Manner { wait: served.wait, memory: &served.memory, cache: FOR_EVER };
-            let name_of = format!("sha256:{}", HEXLOWER.encode(&digest));
+            let known = blobs.known(digest);
+            let manner = served.manner(FOR_EVER);
+            let name_of = digest_name(digest).ok_or(Refusal::NotFound)?;
             let tag = format!("\"{name_of}\"");
             if request.method == Method::HEAD && known.is_none() {
                 // Asking is no reason to bring it.
                 match registry.find(name, Kind::Blob, digest).await {
                     Ok((_, object)) => {
-                        let file = crate::files::Served { offset: 0, size: object.size, tag, name: name_of.clone() };
+                        let file =
+                            files::Served { offset: 0, size: object.size, tag, spoiled: 0, name: name_of.clone() };
                         return respond_head(request, &file, &manner).map(|response| with_digest(response, &name_of));
                     }
                     Err(error) if !error.is_transient() => return Err(refused(&error)),
@@ -106,7 +111,7 @@ async fn answer(
                     blobs.get(&served.contents, asked, served.wait).await?
                 }
             };
-            let file = files::Served::of_held(&held, &name_of, tag);
+            let file = files::Served::of_held(&held, &name_of, tag, blobs.spoiled(digest));
             let response = if request.method == Method::HEAD {
                 respond_head(request, &file, &manner)?
             } else {
@@ -125,7 +130,7 @@ async fn answer(
                 }
             };
             let asked = Asked {
-                digest: FileDigest::Sha256(digest),
+                digest,
                 size: None,
                 most: MANIFEST,
                 published: None,
@@ -134,28 +139,35 @@ async fn answer(
             let held = blobs.get(&served.contents, asked, served.wait).await?;
             let bytes = timeout(served.wait, whole(served, blobs, &held)).await.unwrap_or(Err(Refusal::Late))?;
             let kind = media_type(&bytes).ok_or(Refusal::NotFound)?;
-            manifest(request, bytes, &kind, &HEXLOWER.encode(&digest), cache)
+            manifest(request, bytes, &kind, digest_name(digest).ok_or(Refusal::NotFound)?, cache)
+        }
+        Call::Tags { name: asked } => {
+            let (number, name) = registries.find(query, &asked).ok_or(Refusal::NotFound)?;
+            let (most, behind) = page(query)?;
+            let listing = timeout(served.wait, registries.list(number, name, most, behind)).await;
+            let listed = listing.map_err(|_| Refusal::Late)?.map_err(|error| refused(&error))?;
+            Ok(tags(&asked, &listed, query))
         }
     }
 }
 
 /// A layer that is wanted. Its size is asked first: of what others share under its digest, nothing larger is downloaded.
-async fn blob(registry: &Registry, name: &str, digest: [u8; 32]) -> Result<Asked, Refusal> {
+async fn blob(registry: &Registry, name: &str, digest: FileDigest) -> Result<Asked, Refusal> {
     let finding = registry.find(name, Kind::Blob, digest);
     let (size, origin): (_, Option<FromOrigin>) = match timeout(LOOK, finding).await {
-        Ok(Ok((origin, object))) => (Some(object.size), Some(Box::pin(ready(Ok((origin, object)))))),
+        Ok(Ok((origin, object))) => (Some(object.size), Some(FromOrigin::Known(Box::new((origin, object))))),
         // The swarm may have what the registry has no more.
         Ok(Err(OriginError::NotFound(_))) => (None, None),
         Ok(Err(error)) if !error.is_transient() => return Err(refused(&error)),
         Ok(Err(_)) | Err(_) => (None, Some(find(registry, name, Kind::Blob, digest))),
     };
-    Ok(Asked { digest: FileDigest::Sha256(digest), size, most: u64::MAX, published: None, origin })
+    Ok(Asked { digest, size, most: u64::MAX, published: None, origin })
 }
 
 /// Asks a registry for something later.
-fn find(registry: &Registry, name: &str, kind: Kind, digest: [u8; 32]) -> FromOrigin {
+fn find(registry: &Registry, name: &str, kind: Kind, digest: FileDigest) -> FromOrigin {
     let (registry, name) = (registry.clone(), name.to_owned());
-    Box::pin(async move { registry.find(&name, kind, digest).await })
+    FromOrigin::Asks(Box::pin(async move { registry.find(&name, kind, digest).await }))
 }
 
 /// A manifest, which is known to be right.
@@ -163,16 +175,15 @@ fn manifest(
     request: &RequestParts,
     bytes: Bytes,
     kind: &str,
-    digest: &str,
+    name: String,
     cache: &'static str,
 ) -> Result<Response, Refusal> {
     use axum::http::header::{CACHE_CONTROL, ETAG};
 
     use crate::conditions::{Verdict, judge};
 
-    let name = format!("sha256:{digest}");
     let tag = format!("\"{name}\"");
-    let mut response = match judge(&request.headers, &tag) {
+    let mut response = match judge(&request.headers, &tag, &tag) {
         Verdict::Send => Body::from(bytes.clone()).into_response(),
         Verdict::NotModified => axum::http::StatusCode::NOT_MODIFIED.into_response(),
         Verdict::Failed => return Err(Refusal::Precondition),
@@ -195,7 +206,7 @@ async fn whole(served: &Served, blobs: &Blobs, held: &Held) -> Result<Bytes, Ref
     }
     held.is_right().await.map_err(|error| not_begun(&error))?;
     let room = served.memory.take(held.size as usize).await;
-    let file = files::Served::of_held(held, "", String::new());
+    let file = files::Served::of_held(held, "", String::new(), 0);
     let range = file.offset..file.offset + file.size;
     let parts = Box::new(std::iter::once(Part::Range(range)));
     let mut body = ContentBody::new(held.source.clone(), parts, file.size, served.wait, blobs.memory());
@@ -206,6 +217,35 @@ async fn whole(served: &Served, blobs: &Blobs, held: &Held) -> Result<Bytes, Ref
         all.extend_from_slice(&frame.into_data().unwrap_or_default());
     }
     Ok(room.hold(all.freeze()))
+}
+
+/// How many tags a client wants, and behind which one.
+fn page(query: Option<&str>) -> Result<(Option<u32>, Option<String>), Refusal> {
+    let wrong = Refusal::Malformed("n is a number, and last is a tag.");
+    let value = |wanted: &str| {
+        let mut pairs = query.into_iter().flat_map(|query| query.split('&')).filter_map(|pair| pair.split_once('='));
+        let found = pairs.find(|(name, _)| *name == wanted)?.1;
+        Some(percent_decode_str(found).decode_utf8_lossy().into_owned())
+    };
+    let most = value("n").map(|count| count.parse()).transpose().map_err(|_| wrong.clone())?;
+    match value("last").filter(|tag| !tag.is_empty()) {
+        Some(tag) if !is_tag(&tag) => Err(wrong),
+        behind => Ok((most, behind)),
+    }
+}
+
+/// The tags of a repository that a client calls so, and where the next are.
+fn tags(name: &str, listed: &Tags, query: Option<&str>) -> Response {
+    let text = json!({ "name": name, "tags": listed.tags }).to_string();
+    let mut response = text.into_response();
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Some((last, most)) = &listed.next {
+        let kept = query.into_iter().flat_map(|query| query.split('&')).find(|pair| pair.starts_with("ns="));
+        let pairs = [kept.map(str::to_owned), most.map(|most| format!("n={most}")), Some(format!("last={last}"))];
+        let pairs: Vec<_> = pairs.into_iter().flatten().collect();
+        set(response.headers_mut(), LINK, &format!("</v2/{name}/tags/list?{}>; rel=\"next\"", pairs.join("&")));
+    }
+    response
 }
 
 fn json_response(text: &'static str, kind: &'static str) -> Response {

@@ -1,9 +1,10 @@
 //! Which registries are read from, and which of them a request means.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use origins::OriginError;
-use origins::registry::Registry;
+use origins::registry::{Registry, Tags};
+use origins::{FileDigest, OriginError};
 
 use crate::recent::Recent;
 
@@ -11,6 +12,8 @@ use crate::recent::Recent;
 const TAGS: Duration = Duration::from_secs(30);
 /// Most tags that are remembered.
 const MOST: usize = 4096;
+/// Most lists of tags that are remembered: each may be of some MiB.
+const MOST_LISTS: usize = 32;
 
 /// A registry that is read from, as `docker.io` names one.
 #[derive(Clone)]
@@ -21,16 +24,19 @@ pub(crate) struct Named {
 
 /// A tag: of which registry and repository, and its name.
 type TagKey = (usize, String, String);
+/// A list of tags: of which registry and repository, how many, and behind which.
+type ListKey = (usize, String, Option<u32>, Option<String>);
 
 /// All registries that are read from, and no others: what a client names is looked up here, and never dialled.
 pub(crate) struct Registries {
     all: Vec<Named>,
-    tags: Recent<TagKey, ([u8; 32], u64), OriginError>,
+    tags: Recent<TagKey, (FileDigest, u64), OriginError>,
+    lists: Recent<ListKey, Arc<Tags>, OriginError>,
 }
 
 impl Registries {
     pub(crate) fn new(all: Vec<Named>) -> Self {
-        Registries { all, tags: Recent::new(TAGS, MOST) }
+        Registries { all, tags: Recent::new(TAGS, MOST), lists: Recent::new(TAGS, MOST_LISTS) }
     }
 
     /// Whether there are none.
@@ -58,11 +64,25 @@ impl Registries {
     }
 
     /// What a tag stands for now, or did a moment ago; or last, where the registry does not answer.
-    pub(super) async fn resolve(&self, number: usize, name: &str, tag: &str) -> Result<[u8; 32], OriginError> {
+    pub(super) async fn resolve(&self, number: usize, name: &str, tag: &str) -> Result<FileDigest, OriginError> {
         let key = (number, name.to_owned(), tag.to_owned());
         let (registry, name, tag) = (self.registry(number).clone(), name.to_owned(), tag.to_owned());
         let asking = async move { registry.resolve(&name, &tag).await };
         self.tags.get_or_old(key, asking, OriginError::is_transient).await.map(|(digest, _)| digest)
+    }
+
+    /// The tags of a repository now, or a moment ago; or last, where the registry does not answer.
+    pub(super) async fn list(
+        &self,
+        number: usize,
+        name: &str,
+        most: Option<u32>,
+        behind: Option<String>,
+    ) -> Result<Arc<Tags>, OriginError> {
+        let key = (number, name.to_owned(), most, behind.clone());
+        let (registry, name) = (self.registry(number).clone(), name.to_owned());
+        let asking = async move { registry.tags(&name, most, behind.as_deref()).await.map(Arc::new) };
+        self.lists.get_or_old(key, asking, OriginError::is_transient).await
     }
 }
 

@@ -17,7 +17,7 @@ use axum::response::{IntoResponse, Response};
 use percent_encoding::percent_decode_str;
 
 use crate::error::Refusal;
-use crate::files::{self, ASK_AGAIN, Manner, set};
+use crate::files::{self, ASK_AGAIN, set};
 use crate::pages::escaped;
 use crate::served::Served;
 pub use buckets::BucketPlace;
@@ -69,7 +69,7 @@ pub(crate) fn refuse(refusal: Refusal, missing: &str) -> Response {
         Refusal::Method => "MethodNotAllowed",
         Refusal::Unknown => "NotImplemented",
         Refusal::Ambiguous => "OperationAborted",
-        Refusal::Busy => "SlowDown",
+        Refusal::Busy | Refusal::Full => "SlowDown",
         Refusal::Late | Refusal::Tracker | Refusal::Origin | Refusal::Failed => "ServiceUnavailable",
     };
     let sentence = escaped(refusal.sentence());
@@ -158,7 +158,7 @@ async fn of_object(served: &Served, request: &RequestParts, bucket: &str, key: &
     let mounted = served.buckets.open(&served.contents, bucket, key).await?;
     let found = mounted.iter().find_map(|mounted| Some((mounted, files::Served::of(mounted.find(key)?))));
     let (mounted, file) = found.ok_or(Refusal::NotFound)?;
-    let manner = Manner { wait: served.wait, memory: &served.memory, cache: ASK_AGAIN };
+    let manner = served.manner(ASK_AGAIN);
     let mut response = files::respond(request, &mounted.open, &file, &manner).await?;
     // Clients want one; a content does not change.
     set(response.headers_mut(), LAST_MODIFIED, "Thu, 01 Jan 1970 00:00:00 GMT");

@@ -73,6 +73,12 @@ impl MockRegistry {
         self.put(name, "blobs", &digest(bytes), "application/octet-stream", bytes)
     }
 
+    /// The same under its SHA-512.
+    pub fn put_blob_by_sha512(&self, name: &str, bytes: &[u8]) -> String {
+        let digits: String = sha2::Sha512::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        self.put(name, "blobs", &format!("sha512:{digits}"), "application/octet-stream", bytes)
+    }
+
     pub fn put_manifest(&self, name: &str, tag: &str, bytes: &[u8]) -> String {
         self.put(name, "manifests", tag, MANIFEST, bytes);
         self.put(name, "manifests", &digest(bytes), MANIFEST, bytes)

@@ -9,6 +9,8 @@ use reqwest::Url;
 use serde_json::Value;
 use url::Host;
 
+use super::helper;
+
 /// Most bytes of that file.
 const LONGEST: u64 = 1 << 20;
 /// Where skopeo and podman write it.
@@ -18,7 +20,7 @@ const PUBLIC: (&str, [&str; 2]) = ("registry-1.docker.io", ["docker.io", "https:
 
 /// The credentials for the registry at this address, as they stand behind `Basic`: of `REGISTRY_AUTH_FILE`, or else of
 /// `containers/auth.json` of `XDG_RUNTIME_DIR` or `~/.config`, or `config.json` of `DOCKER_CONFIG` or `~/.docker`.
-/// Those that a helper program keeps are not asked for. What a registry is called here does not count:
+/// Where that names a program that keeps them (`credHelpers`, `credsStore`), it is asked first, which may take some seconds. What a registry is called here does not count:
 /// the login of one never goes to another host that stands in for it.
 pub fn login(url: &str) -> Option<String> {
     let url = Url::parse(url).ok()?;
@@ -33,7 +35,7 @@ pub fn login(url: &str) -> Option<String> {
             skopeo.into_iter().flatten().chain(docker.map(|folder| folder.join("config.json"))).collect()
         }
     };
-    files.iter().find_map(|path| of_file(&read(path)?, &url))
+    files.iter().find_map(|path| of_file(&read(path)?, &url, &helper::login))
 }
 
 /// Whether a password may go to this address: others on the way must not read it.
@@ -53,9 +55,9 @@ fn read(path: &Path) -> Option<String> {
     Some(text)
 }
 
-fn of_file(text: &str, url: &Url) -> Option<String> {
+/// The login that a file has, or a helper that it names: that is asked for the name under which a login stands with it.
+fn of_file(text: &str, url: &Url, ask: &dyn Fn(&str, &str) -> Option<String>) -> Option<String> {
     let file: Value = serde_json::from_str(text).ok()?;
-    let auths = file["auths"].as_object()?;
     let host = url.host_str()?;
     let with_port = format!("{host}:{}", url.port_or_known_default()?);
     let mut names = Vec::new();
@@ -65,7 +67,14 @@ fn of_file(text: &str, url: &Url) -> Option<String> {
     if host == PUBLIC.0 && url.scheme() == "https" && url.port().is_none() {
         names.extend(PUBLIC.1.map(str::to_owned));
     }
-    let found = names.iter().find_map(|name| auths.get(name)?["auth"].as_str())?;
+    let own = names.iter().find_map(|name| Some((file["credHelpers"].get(name)?.as_str()?, name)));
+    // All others are with one, each under one name.
+    let usual = names.last().filter(|name| PUBLIC.1.contains(&name.as_str())).or(names.first());
+    let helper = own.or_else(|| file["credsStore"].as_str().filter(|helper| !helper.is_empty()).zip(usual));
+    if let Some(login) = helper.and_then(|(helper, name)| ask(helper, name)) {
+        return Some(login);
+    }
+    let found = names.iter().find_map(|name| file["auths"].get(name)?["auth"].as_str())?;
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte);
     (!found.is_empty() && found.bytes().all(is_plain)).then(|| found.to_owned())
 }
@@ -78,7 +87,8 @@ mod tests {
     fn a_login_is_that_of_its_own_registry() {
         let file = r#"{"auths": {"ghcr.io": {"auth": "YTpi"}, "https://index.docker.io/v1/": {"auth": "Yzpk"}, "x": {"auth": "a\nb"},
             "127.0.0.1:5000": {"auth": "ZTpm"}}}"#;
-        let of = |url: &str| of_file(file, &Url::parse(url).unwrap());
+        let none = |_: &str, _: &str| None;
+        let of = |url: &str| of_file(file, &Url::parse(url).unwrap(), &none);
         for (url, login) in [
             ("https://ghcr.io", Some("YTpi")),
             ("https://ghcr.io:443/sub", Some("YTpi")),
@@ -94,7 +104,26 @@ mod tests {
         ] {
             assert_eq!(of(url).as_deref(), login, "{url}");
         }
-        assert_eq!(of_file("{", &Url::parse("https://quay.io").unwrap()), None);
+        assert_eq!(of_file("{", &Url::parse("https://quay.io").unwrap(), &none), None);
+    }
+
+    #[test]
+    fn a_helper_is_asked_under_the_name_that_it_knows() {
+        let file = r#"{"credHelpers": {"ghcr.io": "own", "127.0.0.1:5000": "own"}, "credsStore": "all",
+            "auths": {"https://index.docker.io/v1/": {}, "quay.io": {"auth": "YTpi"}}}"#;
+        let of = |url: &str| {
+            let asked = |helper: &str, server: &str| (server != "quay.io").then(|| format!("{helper} {server}"));
+            of_file(file, &Url::parse(url).unwrap(), &asked)
+        };
+        for (url, expected) in [
+            ("https://ghcr.io", "own ghcr.io"),
+            ("http://127.0.0.1:5000", "own 127.0.0.1:5000"),
+            ("https://registry-1.docker.io", "all https://index.docker.io/v1/"),
+            ("https://mirror.example:5000", "all mirror.example:5000"),
+            ("https://quay.io", "YTpi"),
+        ] {
+            assert_eq!(of(url).as_deref(), Some(expected), "{url}");
+        }
     }
 
     #[test]

@@ -4,15 +4,17 @@
 //! Where a registry wants a token of a service, that is asked for one, with the [`login`] of this user if there is one. Neither goes
 //! anywhere else: of both servers, redirects elsewhere are followed without them.
 
+mod helper;
 mod login;
 mod name;
 mod source;
+mod tags;
 mod token;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use reqwest::header::{
-    ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderName, HeaderValue, RANGE,
+    ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderName, HeaderValue, LINK, RANGE,
 };
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 
@@ -23,8 +25,9 @@ use crate::redirects::Named;
 use crate::{FileDigest, Limits, Object, Origin, OriginError, Version};
 pub use login::login;
 use login::may_go_to;
-pub use name::{is_name, is_tag, sha256};
+pub use name::{digest, digest_name, is_name, is_tag};
 use source::RegistrySource;
+pub use tags::Tags;
 use token::{Challenge, Granted, Tokens};
 
 /// All kinds of manifests.
@@ -34,6 +37,8 @@ const DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 /// Most bytes of a manifest (the specification's own bound), and of what a service says that gives tokens.
 const MANIFEST: u64 = 4 << 20;
 const GRANTED: usize = 1 << 20;
+/// Most bytes of a list of tags.
+const TAGS: usize = 4 << 20;
 
 /// What has a digest in a registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -96,15 +101,15 @@ impl Registry {
         })))
     }
 
-    /// The SHA-256 of the manifest that a tag stands for now, and its size.
-    pub async fn resolve(&self, name: &str, tag: &str) -> Result<([u8; 32], u64), OriginError> {
+    /// The digest of the manifest that a tag stands for now, and its size.
+    pub async fn resolve(&self, name: &str, tag: &str) -> Result<(FileDigest, u64), OriginError> {
         let inner = &self.0;
         let url = inner.at(name, Kind::Manifest, tag)?;
         let shown = inner.shown(name, Kind::Manifest, tag);
         persist(&inner.limits, || async {
             match inner.ask(Method::HEAD, name, Kind::Manifest, &url, &shown, None).await {
                 Ok(found) => {
-                    let digest = header(found.headers(), &DIGEST).and_then(|digest| sha256(&digest));
+                    let digest = header(found.headers(), &DIGEST).and_then(|text| digest(&text));
                     let found = digest.zip(length(found.headers())).filter(|(_, size)| *size <= MANIFEST);
                     if let Some(found) = found {
                         return Ok(found);
@@ -117,28 +122,39 @@ impl Registry {
             // It does not say, so it is read, and is what it is.
             let found = inner.ask(Method::GET, name, Kind::Manifest, &url, &shown, None).await?;
             let bytes = small_body(found, &shown, MANIFEST as usize, &inner.limits).await?;
-            Ok((<sha2::Sha256 as sha2::Digest>::digest(&bytes).into(), bytes.len() as u64))
+            let sha256 = <sha2::Sha256 as sha2::Digest>::digest(&bytes).into();
+            Ok((FileDigest::Sha256(sha256), bytes.len() as u64))
+        })
+        .await
+    }
+
+    /// The tags of a repository, or the next of them: so many behind this one, as far as the registry is asked so.
+    pub async fn tags(&self, name: &str, most: Option<u32>, behind: Option<&str>) -> Result<Tags, OriginError> {
+        let inner = &self.0;
+        let (url, shown) = (inner.at_tags(name, most, behind)?, format!("{}/v2/{name}/tags/list", inner.shown));
+        persist(&inner.limits, || async {
+            let found = inner.ask(Method::GET, name, Kind::Blob, &url, &shown, None).await?;
+            let next = found.headers().get(LINK).and_then(|link| link.to_str().ok()).and_then(tags::next);
+            let body = small_body(found, &shown, TAGS, &inner.limits).await?;
+            tags::read(&body, next)
+                .ok_or_else(|| OriginError::refused(&shown, "the registry does not answer as one does"))
         })
         .await
     }
 
     /// What a digest names, if the registry has it: to be read from the origin that this returns.
-    pub async fn find(&self, name: &str, kind: Kind, digest: [u8; 32]) -> Result<(Origin, Object), OriginError> {
+    pub async fn find(&self, name: &str, kind: Kind, digest: FileDigest) -> Result<(Origin, Object), OriginError> {
         let inner = &self.0;
-        let key = format!("sha256:{}", hexadecimal(&digest));
+        let unknown = || OriginError::url(&inner.shown, "registries have no digests of this kind");
+        let key = digest_name(digest).ok_or_else(unknown)?;
         let url = inner.at(name, kind, &key)?;
         let shown = inner.shown(name, kind, &key);
         let size = persist(&inner.limits, || inner.size(name, kind, &url, &shown)).await?;
         if kind == Kind::Manifest && size > MANIFEST {
             return Err(OriginError::refused(&shown, "it is too large for a manifest"));
         }
-        let object = Object {
-            path: key.clone(),
-            key,
-            size,
-            version: Version::Commit(hexadecimal(&digest)),
-            digest: Some(FileDigest::Sha256(digest)),
-        };
+        let object =
+            Object { path: key.clone(), version: Version::Commit(key.clone()), key, size, digest: Some(digest) };
         let source = RegistrySource { registry: self.clone(), name: name.to_owned(), kind, url: shown };
         Ok((Origin::new(Arc::new(source), inner.limits.clone()), object))
     }
@@ -151,11 +167,27 @@ impl Inner {
 
     fn at(&self, name: &str, kind: Kind, reference: &str) -> Result<Url, OriginError> {
         let mut url = self.url.clone();
-        if !is_name(name) || !(is_tag(reference) || sha256(reference).is_some()) {
+        if !is_name(name) || !(is_tag(reference) || digest(reference).is_some()) {
             return Err(OriginError::url(&self.shown, "there is no image of such a name"));
         }
         if let Ok(mut parts) = url.path_segments_mut() {
             parts.pop_if_empty().push("v2").extend(name.split('/')).push(kind.path()).push(reference);
+        }
+        Ok(url)
+    }
+
+    fn at_tags(&self, name: &str, most: Option<u32>, behind: Option<&str>) -> Result<Url, OriginError> {
+        let mut url = self.url.clone();
+        if !is_name(name) || behind.is_some_and(|tag| !is_tag(tag)) {
+            return Err(OriginError::url(&self.shown, "there are no images of such a name"));
+        }
+        if let Ok(mut parts) = url.path_segments_mut() {
+            parts.pop_if_empty().push("v2").extend(name.split('/')).extend(["tags", "list"]);
+        }
+        if most.is_some() || behind.is_some() {
+            let mut query = url.query_pairs_mut();
+            query.extend_pairs(most.map(|most| ("n", most.to_string())));
+            query.extend_pairs(behind.map(|tag| ("last", tag)));
         }
         Ok(url)
     }
@@ -300,8 +332,4 @@ impl Inner {
 /// What `Content-Length` says, also in the answer to HEAD.
 fn length(headers: &HeaderMap) -> Option<u64> {
     header(headers, &CONTENT_LENGTH).and_then(|text| text.parse().ok())
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

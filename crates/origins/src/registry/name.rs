@@ -1,5 +1,7 @@
 //! How images, their tags and their digests are written (OCI distribution specification, "Pulling manifests").
 
+use crate::FileDigest;
+
 /// Most characters of a repository's name.
 const LONGEST_NAME: usize = 255;
 /// Most characters of a tag.
@@ -22,11 +24,28 @@ pub fn is_tag(text: &str) -> bool {
     text.len() <= LONGEST_TAG && text.bytes().next().is_some_and(is_word) && text.bytes().all(fits)
 }
 
-/// The SHA-256 of `sha256:…`, in small letters.
-pub fn sha256(text: &str) -> Option<[u8; 32]> {
-    let digits = text.strip_prefix("sha256:")?;
-    let is_small = digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    is_small.then(|| crate::hub::hex(digits)).flatten()
+/// The digest that `sha256:…` or `sha512:…` is, in small letters: the two kinds that the specification registers.
+pub fn digest(text: &str) -> Option<FileDigest> {
+    let (kind, digits) = text.split_once(':')?;
+    if !digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+        return None;
+    }
+    match kind {
+        "sha256" => crate::hub::hex(digits).map(FileDigest::Sha256),
+        "sha512" => crate::hub::hex(digits).map(FileDigest::Sha512),
+        _ => None,
+    }
+}
+
+/// How a digest is written; nothing if registries have none of its kind.
+pub fn digest_name(digest: FileDigest) -> Option<String> {
+    let (kind, bytes) = match &digest {
+        FileDigest::Sha256(bytes) => ("sha256", &bytes[..]),
+        FileDigest::Sha512(bytes) => ("sha512", &bytes[..]),
+        FileDigest::GitBlob(_) => return None,
+    };
+    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    Some(format!("{kind}:{digits}"))
 }
 
 #[cfg(test)]
@@ -52,9 +71,14 @@ mod tests {
         for tag in ["", ".a", "-a", "a/b", "a:b", "é", &"t".repeat(129)] {
             assert!(!is_tag(tag), "{tag}");
         }
-        assert_eq!(sha256(&format!("sha256:{}", "0a".repeat(32))), Some([10; 32]));
-        for digest in ["", "sha256:", &"0a".repeat(32), &format!("sha256:{}", "0A".repeat(32)), "sha512:00"] {
-            assert_eq!(sha256(digest), None, "{digest}");
+        for (kind, len, expected) in
+            [("sha256", 32, FileDigest::Sha256([10; 32])), ("sha512", 64, FileDigest::Sha512([10; 64]))]
+        {
+            let text = format!("{kind}:{}", "0a".repeat(len));
+            assert_eq!((digest(&text), digest_name(expected)), (Some(expected), Some(text)));
+        }
+        for text in ["", "sha256:", &"0a".repeat(32), &format!("sha256:{}", "0A".repeat(32)), "sha512:00"] {
+            assert_eq!(digest(text), None, "{text}");
         }
     }
 }

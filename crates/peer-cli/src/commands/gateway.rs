@@ -1,5 +1,9 @@
 //! `peer-cli gateway`: what a swarm has, over HTTP.
 
+#[cfg(feature = "metrics")]
+mod metrics;
+
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -11,6 +15,7 @@ use crate::error::{ExitCode, Failure};
 use crate::flags::gateway::{GatewayArguments, GatewayOriginArguments};
 use crate::flags::named::{self, NamedTracker, TrustedTracker};
 use crate::flags::peer::PeerArguments;
+use crate::flags::sizes;
 use crate::session::audience::Audience;
 use crate::session::connect::{self, NamedBy};
 use crate::session::gateway::{self, Brought, Running, Source};
@@ -61,6 +66,17 @@ pub struct GatewayCommand {
     /// First port to listen on for peers, UDP and TCP; 0 takes a free one
     #[arg(short, long, default_value_t = 0)]
     port: u16,
+    /// Most bytes kept of what is brought
+    ///
+    /// Most bytes that are kept of what was downloaded and brought: the least recently used go first, and never what is being read.
+    /// Without it all is kept for which the disk has room (--keep-free)
+    #[arg(long, value_name = "SIZE", value_parser = sizes::bytes)]
+    cache: Option<u64>,
+    /// Say over HTTP how it is doing, for Prometheus
+    ///
+    /// Answer /metrics, /livez and /readyz over HTTP at this address, or at this port of loopback. Everyone who reaches it may look
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = settings::loopback_unless_told)]
+    metrics: Option<SocketAddr>,
     #[command(flatten)]
     gateway: GatewayArguments,
     #[command(flatten)]
@@ -72,7 +88,7 @@ pub struct GatewayCommand {
 impl GatewayCommand {
     /// What it brings that nobody has.
     fn brought(&self) -> Brought<'_> {
-        Brought { from: &self.origins, folder: &self.output, keep_free: self.peer.keep_free }
+        Brought { from: &self.origins, folder: &self.output, keep_free: self.peer.keep_free, cache: self.cache }
     }
 }
 
@@ -86,10 +102,14 @@ pub async fn run(mut arguments: GatewayCommand) -> Result<(), Failure> {
         _ = heard(&mut signals) => return Ok(()),
     };
     let (running, nodes) = served?;
+    let scraped = match arguments.metrics {
+        Some(address) => Some(answer_scrapes(address, &running).await?),
+        None => None,
+    };
     if arguments.peer.json {
         tell(OutputStream::Output, &running.event());
     } else if !arguments.peer.quiet {
-        print(running.lines())?;
+        print(running.lines().into_iter().chain(scraped.map(|at| format!("Metrics at http://{at}/metrics"))))?;
     }
     heard(&mut signals).await;
     drop(running);
@@ -101,6 +121,21 @@ pub async fn run(mut arguments: GatewayCommand) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Answers scrapes for as long as the gateway runs, and says where.
+#[cfg(feature = "metrics")]
+async fn answer_scrapes(address: SocketAddr, running: &Running) -> Result<SocketAddr, Failure> {
+    metrics::serve(address, running).await.map_err(|error| {
+        let sentence = format!("metrics cannot be had at {address}: {error}. Choose another address with --metrics");
+        Failure::new(ExitCode::AddressInUse, sentence)
+    })
+}
+
+#[cfg(not(feature = "metrics"))]
+async fn answer_scrapes(_: SocketAddr, _: &Running) -> Result<SocketAddr, Failure> {
+    let sentence = "this peer-cli was built without metrics: build it with --features metrics, or leave out --metrics";
+    Err(Failure::new(ExitCode::Usage, sentence))
 }
 
 /// The tickets, and whether it is clear which swarms are meant.

@@ -261,6 +261,17 @@ enum What {
 }
 
 impl What {
+    /// Which content it is, as far as that is known without asking anybody.
+    fn content(&self) -> Option<ContentId> {
+        match self {
+            What::Ticket(ticket) => ticket.content(),
+            What::Text(what, _) => what.parse().ok().and_then(|query| content_of(&query)),
+            What::Nearby(_, found, _) => Some(found.content),
+            What::Id(content) => Some(*content),
+            What::Code(_) => None,
+        }
+    }
+
     /// Whether it is nobody's business who has no ticket.
     fn is_private(&self) -> bool {
         match self {
@@ -415,7 +426,7 @@ async fn begin(session: &Session, arguments: &GetArguments, what: What, lan: Opt
     let (patience, tell) = (Patience::new(arguments.peer.wait), |sentence: String| session.waits(&sentence));
     // A tracker that knows nobody who has it says so at once, instead of us waiting for nothing; and where there is an origin, nobody
     // need be waited for.
-    let finding = if arguments.fallback.origin.is_some() { Patience::new(None) } else { patience };
+    let finding = session.patience_of(what.content(), patience);
     let found = match what {
         What::Code(code) => {
             let (given, port) = (arguments.tracker_ip.as_deref(), arguments.tracker_port);
@@ -439,12 +450,20 @@ async fn begin(session: &Session, arguments: &GetArguments, what: What, lan: Opt
             found
         }
         What::Nearby(tracker, found, query) => {
-            let id = tracker.id;
-            connect::join(&session.node, vec![tracker], NamedBy::Lan, patience, &tell).await?;
-            session.joined(id);
+            let (id, trackers) = (tracker.id, vec![tracker]);
+            let joined = connect::join(&session.node, trackers.clone(), NamedBy::Lan, finding, &tell).await;
             let ContentMatch { content, name, size, seeders, others, .. } = found;
-            let asked = matches!(query, Query::Name(_)).then(|| name.clone());
-            Found { content, name, size, asked, seeders: (others == 0).then_some(seeders), secret: None }
+            let found = joined.map(|_| {
+                session.joined(id);
+                let asked = matches!(query, Query::Name(_)).then(|| name.clone());
+                Found { content, name, size, asked, seeders: (others == 0).then_some(seeders), secret: None }
+            });
+            let is_silent = found.is_err();
+            let found = session.or_from_origin(found, Some(content), None)?;
+            if is_silent {
+                network::join_later(session.node.clone(), trackers);
+            }
+            found
         }
         What::Id(content) => {
             let holder = match lan {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use peer::{Fallback, Held, PeerError};
-use protocol::{Query, default_piece_size};
+use protocol::{ContentId, Query, default_piece_size};
 
 use crate::error::{ExitCode, Failure};
 use crate::flags::cut::Cut;
@@ -174,22 +174,39 @@ async fn begin(session: &Session, arguments: &JoinArguments) -> Result<Option<In
     }
     let (patience, tell) = (Patience::new(arguments.peer.wait), |sentence: String| session.waits(&sentence));
     let (hosts, port) = (arguments.tracker_hosts(), arguments.tracker_port);
-    let trackers = connect::trackers(hosts, port, &arguments.peer, patience, &tell).await?;
-    let ahead = match arguments.wanted().first() {
-        Some(first) if !arguments.seeder => Ahead::of_text(first),
-        _ => Ahead::default(),
+    let wanted = if arguments.seeder { Vec::new() } else { arguments.wanted() };
+    let finding = match wanted[..] {
+        [only] => session.patience_of(content_of(only), patience),
+        _ => patience,
     };
-    let join = connect::join(&session.node, trackers, NamedBy::Flags, patience, &tell);
-    let joined = ahead.during(&session.node, join).await?;
-    session.joined(joined.tracker);
-    left_out.iter().for_each(|sentence| session.note(sentence));
-    if !arguments.seeder {
-        for wanted in arguments.wanted() {
-            let found = find_ahead(&session.node, wanted, &ahead, patience, &tell).await;
-            let content = wanted.parse().ok().and_then(|query| if let Query::Id(id) = query { Some(id) } else { None });
-            let found = session.or_from_origin(found, content, None)?;
-            session.download(found, &[]).await?;
+    let ahead = wanted.first().map_or_else(Ahead::default, |first| Ahead::of_text(first));
+    let mut later = None;
+    let joining = async {
+        let trackers = connect::trackers(hosts, port, &arguments.peer, finding, &tell).await?;
+        later = Some(trackers.clone());
+        let join = connect::join(&session.node, trackers, NamedBy::Flags, finding, &tell);
+        ahead.during(&session.node, join).await
+    };
+    // What has an origin needs no tracker.
+    let silent = match joining.await {
+        Ok(joined) => {
+            session.joined(joined.tracker);
+            None
         }
+        Err(failure) if failure.code == ExitCode::TrackerUnreachable && !wanted.is_empty() => Some(failure),
+        Err(failure) => return Err(failure),
+    };
+    left_out.iter().for_each(|sentence| session.note(sentence));
+    for wanted in wanted {
+        let found = match &silent {
+            Some(failure) => Err(Failure::new(failure.code, failure.message.clone())),
+            None => find_ahead(&session.node, wanted, &ahead, finding, &tell).await,
+        };
+        let found = session.or_from_origin(found, content_of(wanted), None)?;
+        session.download(found, &[]).await?;
+    }
+    if let Some(trackers) = later.filter(|_| silent.is_some()) {
+        lan::join_later(session.node.clone(), trackers);
     }
     if arguments.seeder && files.is_empty() {
         let folder = arguments.input.display();
@@ -206,6 +223,14 @@ async fn begin(session: &Session, arguments: &JoinArguments) -> Result<Option<In
         Audience::of(&arguments.peer).warning().into_iter().for_each(|warning| session.note(warning));
     }
     Ok(arguments.seeder.then_some(input))
+}
+
+/// The content that a whole id or a ticket names.
+fn content_of(wanted: &str) -> Option<ContentId> {
+    match wanted.parse().ok()? {
+        Query::Id(content) => Some(content),
+        _ => None,
+    }
 }
 
 fn held(arguments: &JoinArguments) -> Held {

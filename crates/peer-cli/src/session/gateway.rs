@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use peer::json::{self, Event};
 use peer::{ContentId, Node, Secret};
@@ -35,6 +36,21 @@ pub struct Brought<'a> {
     pub folder: &'a Path,
     /// Bytes that stay free on the folder's disk, if that is said.
     pub keep_free: Option<u64>,
+    /// Most bytes that are kept of all that was downloaded and brought, if that is said.
+    pub cache: Option<u64>,
+}
+
+/// How much a gateway keeps of what it has downloaded and brought.
+#[derive(Debug, Clone, Copy, Default)]
+#[cfg_attr(not(feature = "metrics"), allow(dead_code, reason = "metrics alone tell of it"))]
+pub struct KeptNow {
+    pub bytes: u64,
+    /// How many there may be, if that is said.
+    pub most: Option<u64>,
+    /// Contents and files that are kept.
+    pub kept: u64,
+    /// How many had to go so far.
+    pub removed: u64,
 }
 
 /// A gateway that serves until it is dropped.
@@ -43,6 +59,8 @@ pub struct Running {
     about: Vec<String>,
     /// Whether its clients must know a token.
     has_token: bool,
+    #[cfg_attr(not(feature = "metrics"), allow(dead_code, reason = "metrics alone tell of it"))]
+    kept: Arc<dyn Fn() -> KeptNow + Send + Sync>,
     serving: tokio::task::JoinHandle<()>,
 }
 
@@ -68,6 +86,12 @@ impl Running {
     /// Whether its clients must know a token.
     pub fn has_token(&self) -> bool {
         self.has_token
+    }
+
+    /// Asks how much it keeps.
+    #[cfg_attr(not(feature = "metrics"), allow(dead_code, reason = "metrics alone tell of it"))]
+    pub fn kept(&self) -> Arc<dyn Fn() -> KeptNow + Send + Sync> {
+        self.kept.clone()
     }
 
     /// What is said of it, for programs.
@@ -173,7 +197,7 @@ pub fn check(arguments: &GatewayArguments, brought: &Brought<'_>) -> Result<(), 
     return places(arguments).and_then(|_| origins(brought)).map(|_| ());
     #[cfg(not(feature = "gateway"))]
     {
-        let _ = (arguments, brought.from.are_none(), brought.folder, brought.keep_free);
+        let _ = (arguments, brought.from.are_none(), brought.folder, brought.keep_free, brought.cache);
         Ok(())
     }
 }
@@ -223,6 +247,7 @@ pub async fn start_with(
     let mut options = Options::default();
     options.hosts.clone_from(&arguments.gateway_host);
     options.buckets = places(arguments)?;
+    options.cache = brought.as_ref().and_then(|brought| brought.cache);
     if let Some(brought) = brought.filter(|brought| !brought.from.are_none()) {
         let origins = origins(&brought)?;
         about_origins(&brought, &mut about);
@@ -232,7 +257,12 @@ pub async fn start_with(
         arguments.gateway_token.as_deref().map(Token::read).transpose().map_err(|error| failed(error.into()))?;
     let gateway = Gateway::bind(address(arguments), swarms.collect(), options).await.map_err(failed)?;
     let (address, has_token) = (gateway.address(), arguments.gateway_token.is_some());
-    Ok(Running { address, about, has_token, serving: tokio::spawn(add(gateway).serve()) })
+    let kept = gateway.kept();
+    let kept = Arc::new(move || {
+        let figures = kept();
+        KeptNow { bytes: figures.bytes, most: figures.most, kept: figures.kept, removed: figures.removed }
+    });
+    Ok(Running { address, about, has_token, kept, serving: tokio::spawn(add(gateway).serve()) })
 }
 
 /// Says what else is served.
@@ -256,7 +286,8 @@ pub async fn start(
         about
     });
     let has_token = arguments.gateway_token.is_some();
-    Ok(Running { address: address(arguments), about: about.collect(), has_token, serving: tokio::spawn(async {}) })
+    let (address, about, kept) = (address(arguments), about.collect(), Arc::new(KeptNow::default));
+    Ok(Running { address, about, has_token, kept, serving: tokio::spawn(async {}) })
 }
 
 #[cfg(all(test, feature = "gateway"))]

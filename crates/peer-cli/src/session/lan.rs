@@ -220,10 +220,13 @@ impl Holders {
 }
 
 /// Goes on trying to reach the trackers that were gone at the start.
-pub fn join_later(node: Node, trackers: Vec<TrackerAddress>) {
+pub fn join_later(node: Node, mut trackers: Vec<TrackerAddress>) {
     tokio::spawn(async move {
         loop {
             tokio::time::sleep(TRY_AGAIN).await;
+            for tracker in &mut trackers {
+                tracker.resolve_again().await;
+            }
             match node.join_any(trackers.clone()).await {
                 Ok(_) | Err(peer::PeerError::ShutDown) => return,
                 Err(_) => {}

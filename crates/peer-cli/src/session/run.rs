@@ -159,14 +159,20 @@ impl Session {
                     self.screen.say(&format!("Who shares it says: {reason}."));
                 }
             }
-            PeerEvent::Origin { origin, failure: None, .. } => {
+            PeerEvent::Origin { content, origin, failure: None } => {
+                if let Some(entry) = self.state.borrow_mut().contents.get_mut(content) {
+                    entry.origin_failure = None;
+                }
                 self.screen.say(&format!("Reading from {} what nobody here has.", printable(origin)));
             }
-            PeerEvent::Origin { failure: Some(reason), .. } => {
+            PeerEvent::Origin { content, failure: Some(reason), .. } => {
                 let reason = printable(reason);
                 // An address begins as it is written.
                 let is_url = reason.split(' ').next().is_some_and(|word| word.contains("://"));
                 let reason = if is_url { reason } else { capitalised(reason) };
+                if let Some(entry) = self.state.borrow_mut().contents.get_mut(content) {
+                    entry.origin_failure = Some(reason.clone());
+                }
                 self.screen.say(&format!("{reason}. It goes on with peers meanwhile."));
             }
             PeerEvent::TrackerLost => self.screen.say("The tracker is gone; going on with the peers that are known."),

@@ -15,6 +15,11 @@ use crate::session::patience::{Stillness, how_long, least, now};
 /// Most peers that are named.
 const NAMED: usize = 3;
 
+/// Where only an origin is left, it is waited for so long, for storage may have to fetch an object before it sends it; and for so long once
+/// it has failed.
+const ORIGIN: Duration = Duration::from_secs(180);
+const FAILED_ORIGIN: Duration = Duration::from_secs(60);
+
 /// Time between two looks.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
@@ -26,6 +31,7 @@ pub async fn manifest(
     transport: Kind,
     tell: &dyn Fn(String),
 ) -> Result<Arc<Manifest>, Failure> {
+    let has_origin = origin.is_some();
     let coming = node.manifest_with(found.content, found.secret, origin);
     tokio::pin!(coming);
     let mut still = Stillness::since(now());
@@ -45,6 +51,7 @@ pub async fn manifest(
             still.manifest(now, came);
         }
         let words = words(&waiting, &wanted, transport);
+        let wait = bound(wait, &waiting, has_origin);
         if still.is_over(now, wait) {
             return Err(gave_up(late, &wanted.name, wait, &words));
         }
@@ -52,6 +59,21 @@ pub async fn manifest(
             tell(format!("{words} Waiting {}.", how_long(wait)));
         }
     }
+}
+
+/// For how long is waited where `--wait` says nothing: for as long as it takes, unless nobody but an origin is left.
+pub fn bound(wait: Option<Duration>, waiting: &WaitingFor, has_origin: bool) -> Option<Duration> {
+    wait.or(match waiting {
+        WaitingFor::Origin { .. } => Some(ORIGIN),
+        WaitingFor::Tracker | WaitingFor::Peers { .. } if has_origin => Some(FAILED_ORIGIN),
+        _ => None,
+    })
+}
+
+/// Sentences about a download whose origin has failed, and why.
+pub fn after_origin(waiting: &WaitingFor, wanted: &Wanted, failure: &str) -> Option<String> {
+    let is_alone = matches!(waiting, WaitingFor::Tracker | WaitingFor::Peers { .. });
+    is_alone.then(|| format!("{failure}. Nobody else is known who takes part in {}.", wanted.name))
 }
 
 /// Nothing came within `--wait`.
@@ -250,5 +272,21 @@ mod tests {
         let origin = WaitingFor::Origin { origin: "https://host/x".to_owned() };
         assert!(said(&origin, None, Kind::Auto).starts_with("Nothing has come from https://host/x yet"));
         assert!(said(&WaitingFor::Tracker, None, Kind::Auto).contains("The tracker is gone"));
+    }
+
+    #[test]
+    fn an_origin_that_is_all_there_is_is_not_waited_for_for_ever() {
+        let (origin, peers) =
+            (WaitingFor::Origin { origin: "https://host/x".to_owned() }, WaitingFor::Peers { not_dialled: vec![] });
+        let pieces = WaitingFor::Pieces { from: vec![], unanswered: vec![] };
+        assert_eq!(bound(None, &origin, true), Some(ORIGIN));
+        assert_eq!(bound(None, &peers, true), Some(FAILED_ORIGIN));
+        assert_eq!(bound(None, &WaitingFor::Tracker, true), Some(FAILED_ORIGIN));
+        assert_eq!((bound(None, &peers, false), bound(None, &pieces, true)), (None, None), "others may come");
+        assert_eq!(bound(Some(ORIGIN * 9), &peers, true), Some(ORIGIN * 9));
+        let wanted = Wanted { name: "x".to_owned(), seeders: None };
+        let words = after_origin(&peers, &wanted, "https://host/x is not there").unwrap();
+        assert_eq!(words, "https://host/x is not there. Nobody else is known who takes part in x.");
+        assert_eq!(after_origin(&pieces, &wanted, "it fails"), None);
     }
 }

@@ -132,6 +132,8 @@ pub(super) struct Content {
     pub(super) told: Option<Instant>,
     /// Whether it is a download that is not complete.
     pub(super) pending: bool,
+    /// Why its origin is of no help at the moment.
+    pub(super) origin_failure: Option<String>,
     /// Whether it was said that it is not shared any more.
     pub(super) said_withdrawn: bool,
     /// The pieces that were said to be lacking.
@@ -181,6 +183,7 @@ impl Content {
             shown: None,
             told: None,
             pending,
+            origin_failure: None,
             said_withdrawn: false,
             lacking: Vec::new(),
             meter: Meter::default(),

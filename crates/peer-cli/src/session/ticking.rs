@@ -91,8 +91,16 @@ impl Session {
             if pieces && lacks {
                 return Ok(());
             }
-            let words = standstill::words(&waiting, &entry.wanted, self.options.transport);
+            let failure = entry.origin_failure.as_deref();
+            let words = failure.and_then(|failure| standstill::after_origin(&waiting, &entry.wanted, failure));
+            let words = words.unwrap_or_else(|| standstill::words(&waiting, &entry.wanted, self.options.transport));
             let words = standstill::after_liars(liars, words);
+            let has_origin = self.options.origin.is_some() || failure.is_some();
+            // Who goes on for ever anyway goes on waiting, and says so.
+            let wait = match self.options.end {
+                End::Never => wait,
+                _ => standstill::bound(wait, &waiting, has_origin),
+            };
             let wait = wait.map(|wait| if pieces { wait.max(SPEAK) } else { wait });
             if entry.still.is_over(now, wait) {
                 return Err(standstill::gave_up(ExitCode::NobodyHasAPiece, &entry.wanted.name, wait, &words));

@@ -1,5 +1,6 @@
 //! Contents that can be read from where they were made: which origin that is, and what is said of it.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,8 +28,9 @@ impl Driver {
                 _ => None,
             };
         }
-        if item.origin.is_some() {
-            self.event(Event::Origin { content, usable: true });
+        if let Some(origin) = &item.origin {
+            let (cap, spare) = (origin.rate().map(NonZeroU64::get), origin.is_spare());
+            self.event(Event::Origin { content, usable: true, cap, spare });
         }
     }
 

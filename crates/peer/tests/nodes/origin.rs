@@ -48,6 +48,14 @@ impl Fallback for File {
         "the file"
     }
 
+    fn rate(&self) -> Option<std::num::NonZeroU64> {
+        None
+    }
+
+    fn is_spare(&self) -> bool {
+        false
+    }
+
     fn manifest(&self, _: ContentId) -> FindingManifest {
         let bytes = self.manifest.as_ref().map(|manifest| manifest.bytes().clone());
         Box::pin(async move { bytes })
@@ -107,6 +115,14 @@ impl FallbackRead for Silent {
 impl Fallback for Silent {
     fn shown(&self) -> &str {
         "the silent one"
+    }
+
+    fn rate(&self) -> Option<std::num::NonZeroU64> {
+        None
+    }
+
+    fn is_spare(&self) -> bool {
+        false
     }
 
     fn manifest(&self, _: ContentId) -> FindingManifest {

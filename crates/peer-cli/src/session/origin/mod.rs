@@ -8,13 +8,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use peer::{ContentId, Fallback, Manifest, NodeBuilder, Remote, Secret, received_manifest};
+use protocol::printable;
 
 use crate::error::{ExitCode, Failure};
 use crate::flags::cut::Cut;
 use crate::flags::fallback::FallbackArguments;
 use crate::flags::origins::OriginArguments;
 use crate::session::find::Found;
+use crate::session::patience::Patience;
 use crate::session::{Session, SessionOptions};
+use crate::ui::sentence::capitalised;
 
 #[cfg(feature = "origins")]
 pub use reading::{PublishRequest, publish};
@@ -75,9 +78,18 @@ impl Session {
         };
         if failure.code == ExitCode::TrackerUnreachable {
             self.without_tracker();
+            self.note(&format!("{}. It is tried again meanwhile.", capitalised(printable(&failure.message))));
         }
         self.note("Nobody is known who shares it: it is read from its origin, and shared on.");
         Ok(Found { content, name: String::new(), size: 0, asked: None, seeders: None, secret })
+    }
+
+    /// For how long others are waited for before a content is looked for at its origin: where there is one, nobody need be.
+    pub fn patience_of(&self, content: Option<ContentId>, patience: Patience) -> Patience {
+        match content.is_some_and(|content| self.has_origin(content)) {
+            true => Patience::new(None),
+            false => patience,
+        }
     }
 
     /// Whether a content may be read from its origin: the user named one, or may have allowed the one that its manifest names, which
@@ -93,7 +105,7 @@ impl Session {
 pub fn fallback(flags: &FallbackArguments) -> Result<Option<Arc<dyn Fallback>>, Failure> {
     let Some(url) = &flags.origin else { return Ok(None) };
     if crate::flags::origins::url(url.as_ref()).is_none() {
-        let url = protocol::printable(&protocol::redacted(url));
+        let url = printable(&protocol::redacted(url));
         let sentence = format!("{url} is no URL of an origin: --origin takes https://, hf://, s3://, gs:// and az://");
         return Err(Failure::new(ExitCode::Usage, sentence));
     }

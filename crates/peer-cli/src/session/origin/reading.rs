@@ -142,7 +142,7 @@ fn open_cache(most: u64) -> Option<Arc<Cache>> {
         return None;
     }
     let open = || {
-        let folder = settings::Folders::of_this_process().cache?.join(ORIGINS);
+        let folder = cache_folder().join(ORIGINS);
         match Cache::open(&folder, most) {
             Ok(cache) => Some(Arc::new(cache)),
             Err(error) => {
@@ -156,9 +156,12 @@ fn open_cache(most: u64) -> Option<Arc<Cache>> {
 
 /// Where manifests are kept beside the versions that they are of: the same for every command, wherever it is started.
 fn kept_manifests() -> KeptManifests {
-    let cache =
-        settings::Folders::of_this_process().cache.unwrap_or_else(|| std::env::temp_dir().join("p2p-fileshare"));
-    KeptManifests::new(cache.join(HASHES).join(ORIGINS))
+    KeptManifests::new(cache_folder().join(HASHES).join(ORIGINS))
+}
+
+/// Where what can be made again is kept, also by a service without a home.
+fn cache_folder() -> PathBuf {
+    settings::Folders::of_this_process().cache.unwrap_or_else(|| std::env::temp_dir().join("p2p-fileshare"))
 }
 
 /// A manifest that is to be made, and no more.

@@ -15,6 +15,11 @@ const MEASURED: Duration = Duration::from_secs(1);
 /// long.
 const LONG: f64 = 10.0;
 const PROBED: Duration = Duration::from_secs(10);
+/// Where it is only to spare, peers bring less than so many bytes a second for so long before it is read.
+const FLOOR: f64 = (128 << 10) as f64;
+const SPARED: Duration = Duration::from_secs(10);
+/// Under a cap, half of that is expected: bytes come in bursts.
+const CAP_LEAVES: u64 = 2;
 /// It must bring so many times what peers do.
 const FASTER: f64 = 2.0;
 /// After a failure it is left alone for about this long, after each further one for twice as long, up to so many times.
@@ -25,6 +30,11 @@ const MOST_DOUBLED: u32 = 6;
 #[derive(Debug)]
 pub(crate) struct Origin {
     pub(crate) requests: BTreeSet<RequestId>,
+    /// Bytes a second that are read at most, if that was asked for.
+    pub(super) cap: Option<u64>,
+    /// Whether it is read only where peers bring next to nothing; and since when they do.
+    pub(super) spare: bool,
+    pub(super) slow: Option<Duration>,
     pub(super) rate: Rate,
     /// It is not read before.
     pub(super) not_before: Duration,
@@ -47,9 +57,12 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    pub(crate) fn new(now: Duration) -> Self {
+    pub(crate) fn new(now: Duration, cap: Option<u64>, spare: bool) -> Self {
         Origin {
             requests: BTreeSet::new(),
+            cap,
+            spare,
+            slow: Some(now),
             rate: Rate::new(now),
             not_before: now,
             failures: 0,
@@ -64,6 +77,16 @@ impl Origin {
             measured: now,
             brought: 0,
         }
+    }
+
+    /// Whether peers leave anything to it.
+    pub(super) fn may_be_read(&self, now: Duration) -> bool {
+        !self.spare || self.slow.is_some_and(|since| now.saturating_sub(since) >= SPARED)
+    }
+
+    /// The lower one of a rate and what the cap leaves of it.
+    pub(super) fn capped(&self, rate: u64) -> u64 {
+        self.cap.map_or(rate, |cap| rate.min(cap / CAP_LEAVES)).max(1)
     }
 
     /// Whether it is about to bring what nobody else has.
@@ -82,6 +105,8 @@ impl Origin {
             let rate = self.brought as f64 / elapsed.as_secs_f64();
             self.peers = (self.peers + rate) / 2.0;
             (self.measured, self.brought) = (now, 0);
+            let is_slow = self.peers < FLOOR;
+            self.slow = is_slow.then(|| self.slow.unwrap_or(now));
             self.alone &= self.peers < 1.0 || self.peers * FASTER < self.rate.average();
         }
     }

@@ -108,11 +108,12 @@ impl Engine {
         }
     }
 
-    /// Gives up what a peer owes and others have.
+    /// Gives up what a peer owes and others have, or a spare origin.
     fn move_requests(&mut self, conn: ConnId) {
         let Some(state) = self.conns.get(&conn) else { return };
         let elsewhere = |outgoing: &Outgoing| {
-            outgoing.open.iter().any(|piece| self.someone_else_brings(conn, outgoing.content, piece))
+            let elsewhere = |piece| self.someone_else_brings(conn, outgoing.content, piece);
+            outgoing.open.iter().any(elsewhere) || self.origin_brings(&outgoing.content)
         };
         let owed = state.download.requests.iter().copied();
         let moved: Vec<RequestId> = owed.filter(|request| elsewhere(&self.downloads.requests[request])).collect();

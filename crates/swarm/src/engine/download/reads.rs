@@ -51,15 +51,17 @@ impl Downloads {
 }
 
 impl Engine {
-    /// Pieces of a content can be read from its origin from now on, or not any more.
-    pub(crate) fn origin(&mut self, id: ContentId, usable: bool) {
+    /// Pieces of a content can be read from its origin from now on, under this cap and perhaps only to spare, or not any more.
+    pub(crate) fn origin(&mut self, id: ContentId, usable: Option<(Option<u64>, bool)>) {
         let Some(content) = self.contents.get_mut(&id) else { return };
-        if usable && content.origin.is_none() {
-            let mut origin = Origin::new(self.now);
+        if let (Some((cap, spare)), None) = (usable, &content.origin) {
+            let mut origin = Origin::new(self.now, cap, spare);
             origin.not_before = self.now + settles(&mut self.rng);
             content.origin = Some(origin);
         }
-        if !usable && let Some(origin) = content.origin.take() {
+        if usable.is_none()
+            && let Some(origin) = content.origin.take()
+        {
             self.give_up(origin.requests);
         }
         self.next_tick = self.now;
@@ -104,7 +106,8 @@ impl Engine {
     fn next_from_origin(&mut self, id: ContentId) -> Option<PieceRange> {
         let content = self.contents.get(&id)?;
         let origin = content.origin.as_ref()?;
-        if self.now < origin.not_before || origin.requests.len() >= READS || !content.picker.any_open() {
+        let is_full = origin.requests.len() >= reads(origin, content.piece_size());
+        if self.now < origin.not_before || is_full || !content.picker.any_open() || !origin.may_be_read(self.now) {
             return None;
         }
         let most = self.bytes_from_origin(content, origin)?;
@@ -119,7 +122,7 @@ impl Engine {
             return run;
         }
         let since = (*origin.blocked.get_or_insert(now)).max(grew);
-        if now.saturating_sub(since) >= starves(size) {
+        if now.saturating_sub(since) >= starves(size, origin) {
             origin.alone = true;
             return content.picker.pick_any(most, &mut rng);
         }
@@ -135,7 +138,8 @@ impl Engine {
         }
         // Peers that have everything bring it, unless they are what holds everyone up.
         let lacks = u64::from(content.lacked) * content.piece_size();
-        let holds_up = || origin.is_idle() && origin.outpaces_peers(self.now, lacks) && !content.has_to_give();
+        let holds_up =
+            || origin.spare || origin.is_idle() && origin.outpaces_peers(self.now, lacks) && !content.has_to_give();
         if content.picker.has_complete() && !holds_up() {
             return None;
         }
@@ -161,6 +165,8 @@ impl Engine {
             return None;
         }
         let run = origin.rate.bytes_in(RUN).unwrap_or(0).clamp(LEAST_RUN, self.config.request_bytes.max(LEAST_RUN));
+        // What is slow because of the cap comes in small runs.
+        let run = origin.cap.map_or(run, |cap| run.min((cap as f64 * RUN.as_secs_f64()) as u64));
         Some(run.min(free).max(size))
     }
 
@@ -201,6 +207,13 @@ impl Engine {
         self.read_origins();
     }
 
+    /// Whether what a peer owes and does not bring can be read from the spare origin of a content.
+    pub(super) fn origin_brings(&self, id: &ContentId) -> bool {
+        let origin = self.contents.get(id).and_then(|content| content.origin.as_ref());
+        let is_due = |origin: &Origin| origin.works() && origin.may_be_read(self.now) && self.now >= origin.not_before;
+        origin.is_some_and(|origin| origin.spare && is_due(origin))
+    }
+
     /// Gives up reads that bring next to nothing: the pieces may be with others by now, or another peer may read them better.
     pub(crate) fn review_origins(&mut self) {
         let mut stalled = Vec::new();
@@ -219,7 +232,7 @@ impl Engine {
             if begun.is_empty() {
                 (origin.judged, origin.came) = (self.now, 0);
             } else if elapsed >= STALLS {
-                let least = (LEAST as f64 * elapsed.as_secs_f64()) as u64;
+                let least = (origin.capped(LEAST) as f64 * elapsed.as_secs_f64()) as u64;
                 if origin.came < least {
                     vain.extend(begun.iter().map(|(id, _)| *id));
                 }
@@ -258,7 +271,7 @@ impl Engine {
         }
         origin.wrong += 1;
         if origin.wrong >= most {
-            self.origin(id, false);
+            self.origin(id, None);
         }
     }
 
@@ -287,7 +300,12 @@ fn settles(rng: &mut fastrand::Rng) -> Duration {
     SETTLES.mul_f64(1.0 + rng.f64())
 }
 
-/// How long without a piece of this size is too long.
-fn starves(piece_size: u64) -> Duration {
-    STARVES + Duration::from_secs_f64(piece_size as f64 / SLOWEST as f64)
+/// How long without a piece of this size is too long. Others have the same cap, as far as can be told.
+fn starves(piece_size: u64, origin: &Origin) -> Duration {
+    STARVES + Duration::from_secs_f64(piece_size as f64 / origin.capped(SLOWEST) as f64)
+}
+
+/// How many reads are made at a time: one, if the cap allows less than a piece a second.
+fn reads(origin: &Origin, piece_size: u64) -> usize {
+    if origin.cap.is_some_and(|cap| cap < piece_size) { 1 } else { READS }
 }

@@ -16,10 +16,14 @@ struct Reader {
 
 impl Reader {
     fn new(number: usize) -> Self {
+        Reader::of(number, None, false)
+    }
+
+    fn of(number: usize, cap: Option<u64>, spare: bool) -> Self {
         let engine = Engine::new(Config::default(), peer(number), hello(number), number as u64);
         let mut reader = Reader { engine, now: Duration::ZERO, reads: Vec::new(), actions: Vec::new() };
         reader.tell(Event::Want { content: content() });
-        reader.tell(Event::Origin { content: content(), usable: true });
+        reader.tell(Event::Origin { content: content(), usable: true, cap, spare });
         let (have, wanted) = (PieceSet::empty(MANY), PieceSet::full(MANY));
         reader.tell(Event::Content { content: content(), geometry: geometry(MANY), have, wanted });
         reader
@@ -74,6 +78,23 @@ impl Reader {
             self.tell(Event::Stored { content: content(), request, piece });
         }
         self.tell(Event::Finished { request, failure: None });
+    }
+
+    /// A peer offers these pieces, and brings what it is asked for within a second.
+    fn peer_brings(&mut self, conn: ConnId, offered: PieceRange) {
+        let message = PeerMessage::Offer { content: content(), runs: vec![offered] };
+        self.tell(Event::Message { conn, message });
+        for _ in 0..64 {
+            for (_, request, run) in fetches(&std::mem::take(&mut self.actions)) {
+                for piece in run.pieces() {
+                    self.tell(Event::Progress { request, bytes: u64::from(PIECE) });
+                    self.tell(Event::Stored { content: content(), request, piece });
+                }
+                self.tell(Event::Finished { request, failure: None });
+            }
+            self.pass(Duration::from_millis(10));
+        }
+        self.pass(Duration::from_millis(360));
     }
 
     fn fails(&mut self, request: RequestId, failure: Failure) {
@@ -147,21 +168,7 @@ fn a_seeder_that_brings_it_is_left_to_do_so() {
     reader.meets(1, &[run(0, MANY)], &[]);
     // It brings an eighth of the content a second.
     for second in 0..6 {
-        let offered = run(second * MANY / 8, MANY / 8);
-        reader
-            .tell(Event::Message { conn: 1, message: PeerMessage::Offer { content: content(), runs: vec![offered] } });
-        for _ in 0..64 {
-            let asked = fetches(&std::mem::take(&mut reader.actions));
-            for (_, request, run) in asked {
-                for piece in run.pieces() {
-                    reader.tell(Event::Progress { request, bytes: u64::from(PIECE) });
-                    reader.tell(Event::Stored { content: content(), request, piece });
-                }
-                reader.tell(Event::Finished { request, failure: None });
-            }
-            reader.pass(Duration::from_millis(10));
-        }
-        reader.pass(Duration::from_millis(360));
+        reader.peer_brings(1, run(second * MANY / 8, MANY / 8));
     }
     assert!(reader.reads.is_empty(), "{:?}", reader.reads);
 }
@@ -196,6 +203,59 @@ fn a_read_that_brings_nothing_is_given_up_and_made_again_later() {
     assert!(reader.actions.contains(&Action::Cancel { request: first }));
     reader.seconds(3);
     assert!(!reader.reads.is_empty() && reader.reads.iter().all(|(request, _)| *request > first));
+}
+
+#[test]
+fn what_is_slow_because_of_a_cap_is_no_fault() {
+    let mut reader = Reader::of(0, Some(1000), false);
+    reader.seconds(3);
+    let (request, read) = reader.reads[0];
+    assert_eq!((reader.reads.len(), read.count), (1, 1), "less than a piece a second is allowed");
+    for _ in 0..60 {
+        reader.tell(Event::Progress { request, bytes: 600 });
+        reader.seconds(1);
+    }
+    assert!(!reader.actions.contains(&Action::Cancel { request }));
+    // What is slower than that is.
+    reader.tell(Event::Progress { request, bytes: 10 });
+    reader.seconds(12);
+    assert!(reader.actions.contains(&Action::Cancel { request }));
+}
+
+#[test]
+fn a_spare_origin_is_read_once_peers_bring_next_to_nothing() {
+    let mut reader = Reader::of(0, None, true);
+    reader.meets(1, &[run(0, MANY)], &[]);
+    for second in 0..16 {
+        reader.peer_brings(1, run(second * MANY / 32, MANY / 32));
+    }
+    assert!(reader.reads.is_empty(), "{:?}", reader.reads);
+    let have = reader.engine.view(content()).unwrap().have;
+    assert!(have > MANY / 4, "{have}");
+    // It says that it brings more, and does not.
+    let runs = vec![run(MANY / 2, MANY / 32)];
+    reader.tell(Event::Message { conn: 1, message: PeerMessage::Offer { content: content(), runs } });
+    reader.seconds(8);
+    assert!(reader.reads.is_empty(), "it may go on");
+    let mut seconds = 0;
+    while reader.engine.view(content()).unwrap().have < MANY {
+        while let Some(&read) = reader.reads.first() {
+            reader.pass(Duration::from_millis(5));
+            reader.brings(read);
+        }
+        reader.seconds(1);
+        seconds += 1;
+        assert!(seconds < 120, "{:?}", reader.engine.view(content()).unwrap().have);
+    }
+}
+
+#[test]
+fn where_nobody_comes_a_spare_origin_is_read_after_a_while() {
+    let mut reader = Reader::of(0, None, true);
+    reader.seconds(9);
+    assert!(reader.reads.is_empty(), "peers may be about to come");
+    reader.seconds(6);
+    assert_eq!(reader.reads.len(), 2);
 }
 
 #[test]

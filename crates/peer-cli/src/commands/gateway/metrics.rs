@@ -1,0 +1,47 @@
+//! What a gateway says at a scrape: how much it keeps. No label is a content: there may be any number of those.
+
+use std::net::SocketAddr;
+
+use monitor::metric::{Metric, Unit, Value};
+use monitor::{Monitor, Server};
+
+use crate::session::gateway::{KeptNow, Running};
+
+/// Answers scrapes of this gateway at an address from now on, and says where that is.
+pub async fn serve(address: SocketAddr, running: &Running) -> std::io::Result<SocketAddr> {
+    let server = Server::bind(address).await?;
+    let (bound, kept) = (server.address()?, running.kept());
+    tokio::spawn(server.run(Monitor::new(move || metrics(&kept()), || Ok(()))));
+    Ok(bound)
+}
+
+fn metrics(kept: &KeptNow) -> Vec<Metric> {
+    let gauge = |name, help, unit, value: u64| Metric::new(name, help, unit, Value::Gauge(value as f64));
+    let mut metrics = vec![
+        gauge("p2p_gateway_kept", "Bytes kept of what was downloaded and brought", Some(Unit::Bytes), kept.bytes),
+        gauge("p2p_gateway_kept_contents", "Contents and files that are kept", None, kept.kept),
+        Metric::new(
+            "p2p_gateway_removed",
+            "Contents and files that had to go for others",
+            None,
+            Value::Counter(kept.removed),
+        ),
+    ];
+    if let Some(most) = kept.most {
+        metrics.push(gauge("p2p_gateway_kept_most", "Bytes that may be kept at most", Some(Unit::Bytes), most));
+    }
+    metrics
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scrape_says_what_is_kept() {
+        let kept = KeptNow { bytes: 5, most: Some(9), kept: 2, removed: 1 };
+        let names: Vec<_> = metrics(&kept).iter().map(|metric| metric.name).collect();
+        assert_eq!(names.len(), 4);
+        assert_eq!(metrics(&KeptNow { most: None, ..kept }).len(), 3);
+    }
+}
