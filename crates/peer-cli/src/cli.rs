@@ -351,8 +351,11 @@ fn refuse(words: &[OsString], error: &clap::Error) -> ! {
 
 /// Where events go that a command line asks for which cannot be understood: with `-o -` standard output is for a file.
 fn events_wanted(words: &[OsString]) -> Option<OutputStream> {
-    let has = |wanted: &str| words.iter().skip(1).take_while(|word| *word != "--").any(|word| word == wanted);
-    has("--json").then(|| if has("-") { OutputStream::Errors } else { OutputStream::Output })
+    let words: Vec<_> =
+        words.iter().skip(1).take_while(|word| *word != "--").filter_map(|word| word.to_str()).collect();
+    let is_one = words.iter().any(|word| matches!(*word, "-o-" | "-o=-" | "--output=-"));
+    let to_output = is_one || words.windows(2).any(|pair| matches!(pair, ["-o" | "--output", "-"]));
+    words.contains(&"--json").then_some(if to_output { OutputStream::Errors } else { OutputStream::Output })
 }
 
 /// Whether it names something in a folder, whichever system's separators it has.

@@ -1,8 +1,9 @@
 //! The tests, as `cargo test` runs them, but for this: two of its programs run side by side. Most of them wait for what they have
 //! started, or keep one core busy, and cargo begins one when the last has ended.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::io::{Read as _, Seek as _};
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Mutex;
 use std::thread;
 use std::time::Instant;
@@ -72,30 +73,39 @@ fn program(message: &Value) -> Option<Program> {
 /// Runs it, and says in a line how that went, or all that it has said if it failed.
 fn passes(program: &Program, set_up: impl Fn(&mut Command)) -> bool {
     let began = Instant::now();
+    eprintln!("          {} begins", program.name);
     let mut command = Command::new(&program.executable);
     command.current_dir(&program.folder).env("CARGO_MANIFEST_DIR", &program.folder).stdin(Stdio::null());
     set_up(&mut command);
     let seconds = || began.elapsed().as_secs();
-    match command.output() {
-        Ok(output) if output.status.success() => {
-            eprintln!("{:>6} s  {}: {}", seconds(), program.name, result(&output));
+    match status_and_words(&mut command) {
+        Ok((status, said)) if status.success() => {
+            eprintln!("{:>6} s  {}: {}", seconds(), program.name, result(&said));
             true
         }
-        Ok(output) => {
-            let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-            eprintln!("{said}{complained}{:>6} s  {}: {}", seconds(), program.name, output.status);
+        Ok((status, said)) => {
+            eprintln!("{said}{:>6} s  {}: {status}", seconds(), program.name);
             false
         }
         Err(error) => {
-            eprintln!("{}: {error}", Path::new(&program.executable).display());
+            eprintln!("{}: {error}", program.executable.display());
             false
         }
     }
 }
 
+/// How it ended, and what it said. That goes into a file: one that it has left running must not be waited for.
+fn status_and_words(command: &mut Command) -> anyhow::Result<(ExitStatus, String)> {
+    let mut file = tempfile::tempfile()?;
+    let status = command.stdout(file.try_clone()?).stderr(file.try_clone()?).status()?;
+    let mut said = Vec::new();
+    file.rewind()?;
+    file.read_to_end(&mut said)?;
+    Ok((status, String::from_utf8_lossy(&said).into_owned()))
+}
+
 /// What it says at its end of how many tests passed.
-fn result(output: &Output) -> String {
-    let said = String::from_utf8_lossy(&output.stdout);
+fn result(said: &str) -> String {
     let results: Vec<_> = said.lines().filter_map(|line| line.strip_prefix("test result: ok. ")).collect();
     results.join("; ")
 }

@@ -8,7 +8,7 @@
 //! longer than it should take reads for itself, and waits for half as long the next time. It stays in line, so that the others hear what it has
 //! read; and not all of them lose their patience at once.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use origins::FileDigest;
@@ -21,8 +21,9 @@ use super::key::key_of;
 use super::swarm::{self, Fit, Found, Spare};
 use crate::contents::Contents;
 
-/// How long another gateway may take to read a file: the first of these, and a second more for each `RATE` bytes; each waits for up to
-/// twice as long, and for no less than the second, however often it has waited in vain.
+/// How long another gateway may take to read a file: the first of these, and a second more for each `RATE` bytes of all that is waited for
+/// now, as its link is shared by them; each waits for up to twice as long, and for no less than the second, however often it has waited
+/// in vain.
 const LONGEST: Duration = Duration::from_secs(30);
 const LEAST: Duration = Duration::from_millis(500);
 const RATE: u64 = 2 << 20;
@@ -102,19 +103,53 @@ impl Reading {
 
 /// How often others have been waited for in vain.
 #[derive(Default)]
-pub(super) struct Patience(AtomicU32);
+pub(super) struct Patience(Mutex<Waited>);
+
+#[derive(Default)]
+struct Waited {
+    vain: u32,
+    /// Files that are waited for at the same time are given up at the same time: that is once.
+    last: Option<Instant>,
+    /// Bytes of all files that are waited for now.
+    awaited: u64,
+}
+
+/// A file that is waited for.
+struct Awaited<'a> {
+    patience: &'a Patience,
+    bytes: u64,
+    until: Instant,
+}
 
 impl Patience {
-    /// Until when another gateway is waited for that reads so many bytes.
-    fn until(&self, bytes: u64) -> Instant {
-        let (most, vain) = (LONGEST + Duration::from_secs(bytes / RATE), self.0.load(Ordering::Relaxed));
-        Instant::now() + (most / (1 << vain)).max(LEAST).mul_f64(1.0 + fastrand::f64())
+    fn waited(&self) -> MutexGuard<'_, Waited> {
+        self.0.lock().expect("no panic holds it")
+    }
+
+    /// Another gateway is waited for that reads so many bytes.
+    fn waits(&self, bytes: u64) -> Awaited<'_> {
+        let mut waited = self.waited();
+        waited.awaited = waited.awaited.saturating_add(bytes);
+        let most = LONGEST + Duration::from_secs(waited.awaited / RATE);
+        let wait = (most / (1 << waited.vain)).max(LEAST).mul_f64(1.0 + fastrand::f64());
+        Awaited { patience: self, bytes, until: Instant::now() + wait }
     }
 
     /// One was waited for, and something has come of it or not.
-    fn waited(&self, in_vain: bool) {
-        let next = |vain: u32| Some(if in_vain { (vain + 1).min(MOST_VAIN) } else { vain.saturating_sub(1) });
-        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+    fn ended(&self, in_vain: bool) {
+        let mut waited = self.waited();
+        if !in_vain {
+            waited.vain = waited.vain.saturating_sub(1);
+        } else if waited.last.is_none_or(|last| last.elapsed() >= LONGEST) {
+            (waited.vain, waited.last) = ((waited.vain + 1).min(MOST_VAIN), Some(Instant::now()));
+        }
+    }
+}
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        let mut waited = self.patience.waited();
+        waited.awaited = waited.awaited.saturating_sub(self.bytes);
     }
 }
 
@@ -148,7 +183,7 @@ pub(super) async fn turn(
     mut claimed: Option<Claimed>,
 ) -> Turn {
     let (name, size) = (key_of(digest), fit.size.unwrap_or(fit.most));
-    let (until, mut wrong, mut losses) = (shared.turns.until(size), Vec::new(), 0);
+    let (awaited, mut wrong, mut losses) = (shared.turns.waits(size), Vec::new(), 0);
     while let Some((number, mut lease)) = claimed {
         let swarm = &contents.swarms[number];
         let reading = |lease: Lease| {
@@ -156,9 +191,9 @@ pub(super) async fn turn(
             Turn::Ours(Some(Reading { node, lease, key, size, said: Instant::now(), again: None }))
         };
         let has_waited = lease.state() == LeaseState::Held;
-        let Ok(state) = timeout_at(until, lease.decided()).await else {
+        let Ok(state) = timeout_at(awaited.until, lease.decided()).await else {
             tracing::warn!(file = name, "another gateway takes long to read it, so this one does too");
-            shared.turns.waited(true);
+            shared.turns.ended(true);
             return reading(lease);
         };
         let mut asks = 1;
@@ -177,7 +212,7 @@ pub(super) async fn turn(
                 if !shared.avoided.has(content)
                     && let Some(found) = swarm::take(contents, shared, swarm, content, &name, (fit, &spare)).await
                 {
-                    shared.turns.waited(false);
+                    shared.turns.ended(false);
                     return Turn::Theirs(found);
                 }
                 wrong.push(content);
@@ -187,7 +222,7 @@ pub(super) async fn turn(
             }
             _ => {
                 losses += 1;
-                if losses > LOSSES || Instant::now() >= until {
+                if losses > LOSSES || Instant::now() >= awaited.until {
                     break;
                 }
                 asks = ASKS;
@@ -213,7 +248,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_is_waited_for_in_vain_is_waited_for_less_and_less() {
         let patience = Patience::default();
-        let wait = |bytes| (patience.until(bytes) - Instant::now()).as_secs_f64();
+        let wait = |bytes| (patience.waits(bytes).until - Instant::now()).as_secs_f64();
         assert!(
             (30.0..=60.0).contains(&wait(0)) && (2590.0..=5180.0).contains(&wait(5 << 30)),
             "a GiB takes nine minutes"
@@ -221,12 +256,18 @@ mod tests {
         let mut all = 0.0;
         for _ in 0..20 {
             all += wait(1 << 20);
-            patience.waited(true);
+            (0..32).for_each(|_| patience.ended(true));
+            tokio::time::advance(LONGEST).await;
         }
         assert!(all < 140.0 && (0.5..=1.0).contains(&wait(1 << 20)), "{all}");
-        patience.waited(false);
+        patience.ended(false);
         assert!(wait(1 << 20) <= 2.0);
-        (0..9).for_each(|_| patience.waited(false));
+        (0..9).for_each(|_| patience.ended(false));
         assert!(wait(0) >= 30.0);
+        // Eight files of one reader share its link.
+        let others: Vec<_> = (0..7).map(|_| patience.waits(100 << 20)).collect();
+        assert!(wait(100 << 20) >= 430.0);
+        drop(others);
+        assert!(wait(100 << 20) <= 160.0);
     }
 }

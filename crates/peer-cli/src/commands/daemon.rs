@@ -219,7 +219,8 @@ fn state_folder(arguments: &DaemonArguments) -> Result<PathBuf, Failure> {
 fn must_hold_downloads(folder: &Path) -> Result<(), Failure> {
     let there = folder.ancestors().find(|above| above.symlink_metadata().is_ok());
     match there {
-        Some(there) if !there.is_dir() => {
+        // A link that leads nowhere may lead to a disk that is not there yet.
+        Some(there) if there.metadata().is_ok_and(|found| !found.is_dir()) => {
             let sentence = format!(
                 "downloads cannot go into {}: {} is no folder. Name another with --output",
                 folder.display(),

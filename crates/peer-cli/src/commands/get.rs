@@ -492,6 +492,7 @@ async fn begin(session: &Session, arguments: &GetArguments, what: What, lan: Opt
                     return Err(failure);
                 }
                 let port = arguments.tracker_port;
+                later = Some(connect::unresolved(given, port, &arguments.peer)?);
                 let trackers = connect::trackers(given, port, &arguments.peer, finding, &tell).await?;
                 later = Some(trackers.clone());
                 let ahead = Ahead::of_text(&what);

@@ -182,6 +182,7 @@ async fn begin(session: &Session, arguments: &JoinArguments) -> Result<Option<In
     let ahead = wanted.first().map_or_else(Ahead::default, |first| Ahead::of_text(first));
     let mut later = None;
     let joining = async {
+        later = Some(connect::unresolved(hosts, port, &arguments.peer)?);
         let trackers = connect::trackers(hosts, port, &arguments.peer, finding, &tell).await?;
         later = Some(trackers.clone());
         let join = connect::join(&session.node, trackers, NamedBy::Flags, finding, &tell);

@@ -206,10 +206,22 @@ pub fn wanted(listed: Vec<ContentMatch>, only: &[Glob]) -> Vec<ContentMatch> {
 
 /// All pages.
 pub async fn everything(node: &Node) -> Result<Vec<ContentMatch>, Failure> {
+    pages_until(node, PAGES, |_| false).await
+}
+
+/// So many pages, or those until there is enough.
+pub async fn pages_until(
+    node: &Node,
+    most: usize,
+    is_enough: impl Fn(&[ContentMatch]) -> bool,
+) -> Result<Vec<ContentMatch>, Failure> {
     let (mut all, mut before) = (Vec::new(), None);
-    for _ in 0..PAGES {
+    for _ in 0..most {
         let page = answer(node.list(before)).await?;
         all.extend(page.contents);
+        if is_enough(&all) {
+            break;
+        }
         // A tracker that says the same again would never end.
         match page.next.filter(|next| before.is_none_or(|before| *next < before)) {
             Some(next) => before = Some(next),

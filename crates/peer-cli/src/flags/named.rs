@@ -62,6 +62,13 @@ pub fn as_one_word(given: &[String]) -> String {
     words.join(",")
 }
 
+/// How others are to type what was given with -i: one tracker by its host, as its port stands beside it, and several in one word.
+pub fn to_type(given: &[String]) -> String {
+    let word = as_one_word(given);
+    let host = (!word.contains(',')).then(|| host_and_port(&word).ok()).flatten().map(|(host, _)| host.to_owned());
+    host.unwrap_or(word)
+}
+
 /// Pairs trackers with the ids that were given: one for all of them, one for each in their order, or several that are all behind
 /// one name.
 pub fn with_ids(named: Vec<NamedTracker>, ids: &[PeerId]) -> Result<Vec<TrustedTracker>, Failure> {
@@ -128,6 +135,9 @@ mod tests {
     #[test]
     fn what_was_given_in_quotes_is_printed_without_spaces() {
         assert_eq!(as_one_word(&["a, b:1".to_owned(), "c".to_owned()]), "a,b:1,c");
+        for (given, typed) in [("a:1", "a"), ("a", "a"), ("a:1,b:2", "a:1,b:2"), ("[::1]:1", "[::1]")] {
+            assert_eq!(to_type(&[given.to_owned()]), typed);
+        }
     }
 
     #[test]

@@ -392,15 +392,30 @@ pub async fn trackers(
     patience: Patience,
     tell: &dyn Fn(String),
 ) -> Result<Vec<TrackerAddress>, Failure> {
+    trackers_of(&trusted(given, port, arguments)?, patience, tell).await
+}
+
+/// The same before anything is looked up: for who goes on without them and asks again later.
+pub fn unresolved(given: &[String], port: u16, arguments: &PeerArguments) -> Result<Vec<TrackerAddress>, Failure> {
+    let trusted = trusted(given, port, arguments)?.into_iter();
+    let nowhere =
+        |TrustedTracker { named, id }| TrackerAddress { addresses: Vec::new(), id, name: Some(name_of(&named)) };
+    Ok(trusted.map(nowhere).collect())
+}
+
+fn trusted(given: &[String], port: u16, arguments: &PeerArguments) -> Result<Vec<TrustedTracker>, Failure> {
     if !arguments.trusted.is_empty() {
-        return trackers_of(&arguments.trusted, patience, tell).await;
+        return Ok(arguments.trusted.clone());
     }
     let named = named::trackers(given, port)?;
-    let trusted = match &arguments.tracker_id[..] {
-        [] => named::with_ids(named, &[certified_id(arguments)?])?,
-        ids => named::with_ids(named, ids)?,
-    };
-    trackers_of(&trusted, patience, tell).await
+    match &arguments.tracker_id[..] {
+        [] => named::with_ids(named, &[certified_id(arguments)?]),
+        ids => named::with_ids(named, ids),
+    }
+}
+
+fn name_of(NamedTracker { host, port }: &NamedTracker) -> String {
+    with_port(without_brackets(host), *port)
 }
 
 /// Where these trackers are. Of several, those whose names lead nowhere now are looked up again later.
@@ -409,14 +424,13 @@ pub async fn trackers_of(
     patience: Patience,
     tell: &dyn Fn(String),
 ) -> Result<Vec<TrackerAddress>, Failure> {
-    let name = |NamedTracker { host, port }: &NamedTracker| with_port(without_brackets(host), *port);
     if let [TrustedTracker { named, id }] = trusted {
         let addresses = addresses(&named.host, named.port, patience, tell).await?;
-        return Ok(vec![TrackerAddress { addresses, id: *id, name: Some(name(named)) }]);
+        return Ok(vec![TrackerAddress { addresses, id: *id, name: Some(name_of(named)) }]);
     }
     let mut lookups = JoinSet::new();
     for (turn, TrustedTracker { named, .. }) in trusted.iter().enumerate() {
-        let name = name(named);
+        let name = name_of(named);
         lookups.spawn(async move {
             let found = tokio::time::timeout(ONE_TRY, tokio::net::lookup_host(name)).await;
             (turn, found.ok().and_then(Result::ok).map(Iterator::collect::<Vec<_>>).unwrap_or_default())
@@ -434,7 +448,7 @@ pub async fn trackers_of(
     let tracker = |(trusted, addresses): (&TrustedTracker, Vec<SocketAddr>)| TrackerAddress {
         addresses,
         id: trusted.id,
-        name: Some(name(&trusted.named)),
+        name: Some(name_of(&trusted.named)),
     };
     Ok(trusted.iter().zip(found).map(tracker).collect())
 }

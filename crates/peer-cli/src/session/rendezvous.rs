@@ -122,7 +122,7 @@ pub async fn redeem(
             silent.get_or_insert_with(|| place.place());
         }
         // On the local network, another sharer may have the same number; each that answers has had a guess at the code.
-        wrong += usize::from(failure == RedeemError::Wrong);
+        wrong += usize::from(matches!(failure, RedeemError::Wrong | RedeemError::Unanswered));
         if wrong >= WRONG {
             break;
         }
@@ -134,7 +134,8 @@ pub async fn redeem(
         );
         return Err(Failure::new(ExitCode::TrackerUnreachable, printable(&sentence)));
     }
-    Err(refused(if wrong > 0 { &RedeemError::Wrong } else { &failure }, *named_by))
+    let is_known = wrong == 0 || failure == RedeemError::Unanswered;
+    Err(refused(if is_known { &failure } else { &RedeemError::Wrong }, *named_by))
 }
 
 /// Tries a few times where somebody is busy.
@@ -160,6 +161,11 @@ fn refused(error: &RedeemError, named_by: NamedBy) -> Failure {
         RedeemError::Wrong | RedeemError::NoMailbox => (
             ExitCode::Refused,
             "That code is wrong, or it has been used. Ask for a new one, or for the ticket.".to_owned(),
+        ),
+        RedeemError::Unanswered => (
+            ExitCode::Refused,
+            "no answer to the code came. Try again: if it was not used, it is still good. Or ask for the ticket"
+                .to_owned(),
         ),
         RedeemError::Busy => (
             ExitCode::Refused,

@@ -27,12 +27,16 @@ pub enum RedeemError {
     /// Nobody has a mailbox of this number there. Nothing was guessed.
     #[error("nobody offers a code of this number there")]
     NoMailbox,
-    /// The words are wrong, or the code was used or is too old; or what answers is not who offers it, or went away when it had the proof.
+    /// The words are wrong, or the code was used or is too old; or what answers is not who offers it.
     #[error("the code is wrong, or it has been used")]
     Wrong,
     /// Too many are trying, or the sharer does not answer. Nothing was guessed.
     #[error("its sharer is busy or does not answer just now")]
     Busy,
+    /// What came of it is not known: the words have been proven, and no answer came. That is one guess at the code. If it was the right
+    /// sharer that did not hear of it, the code is still good.
+    #[error("no answer to the code came")]
+    Unanswered,
     /// The tracker does not know what a mailbox is.
     #[error("the tracker knows no codes: it is of an earlier version")]
     OldTracker,
@@ -81,7 +85,8 @@ pub(crate) async fn redeem(
     connection.close(0, "done");
     // Who has the proof has had its guess at the words, if it is not who offers them. It must not have another for saying that it is busy, or for
     // going away.
-    redeemed.map_err(|error| if has_proven.into_inner() { RedeemError::Wrong } else { error })
+    let has_proven = has_proven.into_inner();
+    redeemed.map_err(|error| if has_proven && error != RedeemError::Wrong { RedeemError::Unanswered } else { error })
 }
 
 fn refusal(message: &CodeMessage) -> RedeemError {
@@ -158,12 +163,12 @@ mod tests {
         let busy: &'static [u8] = CodeMessage::Busy.encode().unwrap().leak();
         for (answers, expected) in [
             (Answers::BusyAtOnce, RedeemError::Busy),
-            (Answers::Says(busy), RedeemError::Wrong),
+            (Answers::Says(busy), RedeemError::Unanswered),
             (Answers::Says(b"?"), RedeemError::Wrong),
-            (Answers::Refuses(MailboxRefusal::Busy), RedeemError::Wrong),
-            (Answers::Refuses(MailboxRefusal::None), RedeemError::Wrong),
-            (Answers::Silent, RedeemError::Wrong),
-            (Answers::Gone, RedeemError::Wrong),
+            (Answers::Refuses(MailboxRefusal::Busy), RedeemError::Unanswered),
+            (Answers::Refuses(MailboxRefusal::None), RedeemError::Unanswered),
+            (Answers::Silent, RedeemError::Unanswered),
+            (Answers::Gone, RedeemError::Unanswered),
         ] {
             let network = MemoryNetwork::new();
             let bind = |id: &[u8], at: &str| -> Arc<dyn Transport> {

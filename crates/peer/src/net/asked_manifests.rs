@@ -6,10 +6,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 /// So many are sent over a connection at once. A second one goes on where the other side takes the first slowly.
 const AT_ONCE: usize = 2;
+/// Smaller ones are sent at once, so many together.
+const SMALL: u64 = 256 << 10;
+const SMALL_AT_ONCE: usize = 8;
+/// Who has waited for its turn for so long is told that we are busy, and asks again: silence would pass for a fault.
+const WAITS: Duration = Duration::from_millis(800);
 /// So many bytes more than those of all manifests are sent within `WITHIN`: one that broke off is asked for again.
 const SPARE: u64 = 1 << 20;
 const WITHIN: Duration = Duration::from_secs(60);
@@ -25,6 +30,7 @@ pub(crate) struct AskedManifests {
 
 struct Turns {
     places: Semaphore,
+    small: Semaphore,
     sent: AtomicU64,
 }
 
@@ -36,7 +42,8 @@ pub(crate) struct ManifestTurn {
 
 impl Default for AskedManifests {
     fn default() -> Self {
-        let turns = Turns { places: Semaphore::new(AT_ONCE), sent: AtomicU64::new(0) };
+        let (places, small) = (Semaphore::new(AT_ONCE), Semaphore::new(SMALL_AT_ONCE));
+        let turns = Turns { places, small, sent: AtomicU64::new(0) };
         AskedManifests { turns: Arc::new(turns), since: Instant::now(), refused: None }
     }
 }
@@ -63,9 +70,11 @@ impl ManifestTurn {
         self.turns.sent.load(Ordering::Relaxed).saturating_add(bytes) <= self.most
     }
 
-    /// Waits for its turn to send so many bytes. Nothing if others have been sent meanwhile, and those were enough.
+    /// Waits for its turn to send so many bytes. Nothing if it does not come soon, or if others have been sent meanwhile, and those were
+    /// enough.
     pub(crate) async fn wait(&self, bytes: u64) -> Option<SemaphorePermit<'_>> {
-        let place = self.turns.places.acquire().await.ok()?;
+        let places = if bytes <= SMALL { &self.turns.small } else { &self.turns.places };
+        let place = timeout(WAITS, places.acquire()).await.ok()?.ok()?;
         self.has_room(bytes).then_some(place)
     }
 
@@ -108,9 +117,11 @@ mod tests {
         for _ in 0..1000 {
             asked.ask(LEN, || LEN).unwrap().sends(1000);
         }
-        let turns: Vec<_> = (0..3).map(|_| asked.ask(1, || LEN).unwrap()).collect();
-        let places = (turns[0].wait(1).await, turns[1].wait(1).await);
-        let third = tokio::time::timeout(Duration::from_secs(1), turns[2].wait(1));
-        assert!(places.0.is_some() && places.1.is_some() && third.await.is_err());
+        const LARGE: u64 = SMALL + 1;
+        let turns: Vec<_> = (0..4).map(|_| asked.ask(1, || LEN).unwrap()).collect();
+        let places = (turns[0].wait(LARGE).await, turns[1].wait(LARGE).await);
+        assert!(places.0.is_some() && places.1.is_some());
+        assert!(turns[2].wait(LARGE).await.is_none(), "it is told to ask again, and not left to wait");
+        assert!(turns[3].wait(SMALL).await.is_some());
     }
 }

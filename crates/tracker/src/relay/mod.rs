@@ -216,7 +216,6 @@ impl Relay {
         let mut books = self.books();
         // Who asks again has lost the connection that it had.
         books.forget(|carriage| (carriage.asker, carriage.other) == (asker.peer, other.peer));
-        books.room(&self.limits, asker.peer, origin)?;
         let now = Instant::now();
         let own = books.accounts.of(asker.peer, asker.address.ip(), now);
         let others = books.accounts.of(other.peer, other.address.ip(), now);
@@ -230,6 +229,8 @@ impl Relay {
             let again = words(rest);
             return Err(format!("the relay has carried for that peer what it carries in a day: ask again in {again}"));
         }
+        // Only now: who is refused must not have cut somebody else's connection.
+        books.room(&self.limits, asker.peer, origin)?;
         let mut key = RelayKey([0; 16]);
         transport::random(&mut key.0);
         let number = books.next;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use peer::{DialledPeer, Node, PeerEvent, TrackerAddress};
-use protocol::{ContentId, PeerId, Secret, Ticket};
+use protocol::{ContentId, ContentMatch, PeerId, Secret, Ticket};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use transport::{RELAY, Transport, TransportError};
@@ -24,6 +24,8 @@ use crate::session::query::{TrackerQuery, complain};
 
 /// Contents whose peers are asked for, the newest first, and peers that are tried.
 const CONTENTS: usize = 4;
+/// The newest contents may all be without anybody who has them, but for no longer than so many pages of the list.
+const PAGES: usize = 64;
 const PEERS: usize = 8;
 /// For so long peers are heard of, and no longer than this after the first.
 const HEARD_OF: Duration = Duration::from_secs(3);
@@ -93,10 +95,10 @@ async fn some_peers(
             }
             None => {
                 connect::join(&node, trackers, NamedBy::Flags, patience, &complain).await?;
-                // The newest may all be without anybody who has them.
-                let shared = ls::everything(&node).await?;
-                let seeded = shared.into_iter().filter(|found| found.seeders + found.others > 0);
-                seeded.map(|found| found.content).take(CONTENTS).collect()
+                let is_seeded = |found: &&ContentMatch| found.seeders + found.others > 0;
+                let is_enough = |all: &[ContentMatch]| all.iter().filter(is_seeded).count() >= CONTENTS;
+                let shared = ls::pages_until(&node, PAGES, is_enough).await?;
+                shared.iter().filter(is_seeded).map(|found| found.content).take(CONTENTS).collect()
             }
         };
         Ok(heard_of(&node, &contents, secret).await)

@@ -385,7 +385,7 @@ async fn begin(
         receivers: arguments.receivers,
         contents: Vec::new(),
         since: None,
-        host: arguments.tracker_ip.as_deref().map(named::as_one_word),
+        host: arguments.tracker_ip.as_deref().map(named::to_type),
         named_port: arguments.tracker_port,
         codes: None,
     };

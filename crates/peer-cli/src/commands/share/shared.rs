@@ -123,7 +123,8 @@ impl Shared {
         if self.is_near && self.told.first().is_some_and(|own| is_private(own.address.ip())) {
             return "peer-cli get".to_owned();
         }
-        let is_here = |host: &str| host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
+        let bare = |host: &str| host.trim_start_matches('[').trim_end_matches(']').parse();
+        let is_here = |host: &str| host == "localhost" || bare(host).is_ok_and(|ip: IpAddr| ip.is_loopback());
         let told = self.told.first().map(|own| own.address);
         let port = match &self.place {
             Place::Known(known) => known.first().map(SocketAddr::port),

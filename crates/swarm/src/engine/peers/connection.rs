@@ -12,8 +12,10 @@ use crate::engine::participation::Participation;
 use crate::engine::rate::Rate;
 use crate::engine::upload::Upload;
 
-/// A longer round trip buys no more patience.
-const LONGEST_ROUND_TRIP: Duration = Duration::from_millis(500);
+/// A longer round trip buys no more patience, of somebody from or to whom no piece has come, and of others: a satellite under load takes
+/// seconds.
+const LONGEST_OF_STRANGER: Duration = Duration::from_millis(500);
+const LONGEST_ROUND_TRIP: Duration = Duration::from_secs(3);
 /// Addresses told of one peer, as many as a message carries.
 const MOST_ADDRESSES: usize = 32;
 /// A peer that is reached through a relay is dialled directly again after this time, and then after pauses of no more than that.
@@ -134,7 +136,7 @@ impl Connection {
 
     /// The round trip, as far as it may buy patience: the other side can make it as long as it likes.
     pub(crate) fn round_trip(&self) -> Duration {
-        self.rate.rtt.min(LONGEST_ROUND_TRIP)
+        self.rate.rtt.min(if self.was_of_use() { LONGEST_ROUND_TRIP } else { LONGEST_OF_STRANGER })
     }
 
     /// Whether pieces have travelled either way.

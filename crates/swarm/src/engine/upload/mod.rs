@@ -207,11 +207,16 @@ impl Uploads {
         }
     }
 
-    /// Bytes of what somebody waits for. Whoever says so is not offered less for it, and nor is anyone else.
-    fn urgent(&self) -> u64 {
+    /// Bytes of what somebody waits for, by connection.
+    fn urgent(&self) -> BTreeMap<ConnId, u64> {
         let questions = self.waiting.iter().chain(&self.parked).filter(|question| question.urgent);
         let serves = self.active.values().filter(|serve| serve.urgent);
-        questions.map(|question| question.bytes).chain(serves.map(|serve| serve.bytes)).sum()
+        let mut urgent = BTreeMap::new();
+        questions
+            .map(|question| (question.conn, question.bytes))
+            .chain(serves.map(|serve| (serve.conn, serve.bytes)))
+            .for_each(|(conn, bytes)| *urgent.entry(conn).or_default() += bytes);
+        urgent
     }
 
     /// Questions of a connection that wait without having been offered.

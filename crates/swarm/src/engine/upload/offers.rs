@@ -108,12 +108,21 @@ impl Engine {
         self.answer_firsts();
     }
 
+    /// Bytes that are promised, but for what somebody waits for. Whoever says that it waits is not offered less for it, and nor is anyone else.
+    fn owed(&self) -> u64 {
+        let spared = self.uploads.urgent().into_iter().filter_map(|(conn, bytes)| {
+            let upload = &self.conns.get(&conn)?.upload;
+            upload.counted.then_some(bytes.min(upload.promised))
+        });
+        self.uploads.promised.saturating_sub(spared.sum())
+    }
+
     /// Promises the next run of a content, if there is room and someone lacks what we hold.
     fn next_offer(&mut self, id: ContentId) -> Option<(ConnId, PieceRange)> {
         let content = self.contents.get(&id)?;
         let (run, target) = self.amounts(content.total(), content.piece_size());
-        let full = self.uploads.promised >= target;
-        let room = !full || self.uploads.promised - self.uploads.urgent().min(self.uploads.promised) < target;
+        let owed = self.owed();
+        let room = owed < target;
         if !room && !self.conns.values().any(|state| !state.upload.counted && state.upload.promised == 0) {
             return None;
         }
@@ -127,7 +136,7 @@ impl Engine {
         let place = self.tried_takers() < TRIED;
         // A thin link between sites makes all beyond it slow: what they were promised counts among them.
         let beyond = self.conns.values().filter(|state| !state.upload.counted && self.is_far(state));
-        let far_room = self.uploads.promised + beyond.map(|state| state.upload.promised).sum::<u64>() < target;
+        let far_room = owed + beyond.map(|state| state.upload.promised).sum::<u64>() < target;
         takers.retain(|taker| {
             let may_get = match taker.upload.counted {
                 true => room && (open || !taker.is_stranger()),
@@ -153,7 +162,7 @@ impl Engine {
     pub(crate) fn offer_fresh(&mut self, id: ContentId, piece: u32) {
         let Some(content) = self.contents.get(&id) else { return };
         let (run, target) = self.amounts(content.total(), content.piece_size());
-        let room = (target..target + FRESH * run).contains(&self.uploads.promised);
+        let room = (target..target + FRESH * run).contains(&self.owed());
         if !room || content.spread.count(piece) * RARE >= content.takers {
             return;
         }

@@ -18,6 +18,8 @@ const MOST_BYTES: u64 = 32 << 20;
 const UNASKED: usize = 2;
 /// Bytes of one of these for which somebody waits, if what is promised to all is less.
 const URGENT: u64 = 512 << 10;
+/// Most bytes of a question that was not offered: those who read ask for so much at once.
+const MOST_UNASKED: u64 = 4 << 20;
 /// A question waits this long for pieces that are about to come.
 const PARKED: Duration = Duration::from_secs(1);
 
@@ -91,7 +93,9 @@ impl Engine {
         let bytes = content.bytes(run);
         let full = self.uploads.promised >= target;
         let little = bytes <= target.max(URGENT).max(content.piece_size());
-        let busy = || (full && !(awaited && little)) || self.uploads.unasked(conn) >= UNASKED;
+        // Nor may one question take, at a moment when nobody else asks, what the uplink sends in a minute.
+        let modest = bytes <= target.max(MOST_UNASKED).max(content.piece_size());
+        let busy = || !modest || (full && !(awaited && little)) || self.uploads.unasked(conn) >= UNASKED;
         if state.upload.waiting >= self.config.questions_per_connection || (!offered && busy()) {
             return Err(RefusalReason::Busy);
         }
