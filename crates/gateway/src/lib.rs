@@ -46,7 +46,7 @@ pub use error::GatewayError;
 pub use http_access::{Token, TokenError};
 // What origins are made of.
 pub use ::origins::hub::Hub;
-pub use ::origins::registry::{Registry, login};
+pub use ::origins::registry::{Login, Registry, login};
 pub use ::origins::{Limits, OriginError};
 pub use kept::KeptFigures;
 pub use origin::Origins;

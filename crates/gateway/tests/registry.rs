@@ -283,6 +283,12 @@ async fn tags_are_listed_as_the_registry_has_them() {
     assert_eq!(registry.read("/tags/"), asked, "it is remembered for a moment");
     assert_eq!(client.get("/v2/a/tags/list?last=..%2Fx", &[]).await.status, 400);
 }
+    // A part must not pass for all of it.
+    registry.fault(|_| {
+        let next = "</v2/library/a/tags/list?n=2&next_page=gAAAA>; rel=\"next\"";
+        Some(Response::new(200, r#"{"name": "library/a", "tags": ["1", "2"]}"#).header("Link", next))
+    });
+    assert_eq!(client.get("/v2/library/a/tags/list", &[]).await.status, 504);
 
 #[tokio::test]
 async fn a_layer_may_be_named_by_its_sha_512() {

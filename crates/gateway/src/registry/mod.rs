@@ -8,7 +8,7 @@ pub(crate) mod origins;
 use std::future::poll_fn;
 use std::time::Duration;
 
-use ::origins::registry::{Kind, Registry, Tags, digest_name, is_tag};
+use ::origins::registry::{Kind, Registry, digest_name, is_tag};
 use ::origins::{FileDigest, OriginError};
 use axum::body::Body;
 use axum::extract::Request;
@@ -22,7 +22,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::json;
 use tokio::time::timeout;
 
-use self::origins::Registries;
+use self::origins::{List, Registries};
 use crate::blobs::held::Held;
 use crate::blobs::{Asked, Blobs, FromOrigin, refused};
 use crate::body::{ContentBody, Part};
@@ -144,9 +144,9 @@ async fn answer(
         Call::Tags { name: asked } => {
             let (number, name) = registries.find(query, &asked).ok_or(Refusal::NotFound)?;
             let (most, behind) = page(query)?;
-            let listing = timeout(served.wait, registries.list(number, name, most, behind)).await;
+            let listing = timeout(served.wait, registries.list((number, name), &asked, most, behind)).await;
             let listed = listing.map_err(|_| Refusal::Late)?.map_err(|error| refused(&error))?;
-            Ok(tags(&asked, &listed, query))
+            Ok(tags(&asked, listed, query))
         }
     }
 }
@@ -235,9 +235,8 @@ fn page(query: Option<&str>) -> Result<(Option<u32>, Option<String>), Refusal> {
 }
 
 /// The tags of a repository that a client calls so, and where the next are.
-fn tags(name: &str, listed: &Tags, query: Option<&str>) -> Response {
-    let text = json!({ "name": name, "tags": listed.tags }).to_string();
-    let mut response = text.into_response();
+fn tags(name: &str, listed: List, query: Option<&str>) -> Response {
+    let mut response = listed.text.into_response();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if let Some((last, most)) = &listed.next {
         let kept = query.into_iter().flat_map(|query| query.split('&')).find(|pair| pair.starts_with("ns="));
