@@ -249,6 +249,7 @@ async fn what_others_share_under_a_digest_is_not_believed() {
         let all = client.get(&path, &[("Range", "bytes=100-"), ("If-Range", &old)]).await;
         assert!(all.status == 200 && all.body == right, "{case}: {}", all.status);
         let tag = all.header("etag").unwrap().to_owned();
+        assert_eq!(client.ask("HEAD", &path, &[]).await.header("etag"), Some(tag.as_str()), "{case}");
         let rest = client.get(&path, &[("Range", "bytes=100-"), ("If-Range", &tag)]).await;
         assert!(rest.status == 206 && rest.body == right[100..], "{case}: {}", rest.status);
         let place = client.get(&path, &[("Range", "bytes=100-199")]).await;

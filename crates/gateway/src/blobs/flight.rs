@@ -148,7 +148,7 @@ impl Flight {
         let manifest = spawn_blocking(move || spool.finish()).await;
         match manifest {
             Ok(Ok(spooled)) => {
-                let shared = self.shared.shares(&growing, Some(spooled.manifest), &self.entry).await;
+                let shared = self.shared.shares(&growing, self.digest, Some(spooled.manifest), &self.entry).await;
                 if let Some((reading, content)) = self.reading.zip(shared) {
                     reading.publish(content);
                 }
@@ -222,7 +222,7 @@ pub(super) async fn kept(shared: &Arc<Shared>, digest: FileDigest, size: Option<
         let is_right = spawn_blocking(move || is_right(&path, check)).await.unwrap_or(false);
         if is_right {
             let _ = said.verdict.send(Verdict::Right);
-            shared.shares(&growing, None, &entry).await;
+            shared.shares(&growing, digest, None, &entry).await;
         } else {
             shared.spoiled.add(digest);
             shared.removes(key).await;
@@ -247,7 +247,13 @@ fn is_right(path: &std::path::Path, mut check: FileCheck) -> bool {
 
 impl Shared {
     /// Shares a file that is right, and serves it as a content from then on.
-    async fn shares(&self, growing: &Growing, manifest: Option<Manifest>, entry: &Entry) -> Option<ContentId> {
+    async fn shares(
+        &self,
+        growing: &Growing,
+        digest: FileDigest,
+        manifest: Option<Manifest>,
+        entry: &Entry,
+    ) -> Option<ContentId> {
         let mut shared = None;
         for node in &self.nodes {
             let mut sharing = node.share(&growing.path);
@@ -275,6 +281,7 @@ impl Shared {
         Some(content)
     }
 
+        self.spoiled.is_right(digest, (content, 0));
     async fn removes(self: Arc<Self>, key: String) {
         self.kept.forget(&self.folder.of(&key));
         let _ = spawn_blocking(move || self.folder.remove(&key)).await;

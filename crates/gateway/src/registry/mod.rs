@@ -24,6 +24,7 @@ use tokio::time::timeout;
 
 use self::origins::{List, Registries};
 use crate::blobs::held::Held;
+use crate::blobs::spoiled::Broken;
 use crate::blobs::{Asked, Blobs, FromOrigin, refused};
 use crate::body::{ContentBody, Part};
 use crate::error::Refusal;
@@ -95,8 +96,13 @@ async fn answer(
                 // Asking is no reason to bring it.
                 match registry.find(name, Kind::Blob, digest).await {
                     Ok((_, object)) => {
-                        let file =
-                            files::Served { offset: 0, size: object.size, tag, spoiled: 0, name: name_of.clone() };
+                        let file = files::Served {
+                            offset: 0,
+                            size: object.size,
+                            tag,
+                            spoiled: blobs.spoiled(digest),
+                            name: name_of.clone(),
+                        };
                         return respond_head(request, &file, &manner).map(|response| with_digest(response, &name_of));
                     }
                     Err(error) if !error.is_transient() => return Err(refused(&error)),
@@ -206,7 +212,7 @@ async fn whole(served: &Served, blobs: &Blobs, held: &Held) -> Result<Bytes, Ref
     }
     held.is_right().await.map_err(|error| not_begun(&error))?;
     let room = served.memory.take(held.size as usize).await;
-    let file = files::Served::of_held(held, "", String::new(), 0);
+    let file = files::Served::of_held(held, "", String::new(), Broken::default());
     let range = file.offset..file.offset + file.size;
     let parts = Box::new(std::iter::once(Part::Range(range)));
     let mut body = ContentBody::new(held.source.clone(), parts, file.size, served.wait, blobs.memory());
