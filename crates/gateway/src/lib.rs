@@ -23,6 +23,7 @@ mod body;
 mod conditions;
 mod contents;
 mod doors;
+mod downloads;
 mod error;
 mod files;
 mod huggingface;

@@ -60,7 +60,9 @@ pub(super) async fn begin(
     let key = key_of(digest);
     shared.kept.make_room(&shared.folder.of(&key), object.size, true).await?;
     let parked = shared.parked.lock().unwrap_or_else(PoisonError::into_inner).remove(&digest);
-    let begun = match parked.filter(|parked| parked.size == object.size) {
+    // What came of it may have gone meanwhile, to make room.
+    let is_there = tokio::fs::try_exists(shared.folder.of(&key).join(&key)).await.unwrap_or(false);
+    let begun = match parked.filter(|parked| is_there && parked.size == object.size) {
         Some(parked) => parked,
         None => {
             let (making, size) = (shared.clone(), object.size);
@@ -209,7 +211,7 @@ pub(super) async fn kept(shared: &Arc<Shared>, digest: FileDigest, size: Option<
         return None;
     }
     let key = key_of(digest);
-    shared.kept.uses(&shared.folder.of(&key)).await;
+    let in_use = shared.kept.uses(&shared.folder.of(&key)).await;
     let path = shared.folder.of(&key).join(&key);
     let found = tokio::fs::symlink_metadata(&path).await.ok().filter(|found| found.is_file())?;
     if size.is_some_and(|size| size != found.len()) {
@@ -228,6 +230,7 @@ pub(super) async fn kept(shared: &Arc<Shared>, digest: FileDigest, size: Option<
             shared.removes(key).await;
             let _ = said.verdict.send(Verdict::Wrong);
         }
+        drop(in_use);
     });
     Some(held)
 }
@@ -261,27 +264,30 @@ impl Shared {
                 sharing = sharing.hashed(manifest);
             }
             let content = match sharing.await {
-                Ok(share) => share.content(),
+                Ok(share) => {
+                    if let Some(folder) = growing.path.parent() {
+                        self.kept.is_open(folder, node, share.content());
+                    }
+                    share.content()
+                }
+                // Its bytes are elsewhere, and stay if these go.
                 Err(PeerError::Already(content)) => content,
                 Err(error) => {
                     tracing::warn!(%error, "a file of an origin is not shared");
                     continue;
                 }
             };
-            if let Some(folder) = growing.path.parent() {
-                self.kept.is_open(folder, node, content);
-            }
             shared = shared.or(node.open(content).await);
         }
         let open = shared.filter(|open: &OpenContent| open.manifest().geometry().total() == growing.size)?;
         let content = open.content();
+        self.spoiled.is_right(digest, (content, 0));
         // It was digested as it was written, and pieces are verified when they are read.
         let (_, right) = watch::channel(Verdict::Right);
         *entry.lock().await = Some(Held::in_content(Arc::new(open), 0, growing.size, right));
         Some(content)
     }
 
-        self.spoiled.is_right(digest, (content, 0));
     async fn removes(self: Arc<Self>, key: String) {
         self.kept.forget(&self.folder.of(&key));
         let _ = spawn_blocking(move || self.folder.remove(&key)).await;

@@ -74,7 +74,8 @@ impl Held {
             || matches!(verdict, Verdict::Wrong | Verdict::Failed)
             || match &self.source {
                 Source::Content(open) => is_gone(open),
-                Source::File(_) => false,
+                // It may have gone to make room, and what still comes does not go.
+                Source::File(growing) => verdict == Verdict::Right && !growing.path.is_file(),
                 Source::Later(later) => later.is_over(),
             }
     }

@@ -12,7 +12,7 @@ mod check;
 mod coming;
 mod fleet;
 mod flight;
-mod folder;
+pub(crate) mod folder;
 pub(crate) mod growing;
 pub(crate) mod held;
 mod key;
