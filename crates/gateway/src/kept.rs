@@ -168,11 +168,14 @@ impl Kept {
 
     /// Removes what is more than may be kept, of earlier runs that might keep more.
     pub(crate) async fn fit(self: &Arc<Self>) {
-        let mut removing = self.removing.clone().lock_owned().await;
         let mut stay = Vec::new();
-        while self.most.is_some_and(|most| self.lock().bytes() > most) {
-            let Some(next) = self.oldest_goes(removing, &mut stay).await else { return };
-            removing = next;
+        loop {
+            // Others have their turn in between.
+            let removing = self.removing.clone().lock_owned().await;
+            let fits = self.most.is_none_or(|most| self.lock().bytes() <= most);
+            if fits || self.oldest_goes(removing, &mut stay).await.is_none() {
+                return;
+            }
         }
     }
 

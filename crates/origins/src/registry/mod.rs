@@ -235,12 +235,14 @@ impl Inner {
     where
         F: Future<Output = Result<T, OriginError>>,
     {
+        let is_denied = |answered: &Result<T, OriginError>| matches!(answered, Err(OriginError::Denied { .. }));
         let mut answered = once().await;
-        // A token may hold no longer, and then the login that gets another.
-        for _ in 0..2 {
-            if !matches!(answered, Err(OriginError::Denied { .. })) || !self.forget(name).await {
-                break;
-            }
+        if is_denied(&answered) && self.forget(name).await {
+            answered = once().await;
+        }
+        // The token is a new one, and the login may hold no longer.
+        if is_denied(&answered) && self.login.is_refused().await {
+            self.forget(name).await;
             answered = once().await;
         }
         answered
@@ -264,7 +266,7 @@ impl Inner {
         self.tokens().forget(name);
         // It may have been open to everyone before.
         let challenge = self.challenge.lock().await.take();
-        had_token || challenge == Some(Challenge::Open) || self.login.is_refused().await
+        had_token || challenge == Some(Challenge::Open)
     }
 
     async fn authorization(&self, name: &str) -> Result<Option<HeaderValue>, OriginError> {
