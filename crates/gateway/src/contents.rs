@@ -4,10 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use peer::{ContentId, Download, Fallback, OpenContent, PeerError, Query, State, Status};
-use tokio::sync::{Mutex, watch};
+use peer::{ContentId, Fallback, OpenContent, PeerError, Query};
+use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::downloads::Downloads;
 use crate::error::Refusal;
 use crate::kept::Kept;
 use crate::listings::Listings;
@@ -28,10 +29,8 @@ pub(crate) struct Contents {
     pub(crate) listings: Listings,
     /// How long a content may take to be open.
     wait: Duration,
-    /// Most downloads that run at once.
-    downloads: usize,
+    downloads: Arc<Downloads>,
     names: Mutex<HashMap<String, (Instant, ContentId)>>,
-    begun: Mutex<HashMap<ContentId, Download>>,
     /// What is kept of what was downloaded.
     pub(crate) kept: Arc<Kept>,
 }
@@ -39,7 +38,8 @@ pub(crate) struct Contents {
 impl Contents {
     pub(crate) fn new(swarms: Vec<Swarm>, wait: Duration, downloads: usize, kept: Arc<Kept>) -> Self {
         let listings = Listings::new(swarms.len());
-        Contents { swarms, listings, wait, downloads, names: Mutex::default(), begun: Mutex::default(), kept }
+        let downloads = Arc::new(Downloads::new(downloads, kept.clone()));
+        Contents { swarms, listings, wait, downloads, names: Mutex::default(), kept }
     }
 
     /// The content of this id, which is downloaded from now on if it was not before.
@@ -149,118 +149,30 @@ impl Contents {
         spare: &Option<Arc<dyn Fallback>>,
     ) -> Result<Arc<OpenContent>, Refusal> {
         let end = Instant::now() + self.wait;
-        let status = self.start(swarm, content, name, spare).await?;
+        let opened = self.downloads.start(swarm, content, name, spare).await?;
         let opening = async {
+            if let Some(mut opened) = opened {
+                let said = opened.wait_for(Option::is_some).await.ok().and_then(|said| said.clone());
+                said.unwrap_or(Err(Refusal::Failed))?;
+            }
             loop {
                 if let Some(open) = swarm.node.open(content).await {
                     return Ok(Arc::new(open));
                 }
-                let Some(mut status) = status.clone() else {
-                    sleep(LOOK).await;
-                    continue;
-                };
-                let has_failed =
-                    |state: &State| matches!(state, State::Failed(_) | State::Withdrawn(_) | State::Stopped);
-                if has_failed(&status.borrow_and_update().state) || status.changed().await.is_err() {
-                    if let State::Failed(error) = &status.borrow().state {
-                        tracing::warn!(%content, %error, "a download has failed");
-                    }
-                    self.begun.lock().await.remove(&content);
-                    return Err(Refusal::Failed);
-                }
+                sleep(LOOK).await;
             }
         };
         let opened = tokio::time::timeout_at(end, opening).await.unwrap_or(Err(Refusal::Late))?;
         match name {
-            Some(name) if opened.manifest().header().name != name => return Err(Refusal::NotFound),
-            _ => {}
+            Some(name) if opened.manifest().header().name != name => Err(Refusal::NotFound),
+            _ => Ok(opened),
         }
-        self.has_room(swarm, &opened).await?;
-        Ok(opened)
-    }
-
-    /// Counts what is downloaded here, and makes room for it.
-    async fn has_room(&self, swarm: &Swarm, opened: &OpenContent) -> Result<(), Refusal> {
-        let content = opened.content();
-        let Some(folder) = swarm.folder(content).filter(|folder| folder.is_dir()) else { return Ok(()) };
-        let room = self.kept.make_room(&folder, opened.manifest().geometry().total(), false).await;
-        if room.is_err() {
-            self.abandon(swarm, content).await;
-            return room;
-        }
-        self.kept.is_open(&folder, &swarm.node, content);
-        Ok(())
     }
 
     /// Stops a download that was begun here and is not open, and removes what came of it.
     pub(crate) async fn abandon(&self, swarm: &Swarm, content: ContentId) {
-        let download = self.begun.lock().await.remove(&content);
-        if let Some(download) = download {
-            if let Err(error) = download.cancel().await {
-                tracing::warn!(%content, %error, "a download is not stopped");
-                return;
-            }
-        } else if let Some(status) = swarm.node.status(content).await
-            && (status.is_complete() || is_running(&status.state))
-        {
-            // Another part of the program has begun it, or it has come meanwhile.
-            return;
-        }
-        if let Some(folder) = swarm.folder(content) {
-            self.kept.forget(&folder);
-            let _ = tokio::fs::remove_dir_all(folder).await;
-        }
+        self.downloads.abandon(&swarm.node, swarm.folder(content), content).await;
     }
-
-    /// Starts a download, and gives how it stands; nothing if another part of the program has begun it.
-    async fn start(
-        &self,
-        swarm: &Swarm,
-        content: ContentId,
-        name: Option<&str>,
-        spare: &Option<Arc<dyn Fallback>>,
-    ) -> Result<Option<watch::Receiver<Status>>, Refusal> {
-        let mut begun = self.begun.lock().await;
-        // A download that is complete takes no place from others, nor does one that has failed.
-        begun.retain(|_, download| {
-            let status = download.status();
-            status.has_changed().is_ok() && is_running(&status.borrow().state)
-        });
-        if let Some(download) = begun.get(&content) {
-            return Ok(Some(download.status()));
-        }
-        if begun.len() >= self.downloads {
-            return Err(Refusal::Busy);
-        }
-        // What is not downloaded here is only waited for.
-        let Some(folder) = swarm.folder(content) else { return Ok(None) };
-        self.kept.uses(&folder).await;
-        let secret = swarm.tickets.get(&content).copied().flatten();
-        let mut download = swarm.node.download(content).private(secret).output(folder);
-        if let Some(name) = name {
-            download = download.expect_name(name);
-        }
-        if let Some(spare) = spare {
-            download = download.origin(spare.clone());
-        }
-        match download.start().await {
-            Ok(download) => {
-                let status = download.status();
-                begun.insert(content, download);
-                Ok(Some(status))
-            }
-            Err(PeerError::Already(_)) => Ok(None),
-            Err(error) => {
-                tracing::warn!(%content, %error, "a download cannot begin");
-                Err(Refusal::Failed)
-            }
-        }
-    }
-}
-
-/// Whether a download is still to come to an end.
-fn is_running(state: &State) -> bool {
-    !matches!(state, State::Complete | State::Failed(_) | State::Withdrawn(_) | State::Stopped)
 }
 
 /// What a tracker knows of an id or a name.

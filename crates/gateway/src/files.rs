@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
 };
@@ -18,6 +18,7 @@ use tokio::time::timeout;
 
 use crate::archive::{Archive, archive};
 use crate::blobs::held::Held;
+use crate::blobs::spoiled::Broken;
 use crate::body::{Awaited, ContentBody, Part, Parts, Source};
 use crate::conditions::{Verdict, judge, ranges};
 use crate::error::Refusal;
@@ -50,7 +51,7 @@ pub(crate) struct Served {
     /// Its strong tag, in quotes.
     pub(crate) tag: String,
     /// How often an answer with it broke off, after which clients may have other bytes under that tag.
-    pub(crate) spoiled: u32,
+    pub(crate) spoiled: Broken,
     pub(crate) name: String,
 }
 
@@ -58,17 +59,17 @@ impl Served {
     pub(crate) fn of(file: OpenFile<'_>) -> Self {
         let OpenFile { entry, offset, .. } = file;
         let name = entry.path.rsplit('/').next().unwrap_or(&entry.path).to_owned();
-        Served { offset, size: entry.size, tag: format!("\"{}\"", entry.root), spoiled: 0, name }
+        Served { offset, size: entry.size, tag: format!("\"{}\"", entry.root), spoiled: Broken::default(), name }
     }
 
     /// A file that has a digest, under this name and with this tag.
-    pub(crate) fn of_held(held: &Held, name: &str, tag: String, spoiled: u32) -> Self {
+    pub(crate) fn of_held(held: &Held, name: &str, tag: String, spoiled: Broken) -> Self {
         Served { offset: held.offset, size: held.size, tag, spoiled, name: name.to_owned() }
     }
 
     /// The tag of what is sent.
     fn tag_of_answer(&self) -> Cow<'_, str> {
-        match self.spoiled {
+        match self.spoiled.times {
             0 => Cow::Borrowed(&self.tag),
             times => Cow::Owned(format!("{}.{times}\"", self.tag.trim_end_matches('"'))),
         }
@@ -129,14 +130,20 @@ pub(crate) async fn respond_held(
         let right = timeout(manner.wait, held.is_right()).await.map_err(|_| Refusal::Late)?;
         right.map_err(|error| not_begun(&error))?;
     }
-    respond_from(request, &held.source, file, manner, held.awaited()).await
+    let awaited = held.awaited();
+    let is_known = awaited.is_none();
+    let response = respond_from(request, &held.source, file, manner, awaited).await?;
+    if !is_known && !response.body().is_end_stream() {
+        held.goes_out().map_err(|error| not_begun(&error))?;
+    }
+    Ok(response)
 }
 
 /// Answers with what is asked about a file by `HEAD`, which takes nothing from anywhere.
 pub(crate) fn respond_head(request: &RequestParts, file: &Served, manner: &Manner<'_>) -> Result<Response, Refusal> {
     let mut response = Response::new(Body::empty());
     response.headers_mut().insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    if !has_it(&mut response, request, (file.tag.as_str(), file.tag.as_str()), manner)? {
+    if !has_it(&mut response, request, (&*file.tag_of_answer(), file.tag.as_str()), manner)? {
         let headers = response.headers_mut();
         set(headers, CONTENT_DISPOSITION, &disposition(&file.name));
         set(headers, CONTENT_TYPE, BYTES);
@@ -161,7 +168,7 @@ async fn respond_from(
     let headers = response.headers_mut();
     set(headers, CONTENT_DISPOSITION, &disposition(&file.name));
     // Ranges mean something for GET alone.
-    let range = ranges(&request.headers, &tag, file.spoiled > 0).filter(|_| request.method == Method::GET);
+    let range = ranges(&request.headers, &tag, file.spoiled.in_doubt).filter(|_| request.method == Method::GET);
     let (status, kind, parts, size) = match wanted(range, file.size) {
         Wanted::Nothing => return Err(Refusal::Range(file.size)),
         Wanted::Whole => (StatusCode::OK, BYTES.to_owned(), one(file, 0..file.size, awaited), file.size),

@@ -5,18 +5,19 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use peer::{ContentId, Node};
+use tokio::sync::OwnedMutexGuard;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
+use crate::blobs::folder;
 use crate::error::Refusal;
 
-/// What was used within this time stays: an answer with it may be about to begin.
-const RECENT: Duration = Duration::from_secs(60);
 /// How often it is written down when what was used.
 const WRITTEN: Duration = Duration::from_secs(60);
 /// Where that is.
@@ -43,11 +44,13 @@ pub struct KeptFigures {
 /// All that a gateway keeps.
 pub(crate) struct Kept {
     most: Option<u64>,
+    /// What was used within this time stays: an answer with it may be about to begin.
+    recent: Duration,
     /// Where the notes are, if anything is kept.
     root: Option<PathBuf>,
     state: Mutex<State>,
     /// Held while something goes.
-    removing: tokio::sync::Mutex<()>,
+    removing: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Default)]
@@ -60,6 +63,8 @@ struct State {
 struct Entry {
     bytes: u64,
     used: SystemTime,
+    /// The same by a clock that nobody sets, if it was in this run.
+    used_here: Option<Instant>,
     /// Whether it is still on its way from an origin.
     is_coming: bool,
     readers: usize,
@@ -69,11 +74,19 @@ struct Entry {
 
 impl Entry {
     fn new(bytes: u64, used: SystemTime) -> Self {
-        Entry { bytes, used, is_coming: false, readers: 0, open: Vec::new() }
+        Entry { bytes, used, used_here: None, is_coming: false, readers: 0, open: Vec::new() }
     }
 
-    fn may_go(&self, now: SystemTime) -> bool {
-        let is_recent = now.duration_since(self.used).unwrap_or_default() < RECENT;
+    fn is_used(&mut self) {
+        (self.used, self.used_here) = (SystemTime::now(), Some(Instant::now()));
+    }
+
+    fn may_go(&self, now: SystemTime, recent: Duration) -> bool {
+        // What seems to be of the future was used before the clock was set back.
+        let is_recent = match self.used_here {
+            Some(used) => used.elapsed() < recent,
+            None => now.duration_since(self.used).is_ok_and(|since| since < recent),
+        };
         self.readers == 0 && !self.is_coming && !is_recent
     }
 }
@@ -83,8 +96,10 @@ impl State {
         self.folders.values().map(|entry| entry.bytes).sum()
     }
 
-    fn oldest(&self, besides: &Path, now: SystemTime) -> Option<PathBuf> {
-        let may_go = self.folders.iter().filter(|(folder, entry)| *folder != besides && entry.may_go(now));
+    fn oldest(&self, besides: &[PathBuf], recent: Duration) -> Option<PathBuf> {
+        let now = SystemTime::now();
+        let may_go =
+            self.folders.iter().filter(|(folder, entry)| !besides.contains(folder) && entry.may_go(now, recent));
         may_go.min_by_key(|(_, entry)| entry.used).map(|(folder, _)| folder.clone())
     }
 
@@ -98,8 +113,8 @@ impl State {
 }
 
 impl Kept {
-    /// What is kept in these folders, of earlier runs too. At most so many bytes are.
-    pub(crate) fn open(roots: &BTreeSet<PathBuf>, most: Option<u64>) -> Self {
+    /// What is kept in these folders, of earlier runs too. At most so many bytes are, and what was used so recently stays.
+    pub(crate) fn open(roots: &BTreeSet<PathBuf>, most: Option<u64>, recent: Duration) -> Self {
         let mut folders = HashMap::new();
         for root in roots {
             let noted = read_notes(root);
@@ -110,7 +125,7 @@ impl Kept {
             }
         }
         let state = Mutex::new(State { folders, ..State::default() });
-        Kept { most, root: roots.first().cloned(), state, removing: tokio::sync::Mutex::default() }
+        Kept { most, recent, root: roots.first().cloned(), state, removing: Arc::default() }
     }
 
     /// How much that is.
@@ -119,39 +134,81 @@ impl Kept {
         KeptFigures { bytes: state.bytes(), most: self.most, kept: state.folders.len() as u64, removed: state.removed }
     }
 
-    /// Something of a folder is about to be used: it does not go now.
-    pub(crate) async fn uses(&self, folder: &Path) {
-        if let Some(entry) = self.lock().folders.get_mut(folder) {
-            entry.used = SystemTime::now();
-        }
+    /// Something of a folder is about to be used: what is there does not go as long as this is held.
+    pub(crate) async fn uses(self: &Arc<Self>, folder: &Path) -> Option<InUse> {
         // It may be going.
-        drop(self.removing.lock().await);
+        let _removing = self.removing.lock().await;
+        self.reads(folder.to_owned())
     }
 
-    /// Makes room for so many bytes in a folder, which count from now on. What is least recently used goes.
-    pub(crate) async fn make_room(&self, folder: &Path, bytes: u64, is_coming: bool) -> Result<(), Refusal> {
-        let _removing = self.removing.lock().await;
+    /// Makes room for so many bytes in a folder, which count from now on. What is least recently used goes, also if who asks for room has
+    /// gone meanwhile.
+    pub(crate) async fn make_room(self: &Arc<Self>, folder: &Path, bytes: u64, is_coming: bool) -> Result<(), Refusal> {
+        let mut removing = self.removing.clone().lock_owned().await;
+        let mut stay = vec![folder.to_owned()];
         loop {
-            let (oldest, open) = {
-                let (now, mut state) = (SystemTime::now(), self.lock());
+            {
+                let mut state = self.lock();
                 let own = state.folders.get(folder).map_or(0, |entry| entry.bytes);
                 let others = state.bytes() - own;
                 if self.most.is_none_or(|most| others.saturating_add(bytes) <= most) {
-                    let entry = state.folders.entry(folder.to_owned()).or_insert_with(|| Entry::new(bytes, now));
-                    (entry.bytes, entry.used, entry.is_coming) = (bytes, now, is_coming);
+                    let new = || Entry::new(bytes, SystemTime::now());
+                    let entry = state.folders.entry(folder.to_owned()).or_insert_with(new);
+                    (entry.bytes, entry.is_coming) = (bytes, is_coming);
+                    entry.is_used();
                     return Ok(());
                 }
-                let is_hopeless = self.most.is_some_and(|most| bytes > most);
-                let Some(oldest) = state.oldest(folder, now).filter(|_| !is_hopeless) else {
-                    tracing::warn!(bytes, most = self.most, "there is no room for more among what is kept");
-                    return Err(Refusal::Full);
-                };
-                state.removed += 1;
-                let open = state.folders.remove(&oldest).map(|entry| entry.open).unwrap_or_default();
-                (oldest, open)
-            };
-            remove(oldest, open).await;
+            }
+            if self.most.is_some_and(|most| bytes > most) {
+                return Err(self.is_full(bytes));
+            }
+            removing = self.oldest_goes(removing, &mut stay).await.ok_or_else(|| self.is_full(bytes))?;
         }
+    }
+
+    /// Removes what is more than may be kept, of earlier runs that might keep more.
+    pub(crate) async fn fit(self: &Arc<Self>) {
+        let mut stay = Vec::new();
+        loop {
+            // Others have their turn in between.
+            let removing = self.removing.clone().lock_owned().await;
+            let fits = self.most.is_none_or(|most| self.lock().bytes() <= most);
+            if fits || self.oldest_goes(removing, &mut stay).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    fn is_full(&self, bytes: u64) -> Refusal {
+        tracing::warn!(bytes, most = self.most, "there is no room for more among what is kept");
+        Refusal::Full
+    }
+
+    /// The least recently used goes, besides those that stay. What cannot be removed is one of those from then on. Nothing if none may go.
+    async fn oldest_goes(self: &Arc<Self>, removing: Removing, stay: &mut Vec<PathBuf>) -> Option<Removing> {
+        let (oldest, mut entry) = {
+            let mut state = self.lock();
+            let oldest = state.oldest(stay, self.recent)?;
+            let entry = state.folders.remove(&oldest)?;
+            (oldest, entry)
+        };
+        stay.push(oldest.clone());
+        let kept = self.clone();
+        let going = tokio::spawn(async move {
+            let left = remove(oldest.clone(), std::mem::take(&mut entry.open)).await;
+            let mut state = kept.lock();
+            match left {
+                None => state.removed += 1,
+                Some(bytes) => {
+                    entry.bytes = bytes;
+                    entry.is_used();
+                    state.folders.insert(oldest, entry);
+                }
+            }
+            drop(state);
+            removing
+        });
+        going.await.ok()
     }
 
     /// A content is open whose bytes are in this folder: all of them are here, or they come from peers.
@@ -190,7 +247,7 @@ impl Kept {
         let mut state = self.lock();
         let entry = state.folders.get_mut(&folder)?;
         entry.readers += 1;
-        entry.used = SystemTime::now();
+        entry.is_used();
         self.note(&mut state);
         drop(state);
         Some(InUse { kept: self.clone(), folder })
@@ -225,12 +282,17 @@ pub(crate) struct InUse {
 impl Drop for InUse {
     fn drop(&mut self) {
         if let Some(entry) = self.kept.lock().folders.get_mut(&self.folder) {
-            (entry.readers, entry.used) = (entry.readers.saturating_sub(1), SystemTime::now());
+            entry.readers = entry.readers.saturating_sub(1);
+            entry.is_used();
         }
     }
 }
 
-async fn remove(folder: PathBuf, open: Vec<(Node, ContentId)>) {
+/// Held while something goes.
+type Removing = OwnedMutexGuard<()>;
+
+/// Stops contents, and removes their folder. Gives the bytes that are left of it, if it cannot be removed.
+async fn remove(folder: PathBuf, open: Vec<(Node, ContentId)>) -> Option<u64> {
     tracing::info!(folder = %folder.display(), "it goes: something else needs the room");
     for (node, content) in open {
         if let Some(open) = node.open(content).await
@@ -239,13 +301,17 @@ async fn remove(folder: PathBuf, open: Vec<(Node, ContentId)>) {
             tracing::warn!(%content, %error, "a content that is to go is not stopped");
         }
     }
-    let removing = spawn_blocking(move || fs::remove_dir_all(&folder));
-    if let Ok(Err(error)) = removing.await {
-        tracing::warn!(%error, "what is to go stays on the disk");
-    }
+    let removing = spawn_blocking(move || match fs::remove_dir_all(&folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(%error, "what is to go stays on the disk");
+            Some(size_of(&folder))
+        }
+        _ => None,
+    });
+    removing.await.ok().flatten()
 }
 
-/// The folders of contents and of origins' files.
+/// The folders of contents and of origins' files. What another gateway has is its own.
 fn found_in(root: &Path) -> Vec<PathBuf> {
     let folders = |path: &Path| {
         let entries = fs::read_dir(path).into_iter().flatten().flatten();
@@ -256,7 +322,9 @@ fn found_in(root: &Path) -> Vec<PathBuf> {
     for folder in folders(root) {
         let called = name(&folder);
         if called.starts_with(ORIGINS) {
-            found.extend(folders(&folder));
+            if !folder::is_taken(&folder) {
+                found.extend(folders(&folder));
+            }
         } else if called.len() == 16 && called.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             found.push(folder);
         }
@@ -290,8 +358,10 @@ fn read_notes(root: &Path) -> HashMap<PathBuf, SystemTime> {
 mod tests {
     use super::*;
 
+    const RECENT: Duration = Duration::from_secs(60);
+
     fn kept(root: &Path, most: u64) -> Arc<Kept> {
-        Arc::new(Kept::open(&BTreeSet::from([root.to_owned()]), Some(most)))
+        Arc::new(Kept::open(&BTreeSet::from([root.to_owned()]), Some(most), RECENT))
     }
 
     fn file(root: &Path, name: &str, bytes: usize, used: u64) -> PathBuf {
@@ -323,7 +393,7 @@ mod tests {
         assert!(folders[0].exists());
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn what_is_read_or_on_its_way_or_was_just_used_stays() {
         let root = tempfile::tempdir().unwrap();
         let folders = [("a", 100), ("b", 200)].map(|(name, used)| file(root.path(), name, 1000, used));
@@ -336,10 +406,59 @@ mod tests {
         let refused = kept.make_room(&root.path().join("other"), 500, true).await;
         assert_eq!(refused, Err(Refusal::Full), "one was used a moment ago, and one is on its way");
         // A second later it may be asked again; a minute later there is room.
-        kept.lock().folders.values_mut().for_each(|entry| entry.used -= RECENT);
+        tokio::time::advance(RECENT).await;
         kept.make_room(&root.path().join("other"), 500, true).await.unwrap();
         assert!(!folders[0].exists());
         kept.forget(&new);
         assert_eq!(kept.figures().bytes, 500);
+    }
+
+    #[tokio::test]
+    async fn what_is_more_than_may_be_goes_at_the_start() {
+        let root = tempfile::tempdir().unwrap();
+        let folders = [("a", 300), ("b", 100), ("c", 200)].map(|(name, used)| file(root.path(), name, 1000, used));
+        let kept = kept(root.path(), 1500);
+        kept.fit().await;
+        assert_eq!(folders.each_ref().map(|folder| folder.exists()), [true, false, false]);
+        assert_eq!((kept.figures().bytes, kept.figures().removed), (1000, 2));
+    }
+
+    #[tokio::test]
+    async fn what_goes_is_gone_or_still_counted_though_nobody_waits() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = file(root.path(), "a", 1000, 100);
+        let kept = kept(root.path(), 1000);
+        let new = root.path().join("new");
+        let mut making = Box::pin(kept.make_room(&new, 500, true));
+        // Whoever asks for room leaves as soon as something goes.
+        assert!(
+            std::future::poll_fn(|context| std::task::Poll::Ready(making.as_mut().poll(context).is_pending())).await
+        );
+        drop(making);
+        assert!(kept.uses(&folder).await.is_none(), "this waits until it is gone");
+        assert_eq!((folder.exists(), kept.figures().bytes), (false, 0));
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_removed_still_counts() {
+        let root = tempfile::tempdir().unwrap();
+        let [first, second] = [("a", 100), ("b", 200)].map(|(name, used)| file(root.path(), name, 1000, used));
+        let kept = kept(root.path(), 2000);
+        // A file is not removed as a folder is.
+        fs::remove_dir_all(&first).unwrap();
+        fs::write(&first, []).unwrap();
+        kept.make_room(&root.path().join("new"), 1500, true).await.unwrap();
+        assert!(first.exists() && !second.exists(), "the next one went");
+        assert_eq!((kept.figures().bytes, kept.figures().kept, kept.figures().removed), (1500, 2, 1));
+    }
+
+    #[test]
+    fn what_another_gateway_has_is_not_counted() {
+        let root = tempfile::tempdir().unwrap();
+        file(root.path(), "a", 1000, 100);
+        let other = folder::Folder::open(root.path()).unwrap();
+        assert_eq!(kept(root.path(), 1000).figures().kept, 0);
+        drop(other);
+        assert_eq!(kept(root.path(), 1000).figures().kept, 1);
     }
 }

@@ -23,6 +23,7 @@ mod body;
 mod conditions;
 mod contents;
 mod doors;
+mod downloads;
 mod error;
 mod files;
 mod huggingface;
@@ -46,7 +47,7 @@ pub use error::GatewayError;
 pub use http_access::{Token, TokenError};
 // What origins are made of.
 pub use ::origins::hub::Hub;
-pub use ::origins::registry::{Registry, login};
+pub use ::origins::registry::{Login, Registry, login};
 pub use ::origins::{Limits, OriginError};
 pub use kept::KeptFigures;
 pub use origin::Origins;

@@ -52,6 +52,9 @@ const WAIT: Duration = Duration::from_secs(60);
 /// Most downloads at once, unless something else is said.
 const DOWNLOADS: usize = 4096;
 
+/// What was used within this time does not go, unless something else is said.
+const RECENT: Duration = Duration::from_secs(60);
+
 /// How a gateway is reached, and what it waits for.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -76,6 +79,8 @@ pub struct Options {
     pub buckets: Vec<BucketPlace>,
     /// Most bytes that are kept of what was downloaded and brought: the least recently used goes first.
     pub cache: Option<u64>,
+    /// What was used within this time does not go, so that answers with it can begin.
+    pub recent: Duration,
 }
 
 impl Default for Options {
@@ -91,6 +96,7 @@ impl Default for Options {
             origins: None,
             buckets: Vec::new(),
             cache: None,
+            recent: RECENT,
         }
     }
 }
@@ -118,8 +124,10 @@ impl Gateway {
         let access = Access { hosts, token: options.token };
         let roots = swarms.iter().filter_map(Swarm::root).chain(options.origins.iter().map(Origins::folder));
         let roots: BTreeSet<PathBuf> = roots.map(Path::to_owned).collect();
-        let finding = tokio::task::spawn_blocking(move || Kept::open(&roots, options.cache));
+        let finding = tokio::task::spawn_blocking(move || Kept::open(&roots, options.cache, options.recent));
         let kept = Arc::new(finding.await.map_err(|error| failed(io::Error::other(error)))?);
+        let fitting = kept.clone();
+        tokio::spawn(async move { fitting.fit().await });
         let start = |origins| RunningOrigins::start(origins, &swarms, &kept);
         let origins = options.origins.map(start).transpose()?;
         let contents = Contents::new(swarms, options.wait, options.downloads, kept);
@@ -206,7 +214,7 @@ mod tests {
     /// Says something, and reads until the gateway ends the connection.
     async fn ends(said: &str) -> String {
         let access = Access { hosts: Vec::new(), token: None };
-        let kept = Arc::new(Kept::open(&BTreeSet::new(), None));
+        let kept = Arc::new(Kept::open(&BTreeSet::new(), None, RECENT));
         let contents = Contents::new(Vec::new(), WAIT, DOWNLOADS, kept);
         let memory = ReadMemory::new(MEMORY);
         let router = router(Arc::new(Served::new(access, contents, WAIT, memory.clone())));

@@ -4,8 +4,9 @@ mod client;
 
 use std::time::Duration;
 
-use client::{Peers, noise, serve};
-use p2p_fileshare_gateway::{Options, Swarm};
+use client::{Client, Peers, noise, serve};
+use p2p_fileshare_gateway::{Gateway, Options, Swarm};
+use peer::ContentId;
 
 /// A patience that only ends a test that hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -70,6 +71,37 @@ async fn what_nobody_brings_is_said_in_time() {
     let answer = client.get(&format!("/content/{id}"), &[]).await;
     assert_eq!(answer.status, 504);
     assert!(answer.text().contains("try again later"));
+}
+
+/// Who asks waits for less than it takes until the content is open.
+#[tokio::test]
+async fn what_comes_counts_though_who_asked_has_gone() {
+    let peers = Peers::new();
+    let (sharer, id) = peers.share("seeder", "a.bin", &noise(1_000_000)).await;
+    let (other, large) = peers.share("other", "b.bin", &noise(3_000_000)).await;
+    let node = peers.node("gateway", None);
+    let swarm = Swarm::new(node.clone(), "tickets").ticket(id, None).ticket(large, None);
+    let mut options = Options::default();
+    options.wait = Duration::from_millis(1);
+    options.cache = Some(2_000_000);
+    let swarms = vec![swarm.output(peers.at("gateway", "out"))];
+    let gateway = Gateway::bind("127.0.0.1:0".parse().unwrap(), swarms, options).await.unwrap();
+    let (client, kept) = (Client(gateway.address()), gateway.kept());
+    tokio::spawn(gateway.serve());
+    for content in [id, large] {
+        assert_eq!(client.get(&format!("/content/{content}"), &[]).await.status, 504);
+    }
+    Peers::introduce(&node, id, &sharer).await;
+    Peers::introduce(&node, large, &other).await;
+    let is_done = async || kept().bytes == 1_000_000 && node.open(large).await.is_none();
+    let folder = |content: ContentId| peers.at("gateway", "out").join(&content.to_string()[..16]);
+    for _ in 0..1000 {
+        if is_done().await && folder(id).exists() && !folder(large).exists() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("{:?}", kept());
 }
 
 /// The sharer leaves when a part has come: the client must not take that for the whole.

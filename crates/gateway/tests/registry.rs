@@ -249,6 +249,7 @@ async fn what_others_share_under_a_digest_is_not_believed() {
         let all = client.get(&path, &[("Range", "bytes=100-"), ("If-Range", &old)]).await;
         assert!(all.status == 200 && all.body == right, "{case}: {}", all.status);
         let tag = all.header("etag").unwrap().to_owned();
+        assert_eq!(client.ask("HEAD", &path, &[]).await.header("etag"), Some(tag.as_str()), "{case}");
         let rest = client.get(&path, &[("Range", "bytes=100-"), ("If-Range", &tag)]).await;
         assert!(rest.status == 206 && rest.body == right[100..], "{case}: {}", rest.status);
         let place = client.get(&path, &[("Range", "bytes=100-199")]).await;
@@ -282,6 +283,12 @@ async fn tags_are_listed_as_the_registry_has_them() {
     assert!(client.get(&next, &[]).await.is_success());
     assert_eq!(registry.read("/tags/"), asked, "it is remembered for a moment");
     assert_eq!(client.get("/v2/a/tags/list?last=..%2Fx", &[]).await.status, 400);
+    // A part must not pass for all of it.
+    registry.fault(|_| {
+        let next = "</v2/library/a/tags/list?n=2&next_page=gAAAA>; rel=\"next\"";
+        Some(Response::new(200, r#"{"name": "library/a", "tags": ["1", "2"]}"#).header("Link", next))
+    });
+    assert_eq!(client.get("/v2/library/a/tags/list", &[]).await.status, 504);
 }
 
 #[tokio::test]
@@ -320,6 +327,97 @@ async fn no_more_is_kept_than_may_be() {
     }
     assert_eq!(client.get(&blob("a", &digests[2]), &[]).await.status, 507, "all were used a moment ago");
     assert!(client.get(&blob("a", &digests[0]), &[]).await.is_success());
+}
+
+/// A gateway that keeps so much, and lets go of what nobody reads at once. What it has brought is served from its file, or shared.
+async fn small(peers: &Peers, peer: &str, registry: &MockRegistry, cache: u64, is_shared: bool) -> Client {
+    let swarm = Swarm::new(peers.joined(peer, &peers.tracker()).await, "all");
+    let swarm = if is_shared { swarm.all().output(peers.at(peer, "out")) } else { swarm };
+    let mut options = options(peers, peer, &[("docker.io", registry)]);
+    (options.cache, options.recent) = (Some(cache), Duration::ZERO);
+    serve(vec![swarm], options).await
+}
+
+fn get(client: &Client, digest: &str) -> String {
+    format!("GET {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", blob("a", digest), client.0)
+}
+
+#[tokio::test]
+async fn what_has_gone_is_brought_again() {
+    let (peers, registry) = (Peers::new(), MockRegistry::start());
+    let layers: Vec<_> = (0..3).map(|number| noise(600_000 + number)).collect();
+    let digests: Vec<_> = layers.iter().map(|layer| registry.put_blob("a", layer)).collect();
+    for (peer, is_shared) in [("alone", false), ("shared", true)] {
+        let client = small(&peers, peer, &registry, 1_500_000, is_shared).await;
+        let read = registry.read("/blobs/");
+        for _ in 0..2 {
+            for (digest, layer) in digests.iter().zip(&layers) {
+                assert!(whole(&client, &get(&client, digest)).await == *layer, "{peer}");
+            }
+        }
+        assert!(registry.read("/blobs/") - read > 3, "{peer}: some had gone");
+    }
+}
+
+#[tokio::test]
+async fn what_has_gone_in_part_is_begun_anew() {
+    let (peers, registry) = (Peers::new(), MockRegistry::start());
+    let (layer, other) = (noise(1_200_000), noise(600_000));
+    let (digest, second) = (registry.put_blob("a", &layer), registry.put_blob("a", &other));
+    let client = small(&peers, "gateway", &registry, 1_500_000, true).await;
+    let (bytes, at) = (layer.clone(), format!("/v2/a/blobs/{digest}"));
+    let mut first = true;
+    registry.fault(move |request| {
+        if request.method != "GET" || request.path != at {
+            return None;
+        }
+        let answer = Response::of_bytes(request, &bytes, "\"x\"");
+        let is_first = std::mem::take(&mut first);
+        Some(if is_first { Response { sending: Sending::Cut(700_000), ..answer } } else { Response::new(503, "") })
+    });
+    assert!(!client.try_raw(&get(&client, &digest)).await.is_some_and(|answer| answer.is_success()));
+    assert!(whole(&client, &get(&client, &second)).await == other, "the part of the first one goes");
+    registry.mend();
+    for _ in 0..50 {
+        let answer = client.get(&format!("/v2/a/blobs/{digest}"), &[]).await;
+        // What has just come may not be let go of yet.
+        if answer.status == 507 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        }
+        assert!(answer.is_success() && answer.body == layer, "{}", answer.status);
+        return;
+    }
+    panic!("there is never room");
+}
+
+#[tokio::test]
+async fn a_login_is_asked_for_when_the_registry_wants_one() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    let (peers, registry) = (Peers::new(), MockRegistry::start());
+    registry.put_image("a", "latest", b"layer");
+    registry.fault(|request| {
+        let is_known = request.headers.get("authorization").is_some_and(|said| said == "Basic YTpi");
+        (!is_known).then(|| Response::new(401, "").header("WWW-Authenticate", "Basic"))
+    });
+    let asked = Arc::new(AtomicU32::new(0));
+    let counted = asked.clone();
+    let login = move || {
+        counted.fetch_add(1, Ordering::SeqCst);
+        Some("YTpi".to_owned())
+    };
+    let behind = Registry::new(&registry.url(), Some(Arc::new(login)), &limits()).unwrap();
+    let mut options = Options::default();
+    options.origins = Some(Origins::new(peers.at("gateway", "out")).registry("docker.io", behind));
+    let node = peers.joined("gateway", &peers.tracker()).await;
+    let client = serve(vec![Swarm::new(node, "all").all().output(peers.at("gateway", "out"))], options).await;
+    assert_eq!(asked.load(Ordering::SeqCst), 0);
+    for _ in 0..2 {
+        assert!(client.get("/v2/a/manifests/latest", &[]).await.is_success());
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
 }
 
 /// The first answer that is whole: one that found wrong bytes may not be over yet, and ends with them.

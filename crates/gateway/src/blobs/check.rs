@@ -26,20 +26,29 @@ pub(super) fn begin(shared: &Arc<Shared>, found: Found, range: Range<u64>, diges
     let (say, verdict) = watch::channel(Verdict::Open);
     let (offset, size) = (range.start, range.end - range.start);
     let held = Held::in_content(found.open.clone(), offset, size, verdict);
-    let (shared, source) = (shared.clone(), held.source.clone());
+    let (shared, checked) = (shared.clone(), held.clone());
     tokio::spawn(async move {
         let mut reader = found.open.read(range).within(&shared.checks);
         if found.is_patient {
             reader = reader.patient(NEVER);
         }
         let status = found.open.status();
-        let in_use = source.in_use(&shared.kept);
+        let in_use = checked.source.in_use(&shared.kept);
         let verdict = digested(reader, status, FileCheck::new(digest, size), size, shared.patience * STALL).await;
         drop(in_use);
         let content = found.open.content();
-        if matches!(verdict, Verdict::Wrong | Verdict::Failed) {
-            // The next ones get it from elsewhere.
-            shared.spoiled.add(digest);
+        let breaks_off = || {
+            match verdict {
+                Verdict::Wrong => shared.spoiled.add(digest),
+                // What clients have of it may be right all the same.
+                Verdict::Failed if checked.went_out() => shared.spoiled.suspect(digest, (content, offset)),
+                Verdict::Failed | Verdict::Open | Verdict::Right => return false,
+            }
+            true
+        };
+        let broke_off = breaks_off();
+        if verdict == Verdict::Right {
+            shared.spoiled.is_right(digest, (content, offset));
         }
         // Those who hear it look for another one at once.
         match verdict {
@@ -48,6 +57,10 @@ pub(super) fn begin(shared: &Arc<Shared>, found: Found, range: Range<u64>, diges
             Verdict::Open | Verdict::Right => {}
         }
         let _ = say.send(verdict);
+        // An answer may have begun before it heard of that.
+        if !broke_off {
+            breaks_off();
+        }
         let was_begun = matches!(verdict, Verdict::Wrong | Verdict::Failed) && shared.begun.take(content);
         if was_begun || (verdict == Verdict::Wrong && (is_all || found.is_downloaded())) {
             remove(&shared, found).await;

@@ -233,6 +233,7 @@ impl LaterBlocks for ComingReader {
                     return Poll::Ready(Ok(bytes));
                 }
                 Next::Real(held) => {
+                    held.goes_out()?;
                     let range = held.offset + self.range.start..held.offset + self.range.end;
                     self.in_use = held.source.in_use(&self.coming.kept);
                     self.real = Some(held.source.read(range, &self.memory));

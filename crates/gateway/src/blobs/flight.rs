@@ -60,7 +60,9 @@ pub(super) async fn begin(
     let key = key_of(digest);
     shared.kept.make_room(&shared.folder.of(&key), object.size, true).await?;
     let parked = shared.parked.lock().unwrap_or_else(PoisonError::into_inner).remove(&digest);
-    let begun = match parked.filter(|parked| parked.size == object.size) {
+    // What came of it may have gone meanwhile, to make room.
+    let is_there = tokio::fs::try_exists(shared.folder.of(&key).join(&key)).await.unwrap_or(false);
+    let begun = match parked.filter(|parked| is_there && parked.size == object.size) {
         Some(parked) => parked,
         None => {
             let (making, size) = (shared.clone(), object.size);
@@ -148,7 +150,7 @@ impl Flight {
         let manifest = spawn_blocking(move || spool.finish()).await;
         match manifest {
             Ok(Ok(spooled)) => {
-                let shared = self.shared.shares(&growing, Some(spooled.manifest), &self.entry).await;
+                let shared = self.shared.shares(&growing, self.digest, Some(spooled.manifest), &self.entry).await;
                 if let Some((reading, content)) = self.reading.zip(shared) {
                     reading.publish(content);
                 }
@@ -209,7 +211,7 @@ pub(super) async fn kept(shared: &Arc<Shared>, digest: FileDigest, size: Option<
         return None;
     }
     let key = key_of(digest);
-    shared.kept.uses(&shared.folder.of(&key)).await;
+    let in_use = shared.kept.uses(&shared.folder.of(&key)).await;
     let path = shared.folder.of(&key).join(&key);
     let found = tokio::fs::symlink_metadata(&path).await.ok().filter(|found| found.is_file())?;
     if size.is_some_and(|size| size != found.len()) {
@@ -222,12 +224,13 @@ pub(super) async fn kept(shared: &Arc<Shared>, digest: FileDigest, size: Option<
         let is_right = spawn_blocking(move || is_right(&path, check)).await.unwrap_or(false);
         if is_right {
             let _ = said.verdict.send(Verdict::Right);
-            shared.shares(&growing, None, &entry).await;
+            shared.shares(&growing, digest, None, &entry).await;
         } else {
             shared.spoiled.add(digest);
             shared.removes(key).await;
             let _ = said.verdict.send(Verdict::Wrong);
         }
+        drop(in_use);
     });
     Some(held)
 }
@@ -247,7 +250,13 @@ fn is_right(path: &std::path::Path, mut check: FileCheck) -> bool {
 
 impl Shared {
     /// Shares a file that is right, and serves it as a content from then on.
-    async fn shares(&self, growing: &Growing, manifest: Option<Manifest>, entry: &Entry) -> Option<ContentId> {
+    async fn shares(
+        &self,
+        growing: &Growing,
+        digest: FileDigest,
+        manifest: Option<Manifest>,
+        entry: &Entry,
+    ) -> Option<ContentId> {
         let mut shared = None;
         for node in &self.nodes {
             let mut sharing = node.share(&growing.path);
@@ -255,20 +264,24 @@ impl Shared {
                 sharing = sharing.hashed(manifest);
             }
             let content = match sharing.await {
-                Ok(share) => share.content(),
+                Ok(share) => {
+                    if let Some(folder) = growing.path.parent() {
+                        self.kept.is_open(folder, node, share.content());
+                    }
+                    share.content()
+                }
+                // Its bytes are elsewhere, and stay if these go.
                 Err(PeerError::Already(content)) => content,
                 Err(error) => {
                     tracing::warn!(%error, "a file of an origin is not shared");
                     continue;
                 }
             };
-            if let Some(folder) = growing.path.parent() {
-                self.kept.is_open(folder, node, content);
-            }
             shared = shared.or(node.open(content).await);
         }
         let open = shared.filter(|open: &OpenContent| open.manifest().geometry().total() == growing.size)?;
         let content = open.content();
+        self.spoiled.is_right(digest, (content, 0));
         // It was digested as it was written, and pieces are verified when they are read.
         let (_, right) = watch::channel(Verdict::Right);
         *entry.lock().await = Some(Held::in_content(Arc::new(open), 0, growing.size, right));

@@ -6,20 +6,28 @@ use std::path::{Path, PathBuf};
 
 /// Most gateways at a time that keep files in one folder.
 const PROCESSES: u32 = 16;
+/// What is locked in such a folder.
+const LOCK: &str = "lock";
+
+/// Whether a gateway has this folder now.
+pub(crate) fn is_taken(path: &Path) -> bool {
+    let lock = File::options().write(true).open(path.join(LOCK));
+    lock.is_ok_and(|lock| matches!(lock.try_lock(), Err(fs::TryLockError::WouldBlock)))
+}
 
 /// A folder of this process alone, for as long as it is open.
-pub(super) struct Folder {
+pub(crate) struct Folder {
     path: PathBuf,
     _lock: File,
 }
 
 impl Folder {
     /// The first that nobody has.
-    pub(super) fn open(under: &Path) -> io::Result<Self> {
+    pub(crate) fn open(under: &Path) -> io::Result<Self> {
         for number in 0..PROCESSES {
             let path = under.join(format!("origins-{number}"));
             fs::create_dir_all(&path)?;
-            let lock = File::options().create(true).truncate(false).write(true).open(path.join("lock"))?;
+            let lock = File::options().create(true).truncate(false).write(true).open(path.join(LOCK))?;
             match lock.try_lock() {
                 Ok(()) => return Ok(Folder { path, _lock: lock }),
                 Err(fs::TryLockError::WouldBlock) => {}

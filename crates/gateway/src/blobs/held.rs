@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use peer::OpenContent;
 use tokio::sync::watch;
@@ -20,6 +21,8 @@ pub(crate) struct Held {
     /// Its size.
     pub(crate) size: u64,
     verdict: watch::Receiver<Verdict>,
+    /// Whether clients may have bytes of it that were sent before it was known to be right.
+    went_out: Arc<AtomicBool>,
 }
 
 impl Held {
@@ -30,23 +33,37 @@ impl Held {
         size: u64,
         verdict: watch::Receiver<Verdict>,
     ) -> Self {
-        Held { source: Source::Content(open), offset, size, verdict }
+        Held { source: Source::Content(open), offset, size, verdict, went_out: Arc::default() }
     }
 
     /// A file that grows.
     pub(super) fn growing(growing: Arc<Growing>) -> Self {
         let (size, verdict) = (growing.size, growing.verdict.clone());
-        Held { source: Source::File(growing), offset: 0, size, verdict }
+        Held { source: Source::File(growing), offset: 0, size, verdict, went_out: Arc::default() }
     }
 
     /// A file of which it is not known yet where it comes from.
     pub(super) fn later(later: Arc<dyn Later>, size: u64, verdict: watch::Receiver<Verdict>) -> Self {
-        Held { source: Source::Later(later), offset: 0, size, verdict }
+        Held { source: Source::Later(later), offset: 0, size, verdict, went_out: Arc::default() }
     }
 
     /// What is known of it.
     pub(super) fn verdict(&self) -> Verdict {
         *self.verdict.borrow()
+    }
+
+    /// Bytes of it are about to be sent that are not known to be right. Fails where it is known already that they may not be.
+    pub(crate) fn goes_out(&self) -> io::Result<()> {
+        self.went_out.store(true, Ordering::SeqCst);
+        match self.verdict() {
+            Verdict::Open | Verdict::Right => Ok(()),
+            verdict => outcome(verdict),
+        }
+    }
+
+    /// Whether any were sent so.
+    pub(super) fn went_out(&self) -> bool {
+        self.went_out.load(Ordering::SeqCst)
     }
 
     /// Whether it must be looked for again.
@@ -57,7 +74,8 @@ impl Held {
             || matches!(verdict, Verdict::Wrong | Verdict::Failed)
             || match &self.source {
                 Source::Content(open) => is_gone(open),
-                Source::File(_) => false,
+                // It may have gone to make room, and what still comes does not go.
+                Source::File(growing) => verdict == Verdict::Right && !growing.path.is_file(),
                 Source::Later(later) => later.is_over(),
             }
     }

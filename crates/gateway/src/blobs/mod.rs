@@ -12,11 +12,11 @@ mod check;
 mod coming;
 mod fleet;
 mod flight;
-mod folder;
+pub(crate) mod folder;
 pub(crate) mod growing;
 pub(crate) mod held;
 mod key;
-mod spoiled;
+pub(crate) mod spoiled;
 mod swarm;
 
 use std::collections::HashMap;
@@ -43,7 +43,7 @@ use flight::Parked;
 use folder::Folder;
 use held::Held;
 use key::key_of;
-use spoiled::Spoiled;
+use spoiled::{Broken, Spoiled};
 use swarm::{Fit, Found, Spare};
 
 /// Most files that are read from origins at once; more wait.
@@ -202,8 +202,8 @@ impl Blobs {
     }
 
     /// How often an answer with a file broke off, so that clients may have bytes of it that are not its own.
-    pub(crate) fn spoiled(&self, digest: FileDigest) -> u32 {
-        self.0.spoiled.times(digest)
+    pub(crate) fn spoiled(&self, digest: FileDigest) -> Broken {
+        self.0.spoiled.of(digest)
     }
 
     /// A file that is here, or on its way. Nobody is asked for it.

@@ -2,42 +2,95 @@
 //! because they were not. Who goes on behind such bytes would put two files together.
 //!
 //! From then on such a file has another tag, so that no condition with the tag of before is met; and who asks for all behind a place, with
-//! no condition at all, gets all of it from the first byte on. Clients begin anew then, or say that they cannot go on.
+//! no condition at all, gets all of it from the first byte on. Clients begin anew then, or say that they cannot go on. Where the bytes
+//! turn out to have been right, who asks so can go on again. The tag never comes back: clients may have it for other bytes.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use origins::FileDigest;
+use peer::ContentId;
 use tokio::time::Instant;
 
 /// Most of them that are remembered, and for how long.
 const MOST: usize = 4096;
 const REMEMBERED: Duration = Duration::from_secs(86_400);
+/// Most contents of one that are in doubt, before no answer would tell which was sent.
+const SUSPECTS: usize = 8;
 
-/// How often an answer with a file broke off so, and when it last did.
+/// How answers with a file broke off.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Broken {
+    /// How often they did.
+    pub(crate) times: u32,
+    /// Whether what was sent may have been wrong.
+    pub(crate) in_doubt: bool,
+}
+
+/// A content that may have the file, and where the file begins there.
+type Place = (ContentId, u64);
+
+/// What is remembered of a file.
+struct Entry {
+    times: u32,
+    last: Instant,
+    /// Whether wrong bytes of it were sent, or bytes of too many contents.
+    is_wrong: bool,
+    /// Contents of which bytes were sent that may be right.
+    suspects: BTreeSet<Place>,
+}
+
+/// All such files.
 #[derive(Default)]
-pub(crate) struct Spoiled(Mutex<HashMap<FileDigest, (u32, Instant)>>);
+pub(crate) struct Spoiled(Mutex<HashMap<FileDigest, Entry>>);
 
 impl Spoiled {
-    /// An answer with this file breaks off.
+    /// An answer with wrong bytes breaks off.
     pub(super) fn add(&self, digest: FileDigest) {
+        self.breaks_off(digest, None);
+    }
+
+    /// An answer with bytes of this content breaks off, and nobody knows whether they are right.
+    pub(super) fn suspect(&self, digest: FileDigest, content: Place) {
+        self.breaks_off(digest, Some(content));
+    }
+
+    /// The content has turned out to be right, and so have all bytes that were ever sent of it.
+    pub(super) fn is_right(&self, digest: FileDigest, content: Place) {
+        if let Some(entry) = self.lock().get_mut(&digest) {
+            entry.suspects.remove(&content);
+        }
+    }
+
+    fn breaks_off(&self, digest: FileDigest, content: Option<Place>) {
         let (now, mut spoiled) = (Instant::now(), self.lock());
         if spoiled.len() >= MOST && !spoiled.contains_key(&digest) {
-            let oldest = spoiled.iter().min_by_key(|(_, (_, last))| *last).map(|(digest, _)| *digest);
+            let oldest = spoiled.iter().min_by_key(|(_, entry)| entry.last).map(|(digest, _)| *digest);
             oldest.and_then(|oldest| spoiled.remove(&oldest));
         }
-        let (times, last) = spoiled.entry(digest).or_insert((0, now));
-        (*times, *last) = (*times + 1, now);
+        let new = || Entry { times: 0, last: now, is_wrong: false, suspects: BTreeSet::new() };
+        let entry = spoiled.entry(digest).or_insert_with(new);
+        (entry.times, entry.last) = (entry.times + 1, now);
+        match content {
+            Some(content) if entry.suspects.len() < SUSPECTS => {
+                entry.suspects.insert(content);
+            }
+            _ => entry.is_wrong = true,
+        }
     }
 
-    /// How often that was the case.
-    pub(crate) fn times(&self, digest: FileDigest) -> u32 {
+    /// How that was with a file.
+    pub(crate) fn of(&self, digest: FileDigest) -> Broken {
         let spoiled = self.lock();
-        spoiled.get(&digest).filter(|(_, last)| last.elapsed() < REMEMBERED).map_or(0, |(times, _)| *times)
+        let entry = spoiled.get(&digest).filter(|entry| entry.last.elapsed() < REMEMBERED);
+        entry.map_or(Broken::default(), |entry| Broken {
+            times: entry.times,
+            in_doubt: entry.is_wrong || !entry.suspects.is_empty(),
+        })
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<FileDigest, (u32, Instant)>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<FileDigest, Entry>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -49,11 +102,27 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_broke_off_is_remembered_for_a_day() {
         let (spoiled, digest) = (Spoiled::default(), FileDigest::Sha256([1; 32]));
-        assert_eq!(spoiled.times(digest), 0);
+        assert_eq!(spoiled.of(digest), Broken::default());
         spoiled.add(digest);
         spoiled.add(digest);
-        assert_eq!((spoiled.times(digest), spoiled.times(FileDigest::Sha256([2; 32]))), (2, 0));
+        assert_eq!(spoiled.of(digest), Broken { times: 2, in_doubt: true });
+        assert_eq!(spoiled.of(FileDigest::Sha256([2; 32])), Broken::default());
         tokio::time::advance(REMEMBERED).await;
-        assert_eq!(spoiled.times(digest), 0);
+        assert_eq!(spoiled.of(digest), Broken::default());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_turns_out_to_be_right_is_gone_on_with_and_keeps_its_tag() {
+        let (spoiled, digest) = (Spoiled::default(), FileDigest::Sha256([1; 32]));
+        let [one, other] = ["01", "02"].map(|byte| (byte.repeat(32).parse::<ContentId>().unwrap(), 0));
+        spoiled.suspect(digest, one);
+        spoiled.suspect(digest, other);
+        spoiled.is_right(digest, one);
+        assert_eq!(spoiled.of(digest), Broken { times: 2, in_doubt: true }, "bytes of the other one were sent, too");
+        spoiled.is_right(digest, other);
+        assert_eq!(spoiled.of(digest), Broken { times: 2, in_doubt: false });
+        spoiled.add(digest);
+        spoiled.is_right(digest, one);
+        assert_eq!(spoiled.of(digest), Broken { times: 3, in_doubt: true }, "wrong bytes stay wrong");
     }
 }

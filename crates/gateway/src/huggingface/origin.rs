@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use super::call::{Call, Kind, MAIN, What, is_commit};
 use super::hub::HubOrigin;
 use super::{REPO_COMMIT, info, is_recursive, missing, paths, paths_info, refs, tree, tree_answer};
+use crate::blobs::spoiled::Broken;
 use crate::blobs::{Asked, FromOrigin, Published, refused};
 use crate::error::Refusal;
 use crate::files::{self, ASK_AGAIN, FOR_EVER, Manner, set};
@@ -118,7 +119,8 @@ async fn respond_file(
     let name = file.path.rsplit('/').next().unwrap_or(&file.path);
     let tag = format!("\"{}\"", file.etag());
     if request.method == Method::HEAD {
-        let served = files::Served { offset: 0, size: file.size, tag, spoiled: 0, name: name.to_owned() };
+        let served =
+            files::Served { offset: 0, size: file.size, tag, spoiled: Broken::default(), name: name.to_owned() };
         return files::respond_head(request, &served, manner);
     }
     // What the hub has no digest of cannot be told from anything else.

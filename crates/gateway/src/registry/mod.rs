@@ -8,7 +8,7 @@ pub(crate) mod origins;
 use std::future::poll_fn;
 use std::time::Duration;
 
-use ::origins::registry::{Kind, Registry, Tags, digest_name, is_tag};
+use ::origins::registry::{Kind, Registry, digest_name, is_tag};
 use ::origins::{FileDigest, OriginError};
 use axum::body::Body;
 use axum::extract::Request;
@@ -22,8 +22,9 @@ use percent_encoding::percent_decode_str;
 use serde_json::json;
 use tokio::time::timeout;
 
-use self::origins::Registries;
+use self::origins::{List, Registries};
 use crate::blobs::held::Held;
+use crate::blobs::spoiled::Broken;
 use crate::blobs::{Asked, Blobs, FromOrigin, refused};
 use crate::body::{ContentBody, Part};
 use crate::error::Refusal;
@@ -95,8 +96,13 @@ async fn answer(
                 // Asking is no reason to bring it.
                 match registry.find(name, Kind::Blob, digest).await {
                     Ok((_, object)) => {
-                        let file =
-                            files::Served { offset: 0, size: object.size, tag, spoiled: 0, name: name_of.clone() };
+                        let file = files::Served {
+                            offset: 0,
+                            size: object.size,
+                            tag,
+                            spoiled: blobs.spoiled(digest),
+                            name: name_of.clone(),
+                        };
                         return respond_head(request, &file, &manner).map(|response| with_digest(response, &name_of));
                     }
                     Err(error) if !error.is_transient() => return Err(refused(&error)),
@@ -144,9 +150,9 @@ async fn answer(
         Call::Tags { name: asked } => {
             let (number, name) = registries.find(query, &asked).ok_or(Refusal::NotFound)?;
             let (most, behind) = page(query)?;
-            let listing = timeout(served.wait, registries.list(number, name, most, behind)).await;
+            let listing = timeout(served.wait, registries.list((number, name), &asked, most, behind)).await;
             let listed = listing.map_err(|_| Refusal::Late)?.map_err(|error| refused(&error))?;
-            Ok(tags(&asked, &listed, query))
+            Ok(tags(&asked, listed, query))
         }
     }
 }
@@ -206,7 +212,7 @@ async fn whole(served: &Served, blobs: &Blobs, held: &Held) -> Result<Bytes, Ref
     }
     held.is_right().await.map_err(|error| not_begun(&error))?;
     let room = served.memory.take(held.size as usize).await;
-    let file = files::Served::of_held(held, "", String::new(), 0);
+    let file = files::Served::of_held(held, "", String::new(), Broken::default());
     let range = file.offset..file.offset + file.size;
     let parts = Box::new(std::iter::once(Part::Range(range)));
     let mut body = ContentBody::new(held.source.clone(), parts, file.size, served.wait, blobs.memory());
@@ -235,9 +241,8 @@ fn page(query: Option<&str>) -> Result<(Option<u32>, Option<String>), Refusal> {
 }
 
 /// The tags of a repository that a client calls so, and where the next are.
-fn tags(name: &str, listed: &Tags, query: Option<&str>) -> Response {
-    let text = json!({ "name": name, "tags": listed.tags }).to_string();
-    let mut response = text.into_response();
+fn tags(name: &str, listed: List, query: Option<&str>) -> Response {
+    let mut response = listed.text.into_response();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if let Some((last, most)) = &listed.next {
         let kept = query.into_iter().flat_map(|query| query.split('&')).find(|pair| pair.starts_with("ns="));

@@ -1,10 +1,11 @@
 //! Which registries are read from, and which of them a request means.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use origins::registry::{Registry, Tags};
+use bytes::Bytes;
+use origins::registry::{Next, Registry, Tags};
 use origins::{FileDigest, OriginError};
+use serde_json::json;
 
 use crate::recent::Recent;
 
@@ -13,7 +14,7 @@ const TAGS: Duration = Duration::from_secs(30);
 /// Most tags that are remembered.
 const MOST: usize = 4096;
 /// Most lists of tags that are remembered: each may be of some MiB.
-const MOST_LISTS: usize = 32;
+const MOST_LISTS: usize = 8;
 
 /// A registry that is read from, as `docker.io` names one.
 #[derive(Clone)]
@@ -24,14 +25,23 @@ pub(crate) struct Named {
 
 /// A tag: of which registry and repository, and its name.
 type TagKey = (usize, String, String);
-/// A list of tags: of which registry and repository, how many, and behind which.
+/// A list of tags: of which registry, by which name of a repository, how many, and behind which.
 type ListKey = (usize, String, Option<u32>, Option<String>);
+
+/// A list of tags, as it is sent.
+#[derive(Clone)]
+pub(super) struct List {
+    /// JSON, under the name that clients call the repository by.
+    pub(super) text: Bytes,
+    /// Where the next are, if there are more.
+    pub(super) next: Option<Next>,
+}
 
 /// All registries that are read from, and no others: what a client names is looked up here, and never dialled.
 pub(crate) struct Registries {
     all: Vec<Named>,
     tags: Recent<TagKey, (FileDigest, u64), OriginError>,
-    lists: Recent<ListKey, Arc<Tags>, OriginError>,
+    lists: Recent<ListKey, List, OriginError>,
 }
 
 impl Registries {
@@ -71,17 +81,20 @@ impl Registries {
         self.tags.get_or_old(key, asking, OriginError::is_transient).await.map(|(digest, _)| digest)
     }
 
-    /// The tags of a repository now, or a moment ago; or last, where the registry does not answer.
+    /// The tags of a repository that a client calls so, now or a moment ago; or last, where the registry does not answer.
     pub(super) async fn list(
         &self,
-        number: usize,
-        name: &str,
+        (number, name): (usize, &str),
+        called: &str,
         most: Option<u32>,
         behind: Option<String>,
-    ) -> Result<Arc<Tags>, OriginError> {
-        let key = (number, name.to_owned(), most, behind.clone());
-        let (registry, name) = (self.registry(number).clone(), name.to_owned());
-        let asking = async move { registry.tags(&name, most, behind.as_deref()).await.map(Arc::new) };
+    ) -> Result<List, OriginError> {
+        let key = (number, called.to_owned(), most, behind.clone());
+        let (registry, name, called) = (self.registry(number).clone(), name.to_owned(), called.to_owned());
+        let asking = async move {
+            let Tags { tags, next } = registry.tags(&name, most, behind.as_deref()).await?;
+            Ok(List { text: json!({ "name": called, "tags": tags }).to_string().into(), next })
+        };
         self.lists.get_or_old(key, asking, OriginError::is_transient).await
     }
 }

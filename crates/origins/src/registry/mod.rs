@@ -4,6 +4,7 @@
 //! Where a registry wants a token of a service, that is asked for one, with the [`login`] of this user if there is one. Neither goes
 //! anywhere else: of both servers, redirects elsewhere are followed without them.
 
+mod asked;
 mod helper;
 mod login;
 mod name;
@@ -23,11 +24,13 @@ use crate::http::small_body;
 use crate::reader::persist;
 use crate::redirects::Named;
 use crate::{FileDigest, Limits, Object, Origin, OriginError, Version};
+use asked::Asked;
+pub use asked::Login;
 pub use login::login;
 use login::may_go_to;
 pub use name::{digest, digest_name, is_name, is_tag};
 use source::RegistrySource;
-pub use tags::Tags;
+pub use tags::{Next, Tags};
 use token::{Challenge, Granted, Tokens};
 
 /// All kinds of manifests.
@@ -69,15 +72,15 @@ struct Inner {
     /// For messages.
     shown: String,
     /// What stands behind `Basic`, if this user has a login there.
-    login: Option<String>,
+    login: Asked,
     limits: Limits,
     challenge: tokio::sync::Mutex<Option<Challenge>>,
     tokens: Mutex<Tokens>,
 }
 
 impl Registry {
-    /// The registry at this address, and the credentials for it as they stand behind `Basic`.
-    pub fn new(url: &str, login: Option<String>, limits: &Limits) -> Result<Self, OriginError> {
+    /// The registry at this address, and what has the credentials for it.
+    pub fn new(url: &str, login: Option<Login>, limits: &Limits) -> Result<Self, OriginError> {
         let url = Url::parse(url).map_err(|error| OriginError::url(url, error.to_string()))?;
         let shown = crate::client::shown(&url);
         let is_bare = url.username().is_empty() && url.password().is_none() && url.query().is_none();
@@ -85,16 +88,13 @@ impl Registry {
             let reason = "a registry is at an address that begins with https:// or http://, without a password";
             return Err(OriginError::url(&shown, reason));
         }
-        if login.is_some() && !may_go_to(&url) {
-            tracing::warn!(url = shown, "the login for this registry is not sent over plain HTTP: use https://");
-        }
         let named = Named::new(&url);
         Ok(Registry(Arc::new(Inner {
             client: client_of(limits, &named)?,
             named,
             url,
             shown: shown.trim_end_matches('/').to_owned(),
-            login,
+            login: Asked::new(login),
             limits: limits.clone(),
             challenge: tokio::sync::Mutex::default(),
             tokens: Mutex::default(),
@@ -134,10 +134,12 @@ impl Registry {
         let (url, shown) = (inner.at_tags(name, most, behind)?, format!("{}/v2/{name}/tags/list", inner.shown));
         persist(&inner.limits, || async {
             let found = inner.ask(Method::GET, name, Kind::Blob, &url, &shown, None).await?;
-            let next = found.headers().get(LINK).and_then(|link| link.to_str().ok()).and_then(tags::next);
+            let wrong = |reason: &str| OriginError::refused(&shown, reason);
+            let links = found.headers().get_all(LINK).iter().map(|link| String::from_utf8_lossy(link.as_bytes()));
+            let links: Vec<_> = links.collect();
+            let next = tags::next(links.iter().map(|link| link.as_ref())).map_err(wrong)?;
             let body = small_body(found, &shown, TAGS, &inner.limits).await?;
-            tags::read(&body, next)
-                .ok_or_else(|| OriginError::refused(&shown, "the registry does not answer as one does"))
+            tags::read(&body, next).map_err(wrong)
         })
         .await
     }
@@ -208,7 +210,7 @@ impl Inner {
         length(found.headers()).ok_or_else(unknown)
     }
 
-    /// Asks, with what the registry wants of those who ask; once more if it does not take that any longer.
+    /// Asks, with what the registry wants of those who ask.
     async fn ask(
         &self,
         method: Method,
@@ -218,17 +220,32 @@ impl Inner {
         shown: &str,
         range: Option<&'static str>,
     ) -> Result<Response, OriginError> {
-        let once = async || {
+        self.permitted(name, || async {
             let mut request = self.request(method.clone(), name, kind, url).await?;
             if let Some(range) = range {
                 request = request.header(RANGE, range);
             }
             send(request, shown, &self.limits).await
-        };
-        match once().await {
-            Err(OriginError::Denied { .. }) if self.forget(name).await => once().await,
-            answered => answered,
+        })
+        .await
+    }
+
+    /// Does what the registry may deny; where it does, once more with another token, and with another login.
+    async fn permitted<T, F>(&self, name: &str, once: impl Fn() -> F) -> Result<T, OriginError>
+    where
+        F: Future<Output = Result<T, OriginError>>,
+    {
+        let is_denied = |answered: &Result<T, OriginError>| matches!(answered, Err(OriginError::Denied { .. }));
+        let mut answered = once().await;
+        if is_denied(&answered) && self.forget(name).await {
+            answered = once().await;
         }
+        // The token is a new one, and the login may hold no longer.
+        if is_denied(&answered) && self.login.is_refused().await {
+            self.forget(name).await;
+            answered = once().await;
+        }
+        answered
     }
 
     /// A request that says what the registry wants to hear.
@@ -253,14 +270,6 @@ impl Inner {
     }
 
     async fn authorization(&self, name: &str) -> Result<Option<HeaderValue>, OriginError> {
-        let basic = |to: &Url| {
-            let login = self.login.as_ref().filter(|_| may_go_to(to))?;
-            let value = HeaderValue::from_str(&format!("Basic {login}")).ok();
-            value.map(|mut value| {
-                value.set_sensitive(true);
-                value
-            })
-        };
         // Those who ask at once for the first time ask once.
         let mut known = self.challenge.lock().await;
         let challenge = match &*known {
@@ -269,14 +278,26 @@ impl Inner {
         };
         drop(known);
         let Challenge::Bearer { realm, service } = challenge else {
-            return Ok(if challenge == Challenge::Basic { basic(&self.url) } else { None });
+            return Ok(if challenge == Challenge::Basic { self.basic(&self.url).await } else { None });
         };
         if let Some(token) = self.tokens().find(name) {
             return Ok(Some(token));
         }
-        let granted = self.granted(&realm, service.as_deref(), name, basic).await?;
+        let granted = self.granted(&realm, service.as_deref(), name).await?;
         let token = self.tokens().keep(name, &granted);
         token.map(Some).ok_or_else(|| OriginError::refused(&self.shown, "its service for tokens gives none"))
+    }
+
+    /// The login, for a server that may have it.
+    async fn basic(&self, to: &Url) -> Option<HeaderValue> {
+        let login = self.login.get().await?;
+        if !may_go_to(to) {
+            tracing::warn!(url = self.shown, "the login for this registry is not sent over plain HTTP: use https://");
+            return None;
+        }
+        let mut value = HeaderValue::from_str(&format!("Basic {login}")).ok()?;
+        value.set_sensitive(true);
+        Some(value)
     }
 
     /// What the registry wants.
@@ -298,13 +319,7 @@ impl Inner {
     }
 
     /// Asks the service that the registry names for a token with which this repository can be read.
-    async fn granted(
-        &self,
-        realm: &str,
-        service: Option<&str>,
-        name: &str,
-        login: impl Fn(&Url) -> Option<HeaderValue>,
-    ) -> Result<Granted, OriginError> {
+    async fn granted(&self, realm: &str, service: Option<&str>, name: &str) -> Result<Granted, OriginError> {
         let wrong = |reason: &str| OriginError::refused(&self.shown, reason);
         let mut url = Url::parse(realm).map_err(|_| wrong("it names no service that gives tokens"))?;
         if !self.named.may_lead_to(&self.url, &url) {
@@ -313,7 +328,7 @@ impl Inner {
         url.query_pairs_mut()
             .extend_pairs(service.map(|service| ("service", service)))
             .append_pair("scope", &format!("repository:{name}:pull"));
-        let login = login(&url);
+        let login = self.basic(&url).await;
         let mut request = self.client.get(url);
         if let Some(login) = login {
             request = request.header(AUTHORIZATION, login);

@@ -37,17 +37,13 @@ impl Source for RegistrySource {
         async move {
             let inner = &self.registry.0;
             let url = inner.at(&self.name, self.kind, &object.key)?;
-            let once = async || {
+            let reading = inner.permitted(&self.name, || async {
                 let request = inner.request(Method::GET, &self.name, self.kind, &url).await?;
                 let (range, size) = (range.clone(), object.size);
                 let asked = RangeRequest { request, url: &self.url, range, size, if_match: None };
                 read_range(asked, &inner.limits).await
-            };
-            let read = match once().await {
-                Err(OriginError::Denied { .. }) if inner.forget(&self.name).await => once().await,
-                read => read,
-            };
-            read.map(|(_, body)| body)
+            });
+            reading.await.map(|(_, body)| body)
         }
         .boxed()
     }

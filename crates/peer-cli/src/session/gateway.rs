@@ -161,7 +161,7 @@ fn registry(text: &str) -> (String, String) {
 fn origins(brought: &Brought<'_>) -> Result<gateway::Origins, Failure> {
     use std::time::Duration;
 
-    use gateway::{Hub, Limits, Registry, login};
+    use gateway::{Hub, Limits, Login, Registry, login};
 
     // Those who wait for it do not wait for ever.
     let limits = Limits::default().patience(Duration::from_secs(30));
@@ -169,8 +169,9 @@ fn origins(brought: &Brought<'_>) -> Result<gateway::Origins, Failure> {
     let mut origins = gateway::Origins::new(brought.folder).keep_free(brought.keep_free);
     for text in &brought.from.oci_origin {
         let (name, url) = registry(text);
-        let login = login(&url);
-        origins = origins.registry(name, Registry::new(&url, login, &limits).map_err(wrong)?);
+        let at = url.clone();
+        let login: Login = Arc::new(move || login(&at));
+        origins = origins.registry(name, Registry::new(&url, Some(login), &limits).map_err(wrong)?);
     }
     Ok(match &brought.from.hf_origin {
         Some(url) => origins.hub(Hub::at_url(url, &limits).map_err(wrong)?),

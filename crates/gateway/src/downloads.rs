@@ -1,0 +1,163 @@
+//! The downloads that a gateway has begun: only some run at once, and each is counted among what is kept as soon as it is open, or stopped if
+//! there is no room for it. That happens although those who asked for it may have gone.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use peer::{ContentId, Download, Fallback, Node, OpenContent, PeerError, State, Status};
+use tokio::sync::{Mutex, watch};
+
+use crate::error::Refusal;
+use crate::kept::Kept;
+use crate::swarm::Swarm;
+
+/// Whether a download is open and there is room for it, once that is known.
+pub(crate) type Opened = Option<Result<(), Refusal>>;
+
+/// All of them.
+pub(crate) struct Downloads {
+    /// Most that run at once.
+    most: usize,
+    begun: Mutex<HashMap<ContentId, Begun>>,
+    kept: Arc<Kept>,
+}
+
+struct Begun {
+    download: Download,
+    opened: watch::Receiver<Opened>,
+}
+
+impl Begun {
+    /// One that is complete takes no place from others, nor does one that has failed.
+    fn takes_place(&self) -> bool {
+        let status = self.download.status();
+        self.opened.borrow().is_none() || (status.has_changed().is_ok() && is_running(&status.borrow().state))
+    }
+}
+
+impl Downloads {
+    pub(crate) fn new(most: usize, kept: Arc<Kept>) -> Self {
+        Downloads { most, begun: Mutex::default(), kept }
+    }
+
+    /// Starts a download unless it has begun, and gives what becomes of it; nothing if another part of the program has begun it. Where
+    /// peers bring next to nothing of it, it is read from `spare`.
+    pub(crate) async fn start(
+        self: &Arc<Self>,
+        swarm: &Swarm,
+        content: ContentId,
+        name: Option<&str>,
+        spare: &Option<Arc<dyn Fallback>>,
+    ) -> Result<Option<watch::Receiver<Opened>>, Refusal> {
+        let mut begun = self.begun.lock().await;
+        begun.retain(|_, begun| begun.takes_place());
+        if let Some(begun) = begun.get(&content) {
+            return Ok(Some(begun.opened.clone()));
+        }
+        if begun.len() >= self.most {
+            return Err(Refusal::Busy);
+        }
+        // What is not downloaded here is only waited for.
+        let Some(folder) = swarm.folder(content) else { return Ok(None) };
+        // What an earlier run has left of it stays while it is verified.
+        let in_use = self.kept.uses(&folder).await;
+        let secret = swarm.tickets.get(&content).copied().flatten();
+        let mut download = swarm.node.download(content).private(secret).output(folder.clone());
+        if let Some(name) = name {
+            download = download.expect_name(name);
+        }
+        if let Some(spare) = spare {
+            download = download.origin(spare.clone());
+        }
+        let download = match download.start().await {
+            Ok(download) => download,
+            Err(PeerError::Already(_)) => return Ok(None),
+            Err(error) => {
+                tracing::warn!(%error, "a download cannot begin");
+                return Err(Refusal::Failed);
+            }
+        };
+        let (say, opened) = watch::channel(None);
+        let (status, node, downloads) = (download.status(), swarm.node.clone(), self.clone());
+        begun.insert(content, Begun { download, opened: opened.clone() });
+        tokio::spawn(async move {
+            let becomes = downloads.opens(&node, content, status, &folder).await;
+            drop(in_use);
+            let _ = say.send(Some(becomes));
+        });
+        Ok(Some(opened))
+    }
+
+    /// Waits until the files of a download are open, and makes room for it.
+    async fn opens(
+        &self,
+        node: &Node,
+        content: ContentId,
+        mut status: watch::Receiver<Status>,
+        folder: &Path,
+    ) -> Result<(), Refusal> {
+        loop {
+            if let Some(open) = node.open(content).await {
+                return self.has_room(node, &open, folder).await;
+            }
+            let has_failed = |state: &State| matches!(state, State::Failed(_) | State::Withdrawn(_) | State::Stopped);
+            if has_failed(&status.borrow_and_update().state) || status.changed().await.is_err() {
+                if let State::Failed(error) = &status.borrow().state {
+                    tracing::warn!(%content, %error, "a download has failed");
+                }
+                // Others may have begun it again.
+                let mut begun = self.begun.lock().await;
+                if begun.get(&content).is_some_and(|begun| begun.download.status().same_channel(&status)) {
+                    begun.remove(&content);
+                }
+                return Err(Refusal::Failed);
+            }
+        }
+    }
+
+    /// Counts what is downloaded here, and makes room for it.
+    async fn has_room(&self, node: &Node, open: &OpenContent, folder: &Path) -> Result<(), Refusal> {
+        let content = open.content();
+        if !folder.is_dir() {
+            return Ok(());
+        }
+        if let Err(refusal) = self.kept.make_room(folder, open.manifest().geometry().total(), false).await {
+            self.abandon(node, Some(folder.to_owned()), content).await;
+            return Err(refusal);
+        }
+        // It may have been abandoned meanwhile.
+        if self.begun.lock().await.contains_key(&content) {
+            self.kept.is_open(folder, node, content);
+            Ok(())
+        } else {
+            self.kept.forget(folder);
+            Err(Refusal::Failed)
+        }
+    }
+
+    /// Stops a download that was begun here, and removes what came of it.
+    pub(crate) async fn abandon(&self, node: &Node, folder: Option<PathBuf>, content: ContentId) {
+        let begun = self.begun.lock().await.remove(&content);
+        if let Some(begun) = begun {
+            if let Err(error) = begun.download.cancel().await {
+                tracing::warn!(%content, %error, "a download is not stopped");
+                return;
+            }
+        } else if let Some(status) = node.status(content).await
+            && (status.is_complete() || is_running(&status.state))
+        {
+            // Another part of the program has begun it, or it has come meanwhile.
+            return;
+        }
+        if let Some(folder) = folder {
+            self.kept.forget(&folder);
+            let _ = tokio::fs::remove_dir_all(folder).await;
+        }
+    }
+}
+
+/// Whether a download is still to come to an end.
+fn is_running(state: &State) -> bool {
+    !matches!(state, State::Complete | State::Failed(_) | State::Withdrawn(_) | State::Stopped)
+}

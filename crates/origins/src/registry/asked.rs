@@ -1,0 +1,82 @@
+//! The login for a registry. It is asked for when the registry first wants one, and again when it is not taken any more: those of cloud
+//! registries hold for some hours. A helper program may be what is asked, so that this is done aside, by one at a time, and not often.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio::task::spawn_blocking;
+use tokio::time::Instant;
+
+/// Gives the credentials for a registry as they stand behind `Basic`, if there are any. It may take some seconds.
+pub type Login = Arc<dyn Fn() -> Option<String> + Send + Sync>;
+
+/// A login is asked for again after this time at the earliest.
+const AGAIN: Duration = Duration::from_secs(60);
+
+/// What is asked for a login, and what it said last.
+pub(super) struct Asked {
+    login: Option<Login>,
+    /// What it said, and when it was asked.
+    known: Arc<Mutex<Option<Known>>>,
+}
+
+struct Known {
+    since: Instant,
+    login: Option<String>,
+}
+
+impl Asked {
+    pub(super) fn new(login: Option<Login>) -> Self {
+        Asked { login, known: Arc::default() }
+    }
+
+    /// The login. Those who need it at once for the first time ask once.
+    pub(super) async fn get(&self) -> Option<String> {
+        let login = self.login.clone()?;
+        let mut known = self.known.clone().lock_owned().await;
+        if let Some(known) = &*known {
+            return known.login.clone();
+        }
+        // It is remembered though who needs it may have gone.
+        let asking = spawn_blocking(move || {
+            let (since, login) = (Instant::now(), login());
+            *known = Some(Known { since, login: login.clone() });
+            login
+        });
+        asking.await.ok().flatten()
+    }
+
+    /// The login is not taken: it is asked for again, unless that was done a moment ago. Whether it will be.
+    pub(super) async fn is_refused(&self) -> bool {
+        let mut known = self.known.lock().await;
+        known.take_if(|known| known.since.elapsed() >= AGAIN).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_login_is_asked_for_when_it_is_needed_and_again_when_it_is_refused() {
+        let times = Arc::new(AtomicU32::new(0));
+        let counted = times.clone();
+        let login: Login = Arc::new(move || Some(counted.fetch_add(1, Ordering::SeqCst).to_string()));
+        let asked = Asked::new(Some(login));
+        assert!(!asked.is_refused().await);
+        assert_eq!(times.load(Ordering::SeqCst), 0, "nobody needs it");
+        let (one, other) = tokio::join!(asked.get(), asked.get());
+        assert_eq!((one.as_deref(), other.as_deref()), (Some("0"), Some("0")));
+        assert!(!asked.is_refused().await, "it was asked for a moment ago");
+        assert_eq!(asked.get().await.as_deref(), Some("0"));
+        tokio::time::advance(AGAIN).await;
+        assert!(asked.is_refused().await);
+        assert!(!asked.is_refused().await);
+        assert_eq!(asked.get().await.as_deref(), Some("1"));
+        let none = Asked::new(None);
+        assert_eq!((none.get().await, none.is_refused().await), (None, false));
+    }
+}
