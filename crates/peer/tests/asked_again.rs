@@ -73,5 +73,6 @@ async fn a_manifest_that_is_asked_for_on_all_streams_takes_the_uplink_from_nobod
     let seconds = began.elapsed().as_secs_f64();
     // The file takes 4 s, and all that is given to the stranger beside it no more than 1.2.
     assert!(seconds < 8.0, "{seconds} s of virtual time, {whole:?} manifests");
-    assert!((1..=5).contains(&whole.load(Ordering::Relaxed)), "{whole:?}");
+    // One, and what 1 MiB more has room for.
+    assert!((1..=9).contains(&whole.load(Ordering::Relaxed)), "{whole:?}");
 }

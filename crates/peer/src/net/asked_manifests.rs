@@ -31,6 +31,7 @@ pub(crate) struct AskedManifests {
 struct Turns {
     places: Semaphore,
     small: Semaphore,
+    /// With what is on its way.
     sent: AtomicU64,
 }
 
@@ -38,6 +39,13 @@ struct Turns {
 pub(crate) struct ManifestTurn {
     turns: Arc<Turns>,
     most: u64,
+}
+
+/// The turn of a question, for as long as its answer is sent.
+pub(crate) struct Sending<'a> {
+    _place: SemaphorePermit<'a>,
+    sent: &'a AtomicU64,
+    unsent: u64,
 }
 
 impl Default for AskedManifests {
@@ -72,15 +80,28 @@ impl ManifestTurn {
 
     /// Waits for its turn to send so many bytes. Nothing if it does not come soon, or if others have been sent meanwhile, and those were
     /// enough.
-    pub(crate) async fn wait(&self, bytes: u64) -> Option<SemaphorePermit<'_>> {
+    pub(crate) async fn wait(&self, bytes: u64) -> Option<Sending<'_>> {
         let places = if bytes <= SMALL { &self.turns.small } else { &self.turns.places };
         let place = timeout(WAITS, places.acquire()).await.ok()?.ok()?;
-        self.has_room(bytes).then_some(place)
+        self.has_room(bytes).then(|| {
+            self.turns.sent.fetch_add(bytes, Ordering::Relaxed);
+            Sending { _place: place, sent: &self.turns.sent, unsent: bytes }
+        })
     }
+}
 
-    /// So many bytes are sent.
-    pub(crate) fn sends(&self, bytes: usize) {
-        self.turns.sent.fetch_add(bytes as u64, Ordering::Relaxed);
+impl Sending<'_> {
+    /// So many bytes are sent. What is not, when it breaks off, does not count.
+    pub(crate) fn sends(&mut self, bytes: usize) {
+        self.unsent = self.unsent.saturating_sub(bytes as u64);
+    }
+}
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        // It may have begun in the minute before.
+        let less = |sent: u64| Some(sent.saturating_sub(self.unsent));
+        let _ = self.sent.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
     }
 }
 
@@ -95,8 +116,8 @@ mod tests {
         let turns: Vec<_> = (0..100).filter_map(|_| asked.ask(LEN, || contents * LEN)).collect();
         let mut given = 0;
         for turn in turns {
-            if let Some(_place) = turn.wait(LEN).await {
-                turn.sends(LEN as usize);
+            if let Some(mut sending) = turn.wait(LEN).await {
+                sending.sends(LEN as usize);
                 given += 1;
             }
         }
@@ -115,7 +136,7 @@ mod tests {
     async fn what_broke_off_is_given_again_and_two_are_sent_at_once() {
         let mut asked = AskedManifests::default();
         for _ in 0..1000 {
-            asked.ask(LEN, || LEN).unwrap().sends(1000);
+            asked.ask(LEN, || LEN).unwrap().wait(LEN).await.unwrap().sends(1000);
         }
         const LARGE: u64 = SMALL + 1;
         let turns: Vec<_> = (0..4).map(|_| asked.ask(1, || LEN).unwrap()).collect();

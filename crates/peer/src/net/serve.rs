@@ -37,8 +37,8 @@ pub(crate) async fn manifest(
     cap: Arc<RateCap>,
 ) {
     let step = PART.min(cap.step());
-    let sending = async {
-        let Some(_place) = turn.wait(bytes.len() as u64).await else {
+    let answering = async {
+        let Some(mut sending) = turn.wait(bytes.len() as u64).await else {
             link::refuse(stream, RefusalReason::Busy).await;
             return Ok(());
         };
@@ -46,14 +46,14 @@ pub(crate) async fn manifest(
         for at in (0..bytes.len()).step_by(step) {
             let slice = bytes.slice(at..bytes.len().min(at + step));
             cap.take(slice.len()).await;
-            turn.sends(slice.len());
+            sending.sends(slice.len());
             hand_over(&mut *stream, slice).await?;
         }
         stream.finish()
     };
     // Who waits for the cap would not see the end of the connection, and keep all of it until then.
     tokio::select! {
-        _ = sending => {}
+        _ = answering => {}
         _ = connection.closed() => {}
     }
 }

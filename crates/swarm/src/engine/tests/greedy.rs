@@ -134,5 +134,12 @@ fn questions_that_are_work_and_get_nothing_are_looked_at_so_often() {
     let heard = heard.count();
     assert!((5..40).contains(&heard), "{heard}");
     assert_eq!(ask(Duration::ZERO, 2000, all), Some(RefusalReason::Busy));
-    assert_eq!(ask(Duration::from_secs(1), 2001, all), None, "a second later it is heard again");
+    let later = Duration::from_secs(1);
+    assert_eq!(
+        ask(later, 2001, all),
+        Some(RefusalReason::Busy),
+        "more than one who was offered nothing may have at once"
+    );
+    let modest = PieceRange { first: 0, count: (4 << 20) / PIECE };
+    assert_eq!(ask(later, 2002, modest), None, "a second later it is heard again");
 }
