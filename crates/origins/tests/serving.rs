@@ -283,6 +283,8 @@ async fn a_cache_that_rots_is_read_anew_from_the_origin() {
     }
     let storage = OriginStorage::new(origin, listing, manifest, Some(opened), None).unwrap();
     assert!(storage.fetch(0, 100, 1000).await.unwrap() == bytes[100..1100]);
+    // A piece is there before all of its part is.
+    assert!(storage.fetch(0, 0, 300_000).await.unwrap() == bytes[..]);
     assert_eq!(server.sent(), 2 * 300_000 + 1);
 }
 

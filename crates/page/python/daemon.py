@@ -60,14 +60,14 @@ def main():
 
         # A tab that is not seen keeps no connection from others.
         page.evaluate("""() => {
-            window.closed = 0;
+            window.closings = 0;
             const close = EventSource.prototype.close;
-            EventSource.prototype.close = function () { window.closed += 1; close.call(this); };
+            EventSource.prototype.close = function () { window.closings += 1; close.call(this); };
             window.behind = true;
             Object.defineProperty(document, "hidden", { get: () => window.behind });
             document.dispatchEvent(new Event("visibilitychange"));
         }""")
-        check(page.evaluate("window.closed") == 2, "a page that is not seen looks on")
+        check(page.evaluate("window.closings") == 2, "a page that is not seen looks on")
         page.evaluate("""() => {
             document.getElementById("state").textContent = "";
             window.behind = false;
