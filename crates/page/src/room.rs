@@ -1,4 +1,4 @@
-//! Which connections stay where there is room for so many: whoever comes gets in, and one that is there ends instead.
+//! Which connections stay when there is room for so many: a newcomer gets in, and an old one ends instead.
 //!
 //! Connections on which nothing was answered yet go first, the oldest before others: who holds many open and says nothing, or does not
 //! know the token, keeps nobody out. Then goes the oldest of the others: a page that looks on comes again by itself.

@@ -83,8 +83,7 @@ pub(crate) async fn redeem(
     };
     let redeemed = timeout(EXCHANGE, talk).await.unwrap_or(Err(RedeemError::Busy));
     connection.close(0, "done");
-    // Who has the proof has had its guess at the words, if it is not who offers them. It must not have another for saying that it is busy, or for
-    // going away.
+    // A false tracker uses the proof for one guess at the words. It must not get another by saying that it is busy, or by going away.
     let has_proven = has_proven.into_inner();
     redeemed.map_err(|error| if has_proven && error != RedeemError::Wrong { RedeemError::Unanswered } else { error })
 }

@@ -1,5 +1,5 @@
-//! How much of manifests a connection is given. One may have 40 MiB, and none takes a slot among the pieces: asked for again and again, on as
-//! many streams as there may be, they would leave nothing of the uplink to those who take pieces.
+//! How many bytes of manifests a connection gets. A manifest may have 40 MiB and takes no slot among the pieces. A peer that asked for it
+//! again and again, on all its streams, would leave nothing of the uplink to others.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,9 +13,9 @@ const AT_ONCE: usize = 2;
 /// Smaller ones are sent at once, so many together.
 const SMALL: u64 = 256 << 10;
 const SMALL_AT_ONCE: usize = 8;
-/// Who has waited for its turn for so long is told that we are busy, and asks again: silence would pass for a fault.
+/// A question that has waited for so long is refused as busy, and is asked again: silence would pass for a fault.
 const WAITS: Duration = Duration::from_millis(800);
-/// So many bytes more than those of all manifests are sent within `WITHIN`: one that broke off is asked for again.
+/// Within `WITHIN` a connection gets the bytes of all manifests and so many more, as one that broke off is asked for again.
 const SPARE: u64 = 1 << 20;
 const WITHIN: Duration = Duration::from_secs(60);
 /// Who was refused is refused for so long without a look.

@@ -12,8 +12,8 @@ use crate::engine::participation::Participation;
 use crate::engine::rate::Rate;
 use crate::engine::upload::Upload;
 
-/// A longer round trip buys no more patience, of somebody from or to whom no piece has come, and of others: a satellite under load takes
-/// seconds.
+/// A peer may make its round trip as long as it likes, and gets no more patience than for these: the first until a piece has gone either
+/// way, the second afterwards, since a satellite under load takes seconds.
 const LONGEST_OF_STRANGER: Duration = Duration::from_millis(500);
 const LONGEST_ROUND_TRIP: Duration = Duration::from_secs(3);
 /// Addresses told of one peer, as many as a message carries.

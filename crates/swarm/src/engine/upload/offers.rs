@@ -108,7 +108,7 @@ impl Engine {
         self.answer_firsts();
     }
 
-    /// Bytes that are promised, but for what somebody waits for. Whoever says that it waits is not offered less for it, and nor is anyone else.
+    /// Bytes that are promised, without those that a reader waits for: such questions reduce nobody's offers.
     fn owed(&self) -> u64 {
         let spared = self.uploads.urgent().into_iter().filter_map(|(conn, bytes)| {
             let upload = &self.conns.get(&conn)?.upload;
