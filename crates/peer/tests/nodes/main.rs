@@ -1,6 +1,8 @@
 //! Nodes in one process, over a network within it, as those see them who embed the library.
 
+mod asked_again;
 mod disks;
+mod first_pieces;
 mod origin;
 mod private;
 mod remote;

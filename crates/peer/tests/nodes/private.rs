@@ -19,11 +19,6 @@ use super::world::{LONG, World, address, noise};
 const SILENCE: Duration = Duration::from_millis(500);
 
 impl World {
-    fn bind(&self, name: &str) -> MemoryTransport {
-        let id = PeerId::of_public_key(name.as_bytes());
-        self.network.bind(id, vec!["127.0.0.1:0".parse().unwrap()]).unwrap()
-    }
-
     /// A node that is the same when it starts again.
     fn known(&self, name: &str) -> Node {
         self.builder_over(self.bind(name), name).start()

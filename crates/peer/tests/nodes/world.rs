@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use p2p_fileshare::{Node, NodeBuilder, hash_content};
-use protocol::{Algorithm, Manifest, PeerAddress};
+use protocol::{Algorithm, Manifest, PeerAddress, PeerId};
 use transport::{Identity, MemoryNetwork, MemoryTransport};
 
 /// Long before it is over something is wrong.
@@ -23,6 +23,12 @@ impl World {
 
     pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
         self.folder.path().join(name)
+    }
+
+    /// What is the same peer each time.
+    pub fn bind(&self, name: &str) -> MemoryTransport {
+        let id = PeerId::of_public_key(name.as_bytes());
+        self.network.bind(id, vec!["127.0.0.1:0".parse().unwrap()]).unwrap()
     }
 
     /// A node with folders of its own, named so.

@@ -1,22 +1,20 @@
 //! Pieces that are asked for together with the manifest, from a peer that answers other than it should: nothing of it is kept, and an
 //! honest peer brings everything.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use p2p_fileshare::Node;
 use protocol::{
-    Answer, ContentId, MAX_FRAME, PeerAddress, PeerId, PeerMessage, PieceRange, RefusalReason, Request, VERSION, Wire,
+    Answer, ContentId, MAX_FRAME, PeerAddress, PeerMessage, PieceRange, RefusalReason, Request, VERSION, Wire,
 };
 use tokio::time::{sleep, timeout};
 use transport::frame::{frame, read_frame};
-use transport::{Connection, MemoryNetwork, SendStream, Transport, TransportError};
+use transport::{Connection, SendStream, Transport, TransportError};
 
-/// Long before it is over something is wrong.
-const LONG: Duration = Duration::from_secs(60);
+use super::world::{LONG, World, address, noise};
+
 const PIECE: u32 = 64 << 10;
 
 /// What the hostile peer does.
@@ -98,45 +96,30 @@ impl Hostile {
     }
 }
 
-fn noise(len: usize) -> Vec<u8> {
-    let mut random = fastrand::Rng::with_seed(5);
-    (0..len).map(|_| random.u8(..)).collect()
-}
-
 #[tokio::test(start_paused = true)]
 async fn what_comes_early_and_is_not_right_is_neither_kept_nor_without_end() {
     for way in [Way::Wrong, Way::Endless, Way::NoManifest, Way::Older] {
-        let (network, folder) = (MemoryNetwork::new(), tempfile::tempdir().unwrap());
-        let bind = |name: &str| -> Arc<dyn Transport> {
-            let id = PeerId::of_public_key(name.as_bytes());
-            Arc::new(network.bind(id, vec!["127.0.0.1:0".parse().unwrap()]).unwrap())
-        };
-        let node = |name: &str| {
-            let own = folder.path().join(name);
-            Node::builder(bind(name)).hashes(own.join("hashes")).output(own.join("output")).start()
-        };
-        let (file, bytes): (PathBuf, _) = (folder.path().join("file"), noise(2 << 20));
-        std::fs::write(&file, &bytes).unwrap();
-        let (seeder, getter) = (node("seeder"), node("getter"));
+        let (world, bytes) = (World::new(), noise(2 << 20, 5));
+        let file = world.file("file", &bytes);
+        let (seeder, getter) = (world.node("seeder"), world.node("getter"));
         let share = seeder.share(&file).piece_size(PIECE).await.unwrap();
         let content = share.content();
         let manifest = seeder.manifest(content).await.unwrap();
         let taken = Arc::<AtomicU64>::default();
-        let (hostile, pieces) = (bind("hostile"), manifest.geometry().pieces());
+        let (hostile, pieces) = (Arc::new(world.bind("hostile")), manifest.geometry().pieces());
         let peer = Hostile { way, content, manifest: manifest.bytes().clone(), pieces, taken: taken.clone() };
         tokio::spawn(Arc::new(peer).run(hostile.clone()));
         let download = getter.download(content).start().await.unwrap();
-        let address = PeerAddress { id: hostile.peer_id(), addresses: hostile.listeners() };
-        getter.add_peer(content, address).await.unwrap();
+        let hostile = PeerAddress { id: hostile.peer_id(), addresses: hostile.listeners() };
+        getter.add_peer(content, hostile).await.unwrap();
         sleep(Duration::from_secs(1)).await;
         let have = getter.status(content).await.unwrap().have;
         assert_eq!(have, 0, "{way:?}: nothing right has come");
         // What was asked for is held, and what a stream and a network hold beside.
         let most = 4 << 20;
         assert!(taken.load(Ordering::Relaxed) <= most, "{way:?}: {taken:?} bytes were taken");
-        let honest = PeerAddress { id: seeder.id(), addresses: seeder.listeners().to_vec() };
-        getter.add_peer(content, honest).await.unwrap();
+        getter.add_peer(content, address(&seeder)).await.unwrap();
         timeout(LONG, download).await.expect("it ends").expect("it completes");
-        assert_eq!(std::fs::read(folder.path().join("getter/output/file")).unwrap(), bytes, "{way:?}");
+        assert_eq!(world.output("getter", "file"), bytes, "{way:?}");
     }
 }

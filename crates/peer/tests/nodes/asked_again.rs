@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use p2p_fileshare::Node;
-use protocol::{Answer, ContentId, MAX_FRAME, PeerAddress, PeerId, PeerMessage, Request, VERSION, Wire};
+use protocol::{Answer, ContentId, MAX_FRAME, PeerMessage, Request, VERSION, Wire};
 use tokio::time::{Instant, timeout};
 use transport::frame::{frame, read_frame};
-use transport::{Connection, MemoryNetwork, Transport};
+use transport::{Connection, Transport};
+
+use super::world::{World, address, noise};
 
 /// Long before it is over something is wrong.
 const LONG: Duration = Duration::from_secs(300);
@@ -42,22 +43,12 @@ async fn ask(connection: Arc<dyn Connection>, content: ContentId, whole: Arc<Ato
 
 #[tokio::test(start_paused = true)]
 async fn a_manifest_that_is_asked_for_on_all_streams_takes_the_uplink_from_nobody() {
-    let (network, folder) = (MemoryNetwork::new(), tempfile::tempdir().unwrap());
-    let bind = |name: &str| -> Arc<dyn Transport> {
-        let id = PeerId::of_public_key(name.as_bytes());
-        Arc::new(network.bind(id, vec!["127.0.0.1:0".parse().unwrap()]).unwrap())
-    };
-    let node = |name: &str| {
-        let own = folder.path().join(name);
-        Node::builder(bind(name)).hashes(own.join("hashes")).output(own.join("output"))
-    };
-    let file = folder.path().join("file");
-    let mut random = fastrand::Rng::with_seed(3);
-    std::fs::write(&file, (0..FILE).map(|_| random.u8(..)).collect::<Vec<_>>()).unwrap();
-    let (seeder, getter) = (node("seeder").up_rate(Some(RATE)).start(), node("getter").start());
+    let world = World::new();
+    let file = world.file("file", &noise(FILE, 3));
+    let (seeder, getter) = (world.builder("seeder").up_rate(Some(RATE)).start(), world.node("getter"));
     let content = seeder.share(&file).piece_size(PIECE).await.unwrap().content();
     let whole = Arc::<AtomicUsize>::default();
-    let hostile = bind("hostile");
+    let hostile = world.bind("hostile");
     let connection = hostile.dial(seeder.listeners()[0], seeder.id()).await.unwrap();
     let (mut control, _heard) = connection.open().await.unwrap();
     let hello = PeerMessage::Hello { version: VERSION, listeners: Vec::new(), site: String::new() };
@@ -68,7 +59,7 @@ async fn a_manifest_that_is_asked_for_on_all_streams_takes_the_uplink_from_nobod
     tokio::time::sleep(Duration::from_secs(1)).await;
     let began = Instant::now();
     let download = getter.download(content).start().await.unwrap();
-    getter.add_peer(content, PeerAddress { id: seeder.id(), addresses: seeder.listeners().to_vec() }).await.unwrap();
+    getter.add_peer(content, address(&seeder)).await.unwrap();
     timeout(LONG, download).await.expect("it ends").expect("it completes");
     let seconds = began.elapsed().as_secs_f64();
     // The file takes 4 s, and all that is given to the stranger beside it no more than 1.2.
