@@ -34,6 +34,8 @@ pub const CASES: &[Case] = &[Case {
 /// The part of its rate that an honest download keeps.
 const KEPT: f64 = 0.7;
 const CONNECTIONS: u64 = 10_000;
+/// Most of them are let in as far as a stranger gets, or the case shows nothing.
+const MET: u64 = CONNECTIONS / 2;
 const A_SECOND: u64 = 400;
 const SOON: Duration = Duration::from_secs(30);
 
@@ -50,7 +52,7 @@ fn strangers(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
     let tracker = (parsed.addresses()[0], ready.tracker.parse()?);
     let key = parsed.secret().context("it is private")?.share_key();
     let name = stage.wanted().display().to_string();
-    let share = Arc::new(Share { targets: [peer, tracker], content: sharing.content.parse()?, name, key });
+    let share = Arc::new(Share { targets: [peer, tracker], content: sharing.content.parse()?, name, key, met: AtomicU64::new(0) });
     let calm = get(&mut stage, "calm", &ticket.ticket)?;
     let (stop, heard, made) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
     let beside = std::thread::scope(|scope| {
@@ -72,6 +74,7 @@ fn strangers(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
         result
     })?;
     report.at_least("connections", made.load(Ordering::Relaxed) as f64, CONNECTIONS as f64, "");
+    report.at_least("completed handshakes", share.met.load(Ordering::Relaxed) as f64, MET as f64, "");
     report.at_least("rate kept", calm / beside, KEPT, "");
     report.at_most("bytes told", heard.load(Ordering::Relaxed) as f64, 0.0, "");
     report.at_most("memory", stage.memory(sharer), MEMORY, "MiB");
@@ -82,7 +85,7 @@ fn strangers(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
 /// Seconds of a download at the rate of all cases.
 fn get(stage: &mut Stage<'_>, name: &str, ticket: &str) -> anyhow::Result<f64> {
     let mut command = Command::new(&stage.ground.programs.peer);
-    command.args(["get", "--bind=127.0.0.1", "--json", ticket]).arg(format!("--down-rate={RATE}"));
+    command.args(["get", "--bind=127.0.0.1", "--json", "-o=output", ticket]).arg(format!("--down-rate={RATE}"));
     let getter = stage.start(name, command)?;
     let seconds = stage.verified(getter)?;
     stage.ends(getter, SOON)?;
@@ -92,6 +95,8 @@ fn get(stage: &mut Stage<'_>, name: &str, ticket: &str) -> anyhow::Result<f64> {
 
 /// What is attacked. Strangers know more of it than they could.
 struct Share {
+    /// Connections whose handshake was completed: one that never begins says nothing about the share.
+    met: AtomicU64,
     /// The peer, and the tracker. Both listen on one port.
     targets: [(SocketAddr, PeerId); 2],
     content: ContentId,
@@ -151,7 +156,9 @@ fn flood(share: &Arc<Share>, stop: &AtomicBool, made: &AtomicU64, heard: &Atomic
 async fn dial(stranger: &dyn Transport, share: &Share, target: usize) -> Option<Arc<dyn Connection>> {
     let (address, id) = share.targets[target];
     let dialled = if target == 0 { stranger.dial(address, id).await } else { stranger.dial_tracker(address, id).await };
-    dialled.ok()
+    let connection = dialled.ok()?;
+    share.met.fetch_add(1, Ordering::Relaxed);
+    Some(connection)
 }
 
 /// One connection: how many bytes a stranger was told.
