@@ -58,8 +58,27 @@ helm.sh/chart: {{ printf "%s-%s" .context.Chart.Name .context.Chart.Version | re
 {{- if and .Values.containerd.enabled (not .Values.node.enabled) -}}
 {{- fail "containerd.enabled needs node.enabled" -}}
 {{- end -}}
+{{- if and .Values.node.enabled (eq .Values.node.command "gateway") .Values.node.storage.sizeLimit -}}
+{{- $limit := include "p2p.mebibytes" .Values.node.storage.sizeLimit -}}
+{{- $cache := include "p2p.mebibytes" .Values.gateway.cache -}}
+{{- if not .Values.gateway.cache -}}
+{{- fail "node.storage.sizeLimit needs gateway.cache: kubelet evicts the pod that fills its volume" -}}
+{{- end -}}
+{{- if and $limit $cache (ge (int64 $cache) (int64 $limit)) -}}
+{{- fail "gateway.cache must be less than node.storage.sizeLimit: what is on its way comes on top" -}}
+{{- end -}}
+{{- end -}}
 {{- if and .Values.node.enabled (include "p2p.needsToken" .) (not .Values.gateway.tokenSecret) -}}
 {{- fail "what other pods reach, and a daemon, need a token: name its Secret in gateway.tokenSecret" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Whole MiB of a size as 200Gi or 20GiB; nothing for other units. */}}
+{{- define "p2p.mebibytes" -}}
+{{- $number := regexFind "^[0-9]+" . -}}
+{{- $unit := regexFind "[A-Za-z]+$" . | trimSuffix "B" -}}
+{{- if and $number (hasKey (dict "Mi" 1 "Gi" 1024 "Ti" 1048576) $unit) (not (contains "." .)) -}}
+{{- mul (int64 $number) (get (dict "Mi" 1 "Gi" 1024 "Ti" 1048576) $unit) -}}
 {{- end -}}
 {{- end -}}
 

@@ -66,6 +66,12 @@ pub enum FileChange {
     Moved(PathBuf, PathBuf),
 }
 
+/// Whether files of a member may have this name: a machine's name will do, with its domain (RFC 1123 allows 253 letters).
+fn is_name(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    name.len() <= 200 && name.split('.').all(|label| !label.is_empty() && label.bytes().all(is_plain))
+}
+
 /// An error of the file at this path.
 fn at(path: &Path) -> impl Fn(io::Error) -> IdentityError {
     move |source| IdentityError::File { path: path.to_owned(), source }
@@ -98,8 +104,7 @@ impl Certs {
     /// Makes what is missing: an authority, and certificates for the tracker and the peers. Keys that are there stay.
     pub fn provision(&self, request: &CertRequest) -> Result<Vec<FileChange>, IdentityError> {
         for name in &request.names {
-            let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
-            if name.is_empty() || name.len() > 64 || !plain || [AUTHORITY, TRACKER, OLD].contains(&name.as_str()) {
+            if !is_name(name) || [AUTHORITY, TRACKER, OLD].contains(&name.as_str()) {
                 return Err(IdentityError::Name(name.clone()));
             }
         }

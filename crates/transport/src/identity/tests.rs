@@ -221,7 +221,11 @@ fn a_folder_is_filled_once_and_added_to_without_a_change_of_keys() {
     let made: Vec<_> = done.iter().filter(|done| matches!(done, FileChange::Made(_))).collect();
     assert_eq!(made, [&FileChange::Made(path("new.key")), &FileChange::Made(path("new.pem"))]);
     assert_eq!(fs::read(path("peer-1.pem")).unwrap(), before);
-    for bad in ["ca", "tracker", "", "../x", "a/b", "a.b", "ä"] {
+    // Machines of clouds have a domain.
+    let named = "ip-10-0-1-2.eu-west-1.compute.internal";
+    certs.provision(&request(&[named], false)).unwrap();
+    assert_private(&path(&format!("{named}.key")));
+    for bad in ["ca", "tracker", "", "../x", "a/b", ".a", "a.", "a..b", "ä"] {
         assert!(matches!(certs.provision(&request(&[bad], false)), Err(IdentityError::Name(_))), "{bad:?}");
     }
     // The authority's certificate alone: no other is made in its place, which nobody would trust.

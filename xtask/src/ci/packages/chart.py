@@ -41,6 +41,7 @@ EVERYTHING = {
 GOOD = {
     "as it is": {},
     "open": {"swarm": {"mode": "open"}},
+    "a small disk": {"node": {"storage": {"sizeLimit": "30Gi"}}, "gateway": {"cache": "20GiB"}},
     "daemon": {"node": {"command": "daemon", "storage": {"sizeLimit": "10Gi"}}, "metrics": {"serviceMonitor": {"enabled": True}}},
     "daemon, open": {"node": {"command": "daemon"}, "swarm": {"mode": "open"}},
     "daemon that listens": {"node": {"command": "daemon", "hostNetwork": True}, "gateway": {"withDaemon": True}},
@@ -58,6 +59,8 @@ BAD = {
     "no trackers": {"tracker": {"replicas": 0}},
     "no port": {"tracker": {"port": 70000}},
     "no size": {"tracker": {"memory": "much"}},
+    "a cache that fills its volume": {"node": {"storage": {"sizeLimit": "20Gi"}}, "gateway": {"cache": "20GiB"}},
+    "a volume with a limit, and a cache without": {"node": {"storage": {"sizeLimit": "20Gi"}}, "gateway": {"cache": ""}},
     "no path": {"node": {"storage": {"hostPath": "data"}}},
     "a registry that leads out of containerd's folder": {"containerd": {"registries": [{"host": "../..", "server": "https://a"}]}},
     "a server that ends its quotes": {"containerd": {"registries": [{"host": "a.example", "server": "https://a\"\n"}]}},

@@ -53,14 +53,20 @@ impl Pods<'_> {
         let at = |line: &str, before: &str| -> Option<SocketAddr> {
             line.strip_prefix(before)?.trim_end_matches("/metrics").parse().ok()
         };
-        if self.words("peer")?.contains(&"daemon".to_owned()) {
-            let at = peer.find("its metrics", PATIENCE, |line| at(line, "Metrics at http://"))?;
-            ensure!(answer(at, "/livez", None)? == 200, "a daemon does not live");
-            until("a daemon is ready", || Ok(answer(at, "/readyz", None)? == 200))?;
+        let is_daemon = self.words("peer")?.contains(&"daemon".to_owned());
+        // A gateway says first where it listens, and then where its metrics are.
+        let gateway = match is_daemon {
+            true => None,
+            false => Some(peer.find("its address", PATIENCE, |line| at(line, "Gateway at http://"))?),
+        };
+        let metrics = peer.find("its metrics", PATIENCE, |line| at(line, "Metrics at http://"))?;
+        ensure!(answer(metrics, "/livez", None)? == 200, "a node does not live");
+        until("a node is ready", || Ok(answer(metrics, "/readyz", None)? == 200))?;
+        if is_daemon {
             let mut status = Command::new(&self.programs.peer);
             output_of(status.arg("status").env("P2P_SOCKET", self.folder.join("run/control.sock")))?;
-        } else {
-            let at = peer.find("its address", PATIENCE, |line| at(line, "Gateway at http://"))?;
+        }
+        if let Some(at) = gateway {
             let needs_token = self.words("peer")?.iter().any(|word| word.starts_with("--gateway-token"));
             ensure!(answer(at, "/", None)? == if needs_token { 401 } else { 200 }, "who may ask a gateway");
             ensure!(answer(at, "/", Some(TOKEN))? == 200, "a gateway refuses its token");
