@@ -55,8 +55,9 @@ fn or_seen(found: Vec<SocketAddr>, listeners: &[SocketAddr]) -> Vec<SocketAddr> 
     if !found.is_empty() || listeners.is_empty() {
         return found;
     }
+    // The list is empty as well while no interface is up, and nobody need be told of that.
     SAID.call_once(|| {
-        tracing::warn!(
+        tracing::info!(
             "this machine does not say its addresses: others are told the one at which the tracker sees it. Name another with \
              --announce if they cannot reach it there"
         );
