@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::disk::doubt::{Verified, verify_doubtful};
-use crate::disk::file_state::{FileState, WatchedFile};
+use crate::disk::file_state::{FileState, WatchedFile, removed_or};
 use crate::disk::left_over::LeftOver;
 use crate::disk::names::local::LocalNames;
 use crate::disk::names::policy::NameReport;
@@ -151,6 +151,12 @@ impl ContentStore {
     /// The storage that is to be waited for, if the files are not on this machine.
     pub(crate) fn remote(&self) -> Option<&Arc<dyn Remote>> {
         self.remote.as_ref()
+    }
+
+    /// Why it cannot be given to others as it was, given what its storage says. Looks at a file, and blocks.
+    pub(crate) fn why_not_given(&self, error: StorageError) -> StorageError {
+        // What is somewhere else has no path here, and of what is built here the storage knows what has become of it.
+        if self.remote.is_some() || self.is_being_built() { error } else { removed_or(error) }
     }
 
     /// The names that it and its files have here, and what was done about them.

@@ -130,8 +130,12 @@ impl PieceServe {
             Err(error @ StorageError::TooManyOpen(_)) => tracing::info!(%error, "busy: pieces are not sent"),
             Err(error @ StorageError::Unreachable(_)) => tracing::warn!("pieces are not sent: {error}"),
             Err(error) => {
-                let source_failed = Report::SourceFailed { content: self.store.id(), error };
-                let _ = self.reports.send(source_failed).await;
+                let store = self.store.clone();
+                let looking = tokio::task::spawn_blocking(move || store.why_not_given(error));
+                if let Ok(error) = looking.await {
+                    let source_failed = Report::SourceFailed { content: self.store.id(), error };
+                    let _ = self.reports.send(source_failed).await;
+                }
             }
         }
         let _ = self.reports.send(Report::Event(Event::Served { serve: self.serve })).await;

@@ -22,7 +22,7 @@ use storage::StorageError;
 use tokio::sync::mpsc;
 
 use crate::disk::content::ContentStore;
-use crate::disk::file_state::{Change, FileState, WatchedFile};
+use crate::disk::file_state::{Change, FileState, WatchedFile, removed_or};
 use crate::lock::lock;
 use crate::report::Report;
 use desk::{Desk, Order};
@@ -316,6 +316,7 @@ impl Watcher {
     /// Says that a content is not what it was. Always false.
     fn fail(&mut self, content: ContentId, error: StorageError) -> bool {
         self.remove(content);
+        let error = removed_or(error);
         // The node may have ended.
         let _ = self.reports.blocking_send(Report::SourceFailed { content, error });
         false
