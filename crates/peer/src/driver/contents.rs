@@ -416,16 +416,17 @@ impl Driver {
         if store.is_some_and(|store| store.is_being_built()) {
             self.give_up(content, error.into());
         } else {
-            self.withdraw(content, error.to_string());
+            self.withdraw(content, &error);
         }
     }
 
     /// A shared file is not what it was any more.
-    fn withdraw(&mut self, content: ContentId, reason: String) {
+    fn withdraw(&mut self, content: ContentId, error: &StorageError) {
         if let Some(item) = self.items.get(&content) {
             if !item.wanted {
-                self.tell_changed(content);
+                self.tell_withdrawn(content, error);
             }
+            let reason = error.to_string();
             self.drop_content(content, State::Withdrawn(reason.clone()));
             self.tell(PeerEvent::Withdrawn { content, reason });
         }

@@ -6,6 +6,7 @@
 use std::sync::atomic::Ordering;
 
 use protocol::{ContentId, Digest, PeerId, PeerMessage, SHARE_OVER, Secret};
+use storage::StorageError;
 use swarm::{ConnId, Event};
 use tokio::time::Instant;
 
@@ -182,10 +183,10 @@ impl Driver {
     }
 
     /// What is shared is not what it was any more: those who get nothing else here are told why nothing more of it comes.
-    pub(super) fn tell_changed(&mut self, content: ContentId) {
+    pub(super) fn tell_withdrawn(&mut self, content: ContentId, error: &StorageError) {
         let Some(item) = self.items.get(&content) else { return };
-        let reason =
-            format!("{} was changed while it was shared, and is not shared any more", item.status.borrow().name);
+        let is_folder = item.manifest().is_some_and(|manifest| manifest.header().folder);
+        let reason = withdrawn_words(&item.status.borrow().name, is_folder, error);
         for link in self.links.values().filter(|link| link.admitted.iter().eq([&content])) {
             link.connection.close(SHARE_OVER, &reason);
         }
@@ -197,6 +198,43 @@ impl Driver {
         self.leave_lan(content);
         for link in self.links.values().filter(|link| link.admitted.contains(&content)) {
             link.connection.close(SHARE_OVER, reason);
+        }
+    }
+}
+
+/// Why something is not shared any more, for others: the paths of this machine are none of their business.
+fn withdrawn_words(name: &str, is_folder: bool, error: &StorageError) -> String {
+    match error {
+        StorageError::Changed(_) => format!("{name} was changed while it was shared, and is not shared any more"),
+        StorageError::NotFound(_) if is_folder => {
+            format!("a file of {name} was moved or removed, and {name} is not shared any more")
+        }
+        StorageError::NotFound(_) => format!("{name} was moved or removed, and is not shared any more"),
+        _ => format!("{name} cannot be read there any more, and is not shared any more"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    #[test]
+    fn receivers_hear_what_became_of_a_file_and_not_where_it_lay() {
+        let path = || PathBuf::from("/home/somebody/file");
+        let disk = StorageError::Io { path: path(), source: std::io::Error::from_raw_os_error(5) };
+        let errors = [
+            (StorageError::Changed(path()), "was changed while it was shared"),
+            (StorageError::NotFound(path()), "was moved or removed"),
+            (StorageError::Denied(path()), "cannot be read there any more"),
+            (disk, "cannot be read there any more"),
+        ];
+        for (error, expected) in errors {
+            for is_folder in [false, true] {
+                let words = withdrawn_words("file", is_folder, &error);
+                assert!(words.contains(expected) && !words.contains("somebody"), "{words}");
+            }
         }
     }
 }
