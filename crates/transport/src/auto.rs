@@ -7,11 +7,12 @@ use std::time::Duration;
 use protocol::PeerId;
 use tokio::time::sleep;
 
+use crate::tcp::choose_ports;
 use crate::{BoxFuture, Config, Connection, OverRelay, Quic, Tcp, Transport, TransportError, Whom};
 
 /// QUIC alone is tried for this long: RFC 8305 recommends it as the delay between two attempts.
 pub(crate) const HEAD_START: Duration = Duration::from_millis(250);
-/// Ports that are free for UDP may be taken for TCP; where any port will do, others are tried this often.
+/// Ports that are free for UDP may be taken for TCP, and the other way round; where any port will do, others are tried this often.
 const TRIES: usize = 16;
 
 /// Listens for both on the same ports, and dials whichever answers.
@@ -33,23 +34,36 @@ impl Auto {
     ) -> Result<Self, TransportError> {
         let any = config.listeners.iter().any(|listener| listener.port() == 0);
         let mut tries = if any { TRIES } else { 1 };
+        let mut listeners = config.listeners.clone();
         loop {
-            let quic = match bind_quic(config.clone()) {
-                // Somebody else has the port: another one is to be chosen, for both.
-                Err(error @ TransportError::AddressInUse(_)) => return Err(error),
-                // What TCP cannot do either is best said of both.
-                Err(error) => {
-                    let tcp = Tcp::bind(config).map_err(|_| error.clone())?;
-                    tracing::warn!(%error, "QUIC cannot be used on this machine, only TCP is: is UDP forbidden here?");
-                    return Ok(Auto { quic: None, tcp });
-                }
-                Ok(quic) => quic,
-            };
             tries -= 1;
-            match Tcp::bind(Config { listeners: quic.listeners(), ..config.clone() }) {
-                Ok(tcp) => return Ok(Auto { quic: Some(quic), tcp }),
+            match Self::bind_once(config.clone().listeners(listeners), &bind_quic) {
                 Err(TransportError::AddressInUse(_)) if tries > 0 => {}
-                Err(error) => return Err(error),
+                bound => return bound,
+            }
+            // The system chooses ports for UDP, or for TCP every other time: on Windows hundreds in a row may be reserved in one of
+            // the two, and the next that is chosen is among them again.
+            let by_tcp = tries % 2 == 1;
+            listeners = if by_tcp { choose_ports(&config.listeners) } else { config.listeners.clone() };
+        }
+    }
+
+    fn bind_once(
+        config: Config,
+        bind_quic: &impl Fn(Config) -> Result<Quic, TransportError>,
+    ) -> Result<Self, TransportError> {
+        match bind_quic(config.clone()) {
+            Ok(quic) => {
+                let tcp = Tcp::bind(config.listeners(quic.listeners()))?;
+                Ok(Auto { quic: Some(quic), tcp })
+            }
+            // Somebody else has the port: another one is to be chosen, for both.
+            Err(error @ TransportError::AddressInUse(_)) => Err(error),
+            // What TCP cannot do either is best said of both.
+            Err(error) => {
+                let tcp = Tcp::bind(config).map_err(|_| error.clone())?;
+                tracing::warn!(%error, "QUIC cannot be used on this machine, only TCP is: is UDP forbidden here?");
+                Ok(Auto { quic: None, tcp })
             }
         }
     }
@@ -188,6 +202,25 @@ mod tests {
         }
         one.close().await;
         assert!(one.accept().await.is_none());
+    }
+
+    #[test]
+    fn where_any_port_will_do_one_that_is_reserved_is_no_reason_to_give_up() {
+        use std::cell::RefCell;
+        // The first that is chosen is reserved for UDP, and so is the one that TCP chooses next.
+        let asked = RefCell::new(Vec::new());
+        let reserved = |config: Config| {
+            let address = config.listeners[0];
+            asked.borrow_mut().push(address.port());
+            if asked.borrow().len() < 3 { Err(TransportError::AddressInUse(address)) } else { Quic::bind(config) }
+        };
+        let auto = Auto::bind_with(config(), reserved).unwrap();
+        assert!(auto.quic.is_some(), "it has not become TCP alone");
+        let asked = asked.take();
+        assert!(asked.len() == 3 && asked[0] == 0 && asked[1] > 0 && asked[2] == 0, "{asked:?}");
+
+        let always = |config: Config| Err(TransportError::AddressInUse(config.listeners[0]));
+        assert!(matches!(Auto::bind_with(config(), always).err(), Some(TransportError::AddressInUse(_))));
     }
 
     #[test]

@@ -37,6 +37,7 @@
 mod addresses;
 mod admission;
 mod auto;
+mod bind_error;
 pub mod conformance;
 mod dual_stack;
 mod expiry;
@@ -423,6 +424,12 @@ pub enum TransportError {
     /// The address is in use already.
     #[error("address {0} is in use")]
     AddressInUse(SocketAddr),
+    /// The port of the address is for privileged programs.
+    #[error("port {} is for privileged programs", .0.port())]
+    PrivilegedPort(SocketAddr),
+    /// This process, or all together, have as many files and sockets open as they may.
+    #[error("{0}")]
+    TooManyOpen(String),
     /// The operating system refused something else.
     #[error("{0}")]
     Io(String),

@@ -35,6 +35,7 @@ pub(crate) use probe::probe;
 pub(crate) use settings::STREAMS;
 
 use crate::addresses::is_near;
+use crate::bind_error::bind_error;
 use crate::expiry::Expiry;
 use crate::handshakes::{self, HANDSHAKE, Handshake, Handshakes};
 use crate::identity::{Meant, SERVER_NAME};
@@ -100,10 +101,7 @@ impl Quic {
         let expiry = Expiry::new(&config.identity, &config.trust);
         let mut listeners = Vec::new();
         for (number, &address) in config.listeners.iter().enumerate() {
-            let error = |error: io::Error| match error.kind() {
-                io::ErrorKind::AddrInUse => TransportError::AddressInUse(address),
-                _ => TransportError::Io(format!("{address}: {error}")),
-            };
+            let error = |error: io::Error| bind_error(address, &error);
             let endpoint = Endpoint::bind(address, format!("quic-{number}"), Some(server.clone())).map_err(error)?;
             let (server, arrivals, windows) = (server.clone(), arrivals.clone(), windows.clone());
             let (expiry, abandoned) = (expiry.clone(), Abandoned::default());

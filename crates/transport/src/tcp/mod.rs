@@ -34,6 +34,7 @@ use tokio::time::timeout;
 use tokio_rustls::{LazyConfigAcceptor, TlsStream};
 
 use crate::admission::Admission;
+use crate::bind_error::bind_error;
 use crate::dual_stack;
 use crate::expiry::{self, Expiry};
 use crate::handshakes::{Handshake, Handshakes};
@@ -167,10 +168,7 @@ impl Tcp {
         let door = Arc::new(Door { tls, arrivals, tracker, standing, shared: shared.clone(), legs });
         let mut listeners = Vec::new();
         for (number, &address) in config.listeners.iter().enumerate() {
-            let error = |error: io::Error| match error.kind() {
-                io::ErrorKind::AddrInUse => TransportError::AddressInUse(address),
-                _ => TransportError::Io(format!("{address}: {error}")),
-            };
+            let error = |error: io::Error| bind_error(address, &error);
             let thread = NetworkThread::start(format!("tcp-{number}")).map_err(error)?;
             let (listener, bound) = {
                 let _context = thread.handle.enter();
@@ -287,6 +285,22 @@ fn rand_token() -> Token {
     let mut token = [0; 16];
     crate::identity::random(&mut token);
     token
+}
+
+/// The same listeners with ports that are free for TCP now, where any will do.
+pub(crate) fn choose_ports(listeners: &[SocketAddr]) -> Vec<SocketAddr> {
+    // All are held until each has its own.
+    let mut held = Vec::new();
+    let mut chosen = listeners.to_vec();
+    for address in chosen.iter_mut().filter(|address| address.port() == 0) {
+        if let Ok(listener) = bind(*address)
+            && let Ok(bound) = listener.local_addr()
+        {
+            address.set_port(bound.port());
+            held.push(listener);
+        }
+    }
+    chosen
 }
 
 fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
