@@ -6,7 +6,7 @@
 //! the network's code, in the middle of a packet. The handler puts an empty page in its place and raises a flag,
 //! after which the storage refuses every read; a receiver throws the zeros away, since it verifies. Faults outside
 //! our maps go to the previous handler, and a signal that somebody sends ends the process as ever: neither takes the
-//! guard away. On every Unix; Windows cuts no mapped file.
+//! guard away. On every Unix; on Windows nothing is mapped.
 #![allow(unsafe_code)]
 
 use std::sync::Once;

@@ -3,8 +3,10 @@
 //! Small files are read rather than mapped: a map costs more than the copy. Writes are positional, into the same page cache that the map shows. Where a file system has no shared maps, files
 //! are read. A map of a file that someone else cuts is a
 //! trap (SIGBUS), so before a slice is handed out the file's size and time are checked and, on Linux, its pages are
-//! brought in by a call that reports a truncation as an error; the handler in `fault` is the last resort on every Unix. Windows
-//! cuts no file that is mapped.
+//! brought in by a call that reports a truncation as an error; the handler in `fault` is the last resort on every Unix.
+//!
+//! On Windows all files are read. There nothing of ours could meet the error of a page that cannot be had (EXCEPTION_IN_PAGE_ERROR), and it
+//! ends the process: a network drive that is gone or a stick that is pulled out is enough, and a disk behind USB passes for a fixed one.
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -32,9 +34,7 @@ impl Backend for MmapBackend {
     }
 
     fn open(&self, files: &[FileSpec], access: Access) -> Result<Arc<dyn Storage>, StorageError> {
-        // Windows neither renames a folder over a map nor cuts a mapped file, and a connection that is sent something holds its map: there
-        // nothing is mapped before it has its name.
-        let open = if cfg!(windows) && access == Access::Write { unmapped } else { map };
+        let open = if cfg!(windows) { unmapped } else { map };
         Ok(Arc::new(Maps(Handles::new(files, access)?, open)))
     }
 }
@@ -184,6 +184,21 @@ fn populate(_: &[u8]) -> bool {
 mod tests {
     use super::*;
 
+    /// As on Windows.
+    #[test]
+    fn what_is_not_mapped_is_read_and_noticed_when_it_is_cut() {
+        let folder = tempfile::tempdir().unwrap();
+        let spec = FileSpec { path: folder.path().join("file"), size: 1 << 20 };
+        std::fs::write(&spec.path, vec![7; 1 << 20]).unwrap();
+        let storage = Maps(Handles::new(std::slice::from_ref(&spec), Access::Read).unwrap(), unmapped);
+        assert!(storage.checked(0).unwrap().1.is_none());
+        let whole = storage.read(0, 0, 1 << 20).unwrap();
+        File::options().write(true).open(&spec.path).unwrap().set_len(4096).unwrap();
+        assert!(whole.iter().all(|&byte| byte == 7), "what was read stays");
+        assert!(matches!(storage.read(0, 0, 100), Err(StorageError::Changed(_))));
+    }
+
+    #[cfg(unix)]
     #[test]
     fn reads_are_slices_of_one_map() {
         let folder = tempfile::tempdir().unwrap();
@@ -245,7 +260,6 @@ mod tests {
         assert!(matches!(storage.read(0, 0, 100), Err(StorageError::Changed(_))));
     }
 
-    /// Windows lets nobody cut a file that is mapped (ERROR_USER_MAPPED_FILE), so there it cannot happen.
     #[cfg(unix)]
     #[test]
     fn a_file_that_was_cut_is_an_error_and_stays_one() {
