@@ -203,11 +203,16 @@ fn shared(domain: Domain) -> io::Result<Socket> {
 }
 
 fn bind_v4() -> io::Result<UdpSocket> {
+    // Bound to the group, it gets nothing that is sent to this machine alone. Elsewhere that is not possible: Windows does not bind so, and
+    // macOS takes the address for that of the sender, and sends nothing.
+    let linux = cfg!(any(target_os = "linux", target_os = "android"));
+    bind_v4_to(if linux { GROUP_V4 } else { Ipv4Addr::UNSPECIFIED })
+}
+
+fn bind_v4_to(ip: Ipv4Addr) -> io::Result<UdpSocket> {
     let socket = shared(Domain::IPV4)?;
     socket.set_multicast_ttl_v4(1)?;
     socket.set_multicast_loop_v4(true)?;
-    // Bound to the group, it gets nothing that is sent to this machine alone. Windows does not bind so.
-    let ip = if cfg!(windows) { Ipv4Addr::UNSPECIFIED } else { GROUP_V4 };
     socket.bind(&SocketAddrV4::new(ip, PORT).into())?;
     UdpSocket::from_std(socket.into())
 }
@@ -219,4 +224,31 @@ fn bind_v6() -> io::Result<UdpSocket> {
     socket.set_multicast_loop_v6(true)?;
     socket.bind(&SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, PORT, 0, 0).into())?;
     UdpSocket::from_std(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As on every system but Linux.
+    #[tokio::test]
+    async fn a_socket_that_is_not_bound_to_the_group_sends_to_it_and_hears_it() {
+        let (here, packet) = (Ipv4Addr::LOCALHOST, b"a test of the socket, and no beacon");
+        let socket = bind_v4_to(Ipv4Addr::UNSPECIFIED).unwrap();
+        SockRef::from(&socket).join_multicast_v4_n(&GROUP_V4, &InterfaceIndexOrAddress::Address(here)).unwrap();
+        let (networks, now) = (vec![Network::V4(here, 8)], Instant::now());
+        let look = now + LOOK_AGAIN;
+        let mut multicast =
+            Multicast { v4: Some(socket), v6: None, listening: Vec::new(), networks, look, second: now, read: 0 };
+        multicast.send(packet);
+        // Others on this machine may say something, too.
+        loop {
+            if let Received::Packet(heard, from) = multicast.packet().await
+                && heard == packet
+            {
+                assert_eq!(from, (here, PORT).into());
+                break;
+            }
+        }
+    }
 }
