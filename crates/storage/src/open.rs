@@ -77,26 +77,39 @@ pub(crate) fn open_file(held: Option<&Held>, spec: &FileSpec, access: Access) ->
             if spec.size > SMALL {
                 atomic_file::windows::set_sparse(&file);
             }
-            if there.len() != spec.size {
-                file.set_len(spec.size).map_err(error)?;
-            }
-            // Again at each start: the first may have found no room.
-            reserve(held, &file, spec)?;
+            give_size(held, &file, spec, there.len())?;
             Ok(file)
         }
     }
 }
 
-/// Reserves the space of a file. What fits into a few blocks is not worth the call. Not every file system can reserve; then a
-/// full disk shows when it is full.
-fn reserve(held: Option<&Held>, file: &File, spec: &FileSpec) -> Result<(), StorageError> {
+/// Gives a file that is `len` bytes long its full size, and reserves its space: again at each start, for the first may have found no
+/// room.
+fn give_size(held: Option<&Held>, file: &File, spec: &FileSpec, len: u64) -> Result<(), StorageError> {
+    let set_len = || match len == spec.size {
+        true => Ok(()),
+        false => file.set_len(spec.size).map_err(|source| error_at(&spec.path, source)),
+    };
+    if cfg!(target_vendor = "apple") {
+        // It reserves as much as it is told behind what a file has, also of one that has its size: that would be twice as much.
+        reserve(held, file, spec, len == 0)?;
+        return set_len();
+    }
+    set_len()?;
+    reserve(held, file, spec, true)
+}
+
+/// Reserves the space of a file, if it `lacks` any. What fits into a few blocks is not worth the call. Not every file system can
+/// reserve; then a full disk shows when it is full.
+fn reserve(held: Option<&Held>, file: &File, spec: &FileSpec, lacks: bool) -> Result<(), StorageError> {
     match held.and_then(Held::room) {
         // It is taken as it is written.
         Some(room) if room.has_holes() => return Ok(()),
         Some(room) => room.take(spec.size),
         None => {}
     }
-    if spec.size > SMALL
+    if lacks
+        && spec.size > SMALL
         && let Err(source) = fs4::FileExt::allocate(file, spec.size)
         && is_no_room(&source)
     {
@@ -134,10 +147,11 @@ pub(crate) fn make_late(
     if spec.size > SMALL {
         atomic_file::windows::set_sparse(&file);
     }
-    if !whole || spec.size > SMALL {
-        file.set_len(spec.size).map_err(|source| error_at(&spec.path, source))?;
+    match whole && spec.size <= SMALL {
+        // It gets its size as it is written.
+        true => reserve(held, &file, spec, false)?,
+        false => give_size(held, &file, spec, 0)?,
     }
-    reserve(held, &file, spec)?;
     Ok(file)
 }
 
