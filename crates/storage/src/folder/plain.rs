@@ -124,12 +124,9 @@ impl Folder {
         Ok(())
     }
 
-    /// Gives a file that was built the rights of the one that it replaces.
-    pub(crate) fn finish_file(&self, inside: &Path, old: Option<&Path>, _: bool) -> io::Result<()> {
-        let Some(old) = old.and_then(|old| fs::symlink_metadata(self.path.join(old)).ok()) else { return Ok(()) };
-        let path = self.reach(inside)?;
-        let now = fs::symlink_metadata(&path)?.permissions();
-        if old.is_file() && old.permissions() != now { fs::set_permissions(path, old.permissions()) } else { Ok(()) }
+    /// Nothing: what replaces a file that may only be read becomes one when it has its name. If that fails it is still written to.
+    pub(crate) fn finish_file(&self, _inside: &Path, _old: Option<&Path>, _: bool) -> io::Result<()> {
+        Ok(())
     }
 
     /// The path of something inside, of which no part is a link now.
@@ -221,16 +218,45 @@ impl Walk<'_> {
             return patiently(|| rename_new(&from, &to));
         }
         // A file that may only be read is replaced as any other is, as on Unix.
-        #[cfg(windows)]
-        if let Ok(old) = to.symlink_metadata()
-            && old.is_file()
-            && old.permissions().readonly()
-        {
-            let mut rights = old.permissions();
-            #[allow(clippy::permissions_set_readonly_false, reason = "it is an attribute here, and no others' right")]
-            rights.set_readonly(false);
-            fs::set_permissions(&to, rights)?;
-        }
-        patiently(|| fs::rename(&from, &to))
+        let rename = || patiently(|| fs::rename(&from, &to));
+        let is_read_only = to.symlink_metadata().is_ok_and(|old| old.is_file() && old.permissions().readonly());
+        if is_read_only { replace_read_only(&to, rename) } else { rename() }
+    }
+}
+
+/// Replaces a file that may only be read. Whatever comes of it, what has the name then may only be read.
+fn replace_read_only(to: &Path, rename: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    let set = |read_only| {
+        let mut rights = fs::symlink_metadata(to)?.permissions();
+        rights.set_readonly(read_only);
+        fs::set_permissions(to, rights)
+    };
+    set(false)?;
+    let renamed = rename();
+    // It has its name, with this right or without.
+    let _ = set(true);
+    renamed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_may_only_be_read_is_replaced_or_stays_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let [from, to] = [".part", "file"].map(|name| folder.path().join(name));
+        fs::write(&from, "new").unwrap();
+        fs::write(&to, "old").unwrap();
+        let read_only = |path: &Path| fs::metadata(path).unwrap().permissions().readonly();
+        let mut rights = fs::metadata(&to).unwrap().permissions();
+        rights.set_readonly(true);
+        fs::set_permissions(&to, rights).unwrap();
+
+        let in_use = || Err(io::Error::from_raw_os_error(32));
+        assert!(replace_read_only(&to, in_use).is_err());
+        assert_eq!((fs::read(&to).unwrap(), read_only(&to), read_only(&from)), (b"old".to_vec(), true, false));
+        replace_read_only(&to, || fs::rename(&from, &to)).unwrap();
+        assert_eq!((fs::read(&to).unwrap(), read_only(&to)), (b"new".to_vec(), true));
     }
 }
