@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use crate::surroundings::by_name;
+
 /// Our folder among those of other programs.
 const FOLDER: &str = "p2p-fileshare";
 
@@ -30,8 +32,7 @@ enum Platform {
 impl Folders {
     /// Those of this process.
     pub fn of_this_process() -> Self {
-        let variables =
-            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value))).collect();
+        let variables = by_name(std::env::vars_os(), cfg!(windows));
         let platform = match () {
             () if cfg!(windows) => Platform::Windows,
             () if cfg!(target_os = "macos") => Platform::MacOs,

@@ -25,8 +25,7 @@ impl Surroundings {
     /// Those of this process: `p2p-fileshare.toml` in the working folder; and in the user's folder for configuration
     /// (`$XDG_CONFIG_HOME` or `~/.config`, `~/Library/Application Support`, `%APPDATA%`), or in `/etc/p2p-fileshare`.
     pub fn of_this_process() -> Self {
-        let variables: BTreeMap<_, _> =
-            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value))).collect();
+        let variables = by_name(std::env::vars_os(), cfg!(windows));
         // A relative path would be one of the working folder, whatever that is.
         let folder = |name: &str| variables.get(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let home = || folder("HOME");
@@ -52,5 +51,35 @@ impl Surroundings {
             one.canonicalize().ok().is_some_and(|one| other.canonicalize().is_ok_and(|other| one == other))
         };
         self.working.as_deref().filter(|working| !self.files.iter().any(|file| same(working, file)))
+    }
+}
+
+/// Variables by their names, which on Windows mean the same in capitals and in small letters.
+pub(crate) fn by_name(
+    variables: impl Iterator<Item = (OsString, OsString)>,
+    windows: bool,
+) -> BTreeMap<String, OsString> {
+    let named = |(name, value): (OsString, OsString)| {
+        let name = name.into_string().ok()?;
+        Some((if windows { name.to_uppercase() } else { name }, value))
+    };
+    variables.filter_map(named).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn on_windows_variables_are_found_in_whatever_letters_they_were_set() {
+        let set = [("p2p_Up_Rate", "10MiB"), ("AppData", "C:/a")];
+        let found = |windows, name: &str| {
+            let set = set.map(|(name, value)| (OsString::from(name), OsString::from(value)));
+            by_name(set.into_iter(), windows).get(name).cloned()
+        };
+        assert_eq!(found(true, "P2P_UP_RATE"), Some("10MiB".into()));
+        assert_eq!(found(true, "APPDATA"), Some("C:/a".into()));
+        assert_eq!(found(false, "P2P_UP_RATE"), None);
+        assert_eq!(found(false, "AppData"), Some("C:/a".into()));
     }
 }
