@@ -55,6 +55,15 @@ impl Endpoint {
     }
 }
 
+/// What a system calls the limits of socket buffers.
+const RAISE_BUFFERS: &str = if cfg!(target_os = "linux") {
+    ": raise net.core.rmem_max and net.core.wmem_max"
+} else if cfg!(target_vendor = "apple") {
+    ": raise kern.ipc.maxsockbuf"
+} else {
+    ""
+};
+
 pub(super) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     let (socket, address) = dual_stack::open(address, Type::DGRAM, Protocol::UDP)?;
     // The kernel grants what its limits allow; asking for too much is no error.
@@ -64,10 +73,11 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     // Linux counts its own bookkeeping and reports twice what it grants.
     let granted = if cfg!(target_os = "linux") { reported / 2 } else { reported };
     if granted < settings::SOCKET_BUFFER {
+        let wanted = settings::SOCKET_BUFFER;
         tracing::info!(
             granted,
-            wanted = settings::SOCKET_BUFFER,
-            "the kernel grants small socket buffers; fast links lose packets: raise net.core.rmem_max and net.core.wmem_max"
+            wanted,
+            "the kernel grants small socket buffers; fast links lose packets{RAISE_BUFFERS}"
         );
     }
     socket.bind(&address.into())?;
