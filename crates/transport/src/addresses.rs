@@ -31,8 +31,8 @@ pub struct OwnAddress {
     pub likelihood: Likelihood,
 }
 
-/// How programs for containers and virtual machines call the interfaces of their networks.
-const INNER: [&str; 32] = [
+/// How the names begin that programs for containers and virtual machines give the interfaces of their networks, in capitals or not.
+const INNER: [&str; 34] = [
     "docker",
     "br-",
     "veth",
@@ -65,6 +65,8 @@ const INNER: [&str; 32] = [
     "bridge1",
     "vEthernet (Default",
     "vEthernet (WSL",
+    "VirtualBox Host-Only",
+    "VMware Network Adapter VMnet",
 ];
 
 /// Where what listens at these addresses may be reached, likeliest first: where it listens at every address, that of each
@@ -136,7 +138,8 @@ fn likelihood(interface: &Interface, routed: &[IpAddr]) -> Likelihood {
 
 /// Whether an interface of this name joins what runs on this machine alone: containers and virtual machines.
 pub fn is_inner_interface(name: &str) -> bool {
-    INNER.iter().any(|start| name.starts_with(start)) || is_bridge_of_nothing(name)
+    let begins = |start: &str| name.get(..start.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(start));
+    INNER.into_iter().any(begins) || is_bridge_of_nothing(name)
 }
 
 /// A bridge without a network card in it joins what runs on this machine, whatever it is called.
@@ -245,6 +248,19 @@ mod tests {
         assert_eq!(found[..2], ["10.9.9.1", "10.66.0.2"]);
         assert_eq!(found.last().unwrap(), "127.0.0.1");
         assert_eq!(found.len(), interfaces.len(), "nothing is left out");
+    }
+
+    #[test]
+    fn adapters_of_virtual_machines_come_last_also_as_windows_calls_them() {
+        let interfaces = [
+            ("VirtualBox Host-Only Network #2", "192.168.56.1", true),
+            ("VMware Network Adapter VMnet8", "192.168.80.1", true),
+            ("Ethernet", "192.168.8.8", true),
+            ("WLAN", "192.168.9.9", true),
+        ];
+        assert_eq!(order(&interfaces, &[])[..2], ["192.168.8.8", "192.168.9.9"]);
+        assert!(is_inner_interface("VMWARE network adapter vmnet1") && !is_inner_interface("VMware"));
+        assert!(!is_inner_interface("Docking station ä") && !is_inner_interface("wä"));
     }
 
     #[test]
