@@ -21,6 +21,7 @@
 
 mod descriptors;
 mod patience;
+mod real_path;
 #[cfg(windows)]
 pub mod windows;
 
@@ -32,6 +33,7 @@ use tempfile::{NamedTempFile, PersistError};
 
 pub use descriptors::descriptor_limit;
 pub use patience::{is_in_use, open_patiently, patiently};
+pub use real_path::real_path;
 
 /// How the files beside are called: they are found again by this alone.
 const PREFIX: &str = ".p2p-fileshare-";

@@ -200,7 +200,7 @@ const LONG_PATH: usize = 240;
 /// A folder as calls of Windows take it that know no long paths, unless they are spelt as the system does (`\\?\C:\…`).
 fn of_any_length(folder: &Path) -> io::Result<std::borrow::Cow<'_, Path>> {
     let is_long = || std::path::absolute(folder).is_ok_and(|path| path.as_os_str().len() > LONG_PATH);
-    Ok(if cfg!(windows) && is_long() { folder.canonicalize()?.into() } else { folder.into() })
+    Ok(if cfg!(windows) && is_long() { atomic_file::real_path(folder)?.into() } else { folder.into() })
 }
 
 /// What the files of a download take on the disk already.
@@ -225,7 +225,7 @@ fn device(folder: &Path) -> io::Result<u64> {
 fn device(folder: &Path) -> io::Result<u64> {
     use std::hash::{DefaultHasher, Hash, Hasher};
     let mut hasher = DefaultHasher::new();
-    folder.canonicalize()?.components().next().hash(&mut hasher);
+    atomic_file::real_path(folder)?.components().next().hash(&mut hasher);
     Ok(hasher.finish())
 }
 

@@ -53,7 +53,7 @@ impl OwnState {
     /// The state of this process is in these files and folders, as far as they are there.
     pub(crate) fn of(used: &[PathBuf]) -> Self {
         OwnState {
-            used: used.iter().filter_map(|path| path.canonicalize().ok()).collect(),
+            used: used.iter().filter_map(|path| atomic_file::real_path(path).ok()).collect(),
             outputs: outputs(),
             keeps: RefCell::default(),
         }

@@ -173,7 +173,7 @@ impl Folders {
 
     fn kind(&self, folder: &Path) -> Kind {
         let id = FolderId::of(folder);
-        let called = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+        let called = atomic_file::real_path(folder).unwrap_or_else(|_| folder.to_owned());
         let name = called.file_name().unwrap_or_default().to_string_lossy();
         Kind {
             home: self.homes.contains(&id),
