@@ -18,8 +18,8 @@ pub fn patiently<T>(act: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     patiently_if(|error| cfg!(windows) && is_in_use(error), std::thread::sleep, act)
 }
 
-/// Opens a file. While another program has it open and lets nobody in, as one that scans or backs it up does for a moment, it is
-/// tried again, for some seconds. That a file may not be opened is an error at once. May block so long.
+/// Opens a file, and perhaps reads it. While another program has it open and lets nobody in, as one that scans or backs it up does for a
+/// moment, or has it locked, it is tried again, for some seconds. That a file may not be opened is an error at once. May block so long.
 pub fn open_patiently<T>(open: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     patiently_if(|error| cfg!(windows) && is_kept_from_others(error), std::thread::sleep, open)
 }

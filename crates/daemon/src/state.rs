@@ -91,7 +91,7 @@ pub struct SavedContent {
     /// Of a download that was complete, where it lies.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub complete: String,
-    /// Whether different files are replaced.
+    /// Whether different files are replaced, until it is complete: what is changed later is its user's.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub force: bool,
     /// Patterns of files that are wanted.
@@ -100,6 +100,20 @@ pub struct SavedContent {
     /// Whether it is paused.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
+}
+
+impl SavedContent {
+    /// Has it downloaded, and different files replaced.
+    pub(crate) fn replace_different(&mut self) {
+        self.force = true;
+        self.complete.clear();
+    }
+
+    /// It lies there now.
+    pub(crate) fn completed_at(&mut self, path: String) {
+        self.complete = path;
+        self.force = false;
+    }
 }
 
 /// The folder of the state, which one daemon has at a time.
@@ -129,7 +143,7 @@ impl Store {
         let path = || self.path.clone();
         let damaged = |reason: String| StateError::Damaged { path: path(), reason };
         let mut bytes = Vec::new();
-        match File::open(&self.path) {
+        match atomic_file::open_patiently(|| File::open(&self.path)) {
             Ok(file) => file
                 .take(LARGEST + 1)
                 .read_to_end(&mut bytes)
@@ -142,7 +156,7 @@ impl Store {
         if bytes.len() as u64 > LARGEST {
             return Err(damaged("it is too large".to_owned()));
         }
-        let saved: Saved = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
+        let mut saved: Saved = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
         if saved.v != VERSION {
             return Err(damaged(format!("it is of version {}, which this program does not know", saved.v)));
         }
@@ -150,10 +164,12 @@ impl Store {
             return Err(damaged(format!("it has more than {MOST_CONTENTS} contents")));
         }
         let mut numbers = HashSet::new();
-        for content in &saved.contents {
+        for content in &mut saved.contents {
             if content.number >= NUMBERS || !numbers.insert(content.number) {
                 return Err(damaged(format!("number {} is too large, or there twice", content.number)));
             }
+            // An earlier version has kept it beyond that.
+            content.force &= content.complete.is_empty();
         }
         if saved.next >= NUMBERS {
             return Err(damaged(format!("the next number, {}, is too large", saved.next)));
@@ -204,6 +220,20 @@ mod tests {
         let saved = Saved { v: VERSION, up: Some(3), down: None, next: 8, contents: vec![content] };
         store.save(&saved).unwrap();
         assert_eq!(store.load().unwrap(), saved);
+    }
+
+    #[test]
+    fn what_is_complete_is_not_replaced_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let json = r#"{"v":1,"next":3,"contents":[{"number":1,"force":true,"complete":"/a"},{"number":2,"force":true}]}"#;
+        std::fs::write(folder.path().join(FILE), json).unwrap();
+        let saved = Store::open(folder.path()).unwrap().load().unwrap();
+        assert_eq!(saved.contents.iter().map(|content| content.force).collect::<Vec<_>>(), [false, true]);
+        let mut content = saved.contents[1].clone();
+        content.completed_at("/b".to_owned());
+        assert!(!content.force);
+        content.replace_different();
+        assert!(content.force && content.complete.is_empty(), "it is downloaded again");
     }
 
     #[test]

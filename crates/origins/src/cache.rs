@@ -225,7 +225,7 @@ impl Cache {
             }
             io::Result::Ok(bytes)
         };
-        read().inspect_err(|_| self.remove(key)).ok()
+        atomic_file::open_patiently(read).inspect_err(|_| self.remove(key)).ok()
     }
 
     /// Keeps a part, if there is room for it. Blocks.

@@ -286,7 +286,7 @@ fn fitting(bytes: Bytes, expected: &ManifestHeader) -> Option<Manifest> {
 }
 
 fn read_at_most(path: &Path, most: u64) -> Option<Vec<u8>> {
-    let file = std::fs::File::open(path).ok()?;
+    let file = atomic_file::open_patiently(|| std::fs::File::open(path)).ok()?;
     if !file.metadata().ok()?.is_file() {
         return None;
     }

@@ -30,14 +30,8 @@ struct Entry {
 impl KnownTrackers {
     /// Reads it. What cannot be read is an error, not an empty file: else a tracker whose id has changed would be a new one.
     pub fn read(path: &Path) -> io::Result<Self> {
-        let mut text = String::new();
-        match File::open(path) {
-            // A pipe would be waited for.
-            Ok(file) if !file.metadata()?.is_file() => return Err(io::Error::other("it is not a file")),
-            Ok(file) => drop(file.take(LONGEST + 1).read_to_string(&mut text)?),
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
-            Err(error) => return Err(error),
-        }
+        // Windows reads nothing of it while another program adds to it, and has it locked.
+        let text = atomic_file::open_patiently(|| read_text(path))?;
         if text.len() as u64 > LONGEST {
             return Err(io::Error::other("it is too long to be a list of trackers"));
         }
@@ -81,6 +75,19 @@ impl KnownTrackers {
         text.push_str(&format!("{place} {id}\n"));
         file.write_all(text.as_bytes())
     }
+}
+
+/// The beginning of the file; nothing if it is not there.
+fn read_text(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    match File::open(path) {
+        // A pipe would be waited for.
+        Ok(file) if !file.metadata()?.is_file() => return Err(io::Error::other("it is not a file")),
+        Ok(file) => drop(file.take(LONGEST + 1).read_to_string(&mut text)?),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
+        Err(error) => return Err(error),
+    }
+    Ok(text)
 }
 
 fn entries(text: &str) -> Vec<Entry> {

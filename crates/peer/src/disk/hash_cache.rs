@@ -35,7 +35,7 @@ impl HashCache {
             seen.extend((bytes.len() as u64).to_le_bytes());
             seen.extend(bytes);
         };
-        text(path.canonicalize().ok()?.as_os_str().as_encoded_bytes());
+        text(atomic_file::real_path(path).ok()?.as_os_str().as_encoded_bytes());
         text(algorithm.to_string().as_bytes());
         text(&piece_size.to_le_bytes());
         text(&(scan.files.len() as u64).to_le_bytes());
@@ -56,11 +56,15 @@ impl HashCache {
 
     /// The manifest that was made when all looked as it does now.
     pub(crate) fn manifest(&self, hashes: &Path, name: &str) -> Option<Manifest> {
-        // One byte more than it may have shows that it is none.
-        let mut kept = Vec::new();
         let path = stamp_path(hashes, name);
         // A pipe would be waited for.
-        File::open(path.is_file().then_some(path)?).ok()?.take(BYTES + 1).read_to_end(&mut kept).ok()?;
+        let path = path.is_file().then_some(path)?;
+        let read = || {
+            let mut kept = Vec::new();
+            // One byte more than it may have shows that it is none.
+            File::open(&path)?.take(BYTES + 1).read_to_end(&mut kept).map(|_| kept)
+        };
+        let kept = atomic_file::open_patiently(read).ok()?;
         let manifest = read_manifest(&manifest_path(hashes, name)).ok()?;
         (kept == self.bytes(&manifest)).then_some(manifest)
     }

@@ -34,10 +34,10 @@ pub fn manifests_of(hashes: &Path, path: &Path) -> PathBuf {
     // `.` and `..` have a name, and lie somewhere, all the same.
     let named = match path.file_name() {
         Some(_) => path.to_owned(),
-        None => path.canonicalize().unwrap_or_else(|_| path.to_owned()),
+        None => atomic_file::real_path(path).unwrap_or_else(|_| path.to_owned()),
     };
     let folder = named.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    let folder = atomic_file::real_path(folder).unwrap_or_else(|_| folder.to_owned());
     let digest = Digest::of(folder.as_os_str().as_encoded_bytes()).to_string();
     hashes.join(BY_PLACE).join(&digest[..PLACE_DIGITS])
 }
@@ -129,9 +129,12 @@ fn read_manifest_bytes(path: &Path) -> Result<Bytes, PeerError> {
         return Err(PeerError::Manifest { path: path.to_owned(), reason: ManifestError::TooLong(len as usize) });
     }
     // No more than was looked at, whatever it has become.
-    let mut bytes = Vec::new();
-    fs::File::open(path).and_then(|file| file.take(len).read_to_end(&mut bytes)).map_err(io)?;
-    Ok(bytes.into())
+    // Whoever has just written it has it locked until it has its name.
+    let read = || {
+        let mut bytes = Vec::new();
+        fs::File::open(path)?.take(len).read_to_end(&mut bytes).map(|_| bytes)
+    };
+    Ok(atomic_file::open_patiently(read).map_err(io)?.into())
 }
 
 #[cfg(test)]

@@ -109,7 +109,7 @@ fn is_key(text: &[u8]) -> bool {
 
 /// Opens a file for reading.
 pub(super) fn open(path: &Path) -> Result<File, IdentityError> {
-    File::open(path).map_err(file(path))
+    atomic_file::open_patiently(|| File::open(path)).map_err(file(path))
 }
 
 /// Writes a key beside its file, and makes the folders to it.
