@@ -37,7 +37,7 @@ pub enum ControlError {
     #[error("there is no runtime folder for the daemon's socket: set XDG_RUNTIME_DIR, or name a socket with --socket")]
     NoPlace,
     /// The socket is another user's.
-    #[error("{0} belongs to another user: run this as that user, or as root, with sudo")]
+    #[error("{0} {words}", words = socket::NOT_OURS)]
     NotOurs(PathBuf),
     /// The folder of the socket is open to others.
     #[error("{0} is open to other users, who could control the daemon: remove it, or make it private with chmod 700")]

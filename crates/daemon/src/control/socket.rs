@@ -4,6 +4,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{ControlError, Place};
 
+/// What is said of a socket that is not ours, behind its path.
+pub(super) use platform::NOT_OURS;
+
 /// A connection, whatever carries it.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
@@ -40,6 +43,8 @@ mod platform {
 
     use super::{ControlError, Place, Stream};
     use crate::control::place::{MADE_AS, MADE_IN};
+
+    pub const NOT_OURS: &str = "belongs to another user: run this as that user, or as root, with sudo";
 
     pub struct Listener {
         listener: UnixListener,
@@ -170,6 +175,9 @@ mod platform {
 
     use super::{ControlError, Place, Stream};
 
+    /// The same user has fewer rights than a daemon that was started as administrator.
+    pub const NOT_OURS: &str = "is not open to this program: the daemon was started by another user, or as administrator; start both in \
+                                the same way";
     /// Every instance is taken for the moment.
     const ERROR_PIPE_BUSY: i32 = 231;
     /// The client has closed the pipe.
