@@ -15,7 +15,7 @@ use tests::noise;
 /// `share -`, with a folder of its own for what is temporary.
 fn share(machines: &Machines, flags: &[&str]) -> Command {
     let mut command = machines.command("here", "share", &["--json", "-d=0", "-"]);
-    command.args(flags).env("TMPDIR", temporary(machines)).env("TEMP", temporary(machines));
+    command.args(flags).env("TMPDIR", temporary(machines));
     command.env("TMP", temporary(machines)).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
@@ -43,7 +43,7 @@ fn shared(sharer: &mut Child) -> (Sharing, String) {
 
 fn get(machines: &Machines, ticket: &str) -> Output {
     let mut command = machines.command("there", "get", &[ticket, "-o", "-"]);
-    command.env("TMPDIR", temporary(machines)).env("TEMP", temporary(machines)).stdin(Stdio::null()).output().unwrap()
+    command.env("TMPDIR", temporary(machines)).env("TMP", temporary(machines)).stdin(Stdio::null()).output().unwrap()
 }
 
 fn ends(mut command: Command, code: i32) -> String {
@@ -124,7 +124,7 @@ fn what_was_killed_is_removed_by_the_next_start() {
     assert!(!is_empty(&machines), "killed, it could not take it away");
     machines.put("here", "a.bin", b"bytes");
     let mut next = machines.command("here", "share", &["--json", "-d=0", "a.bin"]);
-    next.env("TMPDIR", temporary(&machines)).env("TEMP", temporary(&machines)).env("TMP", temporary(&machines));
+    next.env("TMPDIR", temporary(&machines)).env("TMP", temporary(&machines));
     let mut next = next.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
     shared(&mut next);
     assert!(is_empty(&machines));
