@@ -1,7 +1,7 @@
 //! A file that one daemon has locked at a time, for as long as it lives, however it ends.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind};
+use std::io;
 use std::path::Path;
 
 /// Takes the lock; nothing if another process has it. The file is for its owner alone, and stays.
@@ -12,9 +12,8 @@ pub(crate) fn take(path: &Path) -> io::Result<Option<File>> {
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),
         Err(TryLockError::WouldBlock) => Ok(None),
-        // Where there are no locks, nobody else is known to be there.
-        Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => Ok(Some(file)),
-        Err(TryLockError::Error(error)) => Err(error),
+        // Where there are no locks, nobody else is known to be there. A network's file system says so in several ways.
+        Err(TryLockError::Error(_)) => Ok(Some(file)),
     }
 }
 

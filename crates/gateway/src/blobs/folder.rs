@@ -31,11 +31,8 @@ impl Folder {
             match lock.try_lock() {
                 Ok(()) => return Ok(Folder { path, _lock: lock }),
                 Err(fs::TryLockError::WouldBlock) => {}
-                // A file system without locks is taken for one that nobody else uses.
-                Err(fs::TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
-                    return Ok(Folder { path, _lock: lock });
-                }
-                Err(fs::TryLockError::Error(error)) => return Err(error),
+                // A file system without locks, which says so in several ways, is taken for one that nobody else uses.
+                Err(fs::TryLockError::Error(_)) => return Ok(Folder { path, _lock: lock }),
             }
         }
         Err(io::Error::other("other gateways have all of its parts"))
@@ -58,7 +55,7 @@ impl Folder {
     pub(super) fn remove(&self, key: &str) {
         match fs::remove_dir_all(self.of(key)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!(%error, key, "what is of no use stays on the disk");
+                tracing::warn!(%error, key, "could not be removed");
             }
             _ => {}
         }

@@ -5,7 +5,7 @@
 //! journal and a lock, which are opened by their names. So each folder is locked for as long as its program runs, and
 //! the program that makes the next one first removes those of the same user that nobody holds.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -18,9 +18,9 @@ const LOCK: &str = "in-use";
 /// Attempts to make a folder: one that is not locked yet may be swept by someone else who starts now.
 const TRIES: u32 = 8;
 
-/// The variable that says where temporary folders are made.
+/// The variable that says where temporary folders are made. Windows asks `TMP` before `TEMP`, and sets both.
 pub fn parent_variable() -> &'static str {
-    if cfg!(windows) { "TEMP" } else { "TMPDIR" }
+    if cfg!(windows) { "TMP" } else { "TMPDIR" }
 }
 
 /// Where what may be large and is shared for long waits: where `TMPDIR` says, or else in the user's folder for caches, since
@@ -74,8 +74,10 @@ impl TempFolder {
                 io::Error::new(error.kind(), format!("nothing can be made in {}: {reason}", parent.display()))
             })?;
             let lock = File::create_new(folder.path().join(LOCK))?;
+            // Where there are no locks nothing is swept either.
+            let is_taken = matches!(lock.try_lock(), Err(TryLockError::WouldBlock));
             // Held or gone: someone who starts now took it for one that was left.
-            if lock.try_lock().is_err() || !folder.path().join(LOCK).exists() {
+            if is_taken || !folder.path().join(LOCK).exists() {
                 continue;
             }
             sweep(parent, Some(folder.path()));
