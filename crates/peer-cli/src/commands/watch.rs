@@ -23,7 +23,7 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// Most contents that are watched, and most peers in all: of more, nobody sees anything.
 const MOST_CONTENTS: usize = 64;
 const MOST_PEERS: usize = 1024;
-/// How often a tracker that has never said how peers stand may be gone: an older one ends the connection.
+/// How often in a row a tracker may be gone before that is said.
 const TRIES: u32 = 2;
 
 const EXAMPLES: &str = "\
@@ -86,33 +86,65 @@ pub async fn run(arguments: WatchArguments) -> Result<(), Failure> {
 async fn watch(arguments: &WatchArguments) -> Result<(), Failure> {
     let node = arguments.query.begin(arguments.tracker.as_deref()).await?;
     let mut shown = Shown { json: arguments.query.peer.json, live: Live::new(), told: HashMap::new() };
-    let (mut tick, mut lost, mut has_answered) = (tokio::time::interval(PERIOD), 0, false);
+    let (mut tick, mut losses) = (tokio::time::interval(PERIOD), Losses::default());
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
         match look(&node, &arguments.only).await {
             Ok((listed, rows)) => {
-                has_answered |= !rows.is_empty();
-                lost = 0;
+                losses.seen(!listed.is_empty());
                 shown.show(&rows)?;
                 if arguments.until_complete && are_complete(&listed, &arguments.only, arguments.copies) {
                     node.shutdown().await;
                     return Ok(());
                 }
             }
-            Err(failure) if failure.code == ExitCode::TrackerUnreachable => {
-                lost += 1;
-                if !has_answered && lost > TRIES {
+            Err(Unseen { failure, was_listed }) if failure.code == ExitCode::TrackerUnreachable => {
+                losses.lost(was_listed);
+                if losses.are_of_age() {
                     let sentence = "the tracker ends the connection when it is asked how peers stand: it is older than this \
                                     program. `peer-cli ls --watch` needs nothing new of it";
                     return Err(Failure::new(ExitCode::TrackerUnreachable, sentence));
                 }
-                if lost == TRIES + 1 {
+                if losses.in_a_row == TRIES + 1 {
                     complain("the tracker is gone; waiting for it".to_owned());
                 }
             }
-            Err(failure) => return Err(failure),
+            Err(Unseen { failure, .. }) => return Err(failure),
         }
+    }
+}
+
+/// Why a look has failed.
+struct Unseen {
+    failure: Failure,
+    /// Whether the tracker had listed its contents before.
+    was_listed: bool,
+}
+
+/// How often nothing was seen since something was.
+#[derive(Default)]
+struct Losses {
+    in_a_row: u32,
+    /// How often of these the connection was lost when the tracker was asked how peers stand.
+    at_question: u32,
+    /// Whether it has ever said how they stand.
+    has_answered: bool,
+}
+
+impl Losses {
+    fn seen(&mut self, has_answered: bool) {
+        *self = Losses { has_answered: self.has_answered || has_answered, ..Losses::default() };
+    }
+
+    fn lost(&mut self, was_listed: bool) {
+        self.in_a_row += 1;
+        self.at_question += u32::from(was_listed);
+    }
+
+    /// Whether the tracker is too old for the question: it ends the connection each time that it hears it.
+    fn are_of_age(&self) -> bool {
+        !self.has_answered && self.at_question > TRIES
     }
 }
 
@@ -125,14 +157,16 @@ fn are_complete(listed: &[ContentMatch], only: &[Glob], copies: usize) -> bool {
 }
 
 /// The contents that are watched, and peers of as many of them as are shown.
-async fn look(node: &Node, only: &[Glob]) -> Result<(Vec<ContentMatch>, Vec<Row>), Failure> {
-    let listed = ls::wanted(ls::everything(node).await?, only);
+async fn look(node: &Node, only: &[Glob]) -> Result<(Vec<ContentMatch>, Vec<Row>), Unseen> {
+    let all = ls::everything(node).await.map_err(|failure| Unseen { failure, was_listed: false })?;
+    let listed = ls::wanted(all, only);
     let mut rows = Vec::new();
     for ContentMatch { content, name, .. } in listed.iter().take(MOST_CONTENTS) {
         let content = *content;
         let mut after = None;
         loop {
-            let page = answer(node.watch(content, after)).await?;
+            let page = answer(node.watch(content, after)).await;
+            let page = page.map_err(|failure| Unseen { failure, was_listed: true })?;
             let row = |peer| Row { content, name: name.clone(), peer: settled(peer) };
             rows.extend(page.peers.into_iter().map(row));
             // A tracker that goes back would never end.
@@ -319,6 +353,22 @@ mod tests {
         assert_eq!(foot(&rows), "1 has all of it, 3 are getting it, 3.0 MiB/s in all. Ctrl-C ends this.");
         let two = [rows[0].clone(), row(2, 1, "10.0.0.1:9000", Role::Seeder, None)];
         assert!(table(&two).lines(120)[0].contains("NAME"), "of several contents");
+    }
+
+    #[test]
+    fn an_outage_is_not_taken_for_an_old_tracker() {
+        let mut losses = Losses::default();
+        losses.seen(false);
+        (0..10).for_each(|_| losses.lost(false));
+        assert!(!losses.are_of_age(), "nothing was shared, and nothing was asked");
+        losses.seen(false);
+        for lost in 1..=3 {
+            losses.lost(true);
+            assert_eq!(losses.are_of_age(), lost == 3);
+        }
+        losses.seen(true);
+        (0..10).for_each(|_| losses.lost(true));
+        assert!(!losses.are_of_age(), "it has answered before");
     }
 
     #[test]
