@@ -41,7 +41,7 @@ pub(crate) fn open(
     // Names are judged before anything is written.
     let selection = select(&manifest, settings)?;
     if let Err(error) = keep_received(&settings.hashes, &manifest) {
-        tracing::warn!(%error, "the manifest is not kept: the next start asks others for it again");
+        tracing::info!(%error, "the manifest is not kept: the next start asks others for it again");
     }
     selection.record(&settings.hashes, manifest.id());
     let name = selection.names.name(&manifest).to_owned();

@@ -258,7 +258,7 @@ fn manifest_of(
     let manifest = hashing.run(scan, progress, waits)?;
     match keep_manifest(hashes, &manifest) {
         Err(PeerError::Storage(error)) => {
-            tracing::warn!(%error, "the manifest is not kept: the next start hashes everything again");
+            tracing::info!(%error, "the manifest is not kept: the next start hashes everything again");
         }
         kept => {
             kept?;

@@ -354,7 +354,7 @@ impl Selection {
         );
         let path = record_path(hashes, content);
         if let Err(error) = put(&path, hashes, text.as_bytes()) {
-            tracing::warn!(%error, path = %path.display(), "which names were mapped is not kept, only told");
+            tracing::info!(%error, path = %path.display(), "which names were mapped is not kept, only told");
         }
     }
 }
