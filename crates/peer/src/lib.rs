@@ -58,6 +58,7 @@
 //! types.
 
 mod ask_all;
+mod clock;
 mod code;
 mod command;
 mod config;
@@ -88,6 +89,7 @@ mod status;
 mod tracker_status;
 
 pub use ask_all::merged;
+pub use clock::Moment;
 pub use code::{CodeEvent, CodeOffer, CodeOptions, NoCode, RedeemError};
 pub use config::NodeBuilder;
 pub use counters::{Counters, TIME_BOUNDS, Times};

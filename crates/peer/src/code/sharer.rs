@@ -15,6 +15,7 @@ use transport::frame::{MessageReceiver, MessageSender};
 use transport::{Connection, Transport, TransportError};
 
 use super::guesses::{Guesses, Verdict};
+use crate::clock::Moment;
 use crate::net::dial::{self, For};
 use crate::net::tracker::TrackerAddress;
 
@@ -29,6 +30,8 @@ const AGAIN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_
 /// Largest number of a mailbox that a tracker in the sharer's process is asked for: there the smallest ones would be those of
 /// every sharer in the same network.
 const OWN_NUMBERS: u16 = 99;
+/// How often the clock is looked at while a code is good: timers stand still while the machine sleeps.
+const CLOCK: Duration = Duration::from_secs(5);
 /// Events that may wait.
 const EVENTS: usize = 16;
 
@@ -178,8 +181,10 @@ struct Offer {
 
 struct Current {
     guesses: Guesses,
-    /// When it came.
+    /// When it came, for the pause before the next one.
     since: Instant,
+    /// The same, for how long it lives.
+    made: Moment,
     /// When there is to be another, if it is void.
     next: Option<Instant>,
 }
@@ -241,8 +246,15 @@ impl Offer {
     /// The end of a code that is too old.
     fn expired(&self) -> Option<End> {
         let current = self.current.as_ref()?;
-        let old = current.next.is_none() && current.since.elapsed() >= self.options.life;
+        let old = current.next.is_none() && current.made.elapsed() >= self.options.life;
         old.then(|| End::Said(CodeEvent::Expired { code: current.guesses.code() }))
+    }
+
+    /// When to look at the code again if nothing is heard; nothing if there is none.
+    fn due(&self) -> Option<Instant> {
+        let current = self.current.as_ref()?;
+        let left = || self.options.life.saturating_sub(current.made.elapsed());
+        Some(current.next.unwrap_or_else(|| Instant::now() + left().min(CLOCK)))
     }
 
     /// A mailbox, of the same number as before if possible. An error may pass.
@@ -304,14 +316,16 @@ impl Offer {
             }
         });
         let result = loop {
-            let Some(current) = &mut self.current else { break Ok(()) };
-            let until = current.next.unwrap_or(current.since + self.options.life);
+            let Some(due) = self.due() else { break Ok(()) };
             let message = tokio::select! {
                 message = messages.recv() => message,
                 () = self.report.closed() => break Err(End::Silent),
-                () = sleep_until(until) => {
+                () = sleep_until(due) => {
                     if let Some(end) = self.expired() {
                         break Err(end);
+                    }
+                    if self.current.as_ref().is_some_and(|current| current.next.is_none()) {
+                        continue;
                     }
                     match self.renew(number, me, tracker).await {
                         Ok(()) => continue,
@@ -319,6 +333,11 @@ impl Offer {
                     }
                 }
             };
+            // Nobody uses it after its time, though the machine has slept and no timer has said so.
+            if let Some(end) = self.expired() {
+                break Err(end);
+            }
+            let Some(current) = &mut self.current else { break Ok(()) };
             let (exchange, answer, verdict) = match message {
                 Some(TrackerEvent::Mailbox(MailboxEvent::Opened { exchange, peer, from, message })) => {
                     let begins = CodeMessage::decode(&message).unwrap_or(CodeMessage::Wrong);
@@ -384,7 +403,7 @@ impl Offer {
         transport::random(&mut random);
         let code = Code::new(number, [[random[0], random[1]], [random[2], random[3]]].map(u16::from_le_bytes));
         let guesses = Guesses::new(code, self.ticket.clone(), me, tracker);
-        self.current = Some(Current { guesses, since: Instant::now(), next: None });
+        self.current = Some(Current { guesses, since: Instant::now(), made: Moment::now(), next: None });
         self.say(CodeEvent::New { code, life: self.options.life }).await
     }
 
