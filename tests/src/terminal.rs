@@ -59,7 +59,7 @@ impl Terminal {
 
     /// Starts it on a terminal of so many columns and rows, which is not the one that controls it.
     pub fn sized(command: &mut Command, columns: u16, rows: u16) -> Self {
-        Terminal::begin(command.env("TERM", "xterm").env_remove("NO_COLOR"), columns, rows)
+        Terminal::begin(command.env("TERM", "xterm").env("LC_ALL", "C.UTF-8").env_remove("NO_COLOR"), columns, rows)
     }
 
     fn begin(command: &mut Command, columns: u16, rows: u16) -> Self {

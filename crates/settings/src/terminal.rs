@@ -69,6 +69,30 @@ pub fn wants_none() -> bool {
     std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
 
+/// Whether the user's locale has letters beside ASCII: what is drawn with such would be garbled in others.
+#[cfg(unix)]
+pub fn draws_unicode() -> bool {
+    static DRAWS: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    *DRAWS.get_or_init(|| {
+        let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        // In the order in which they count. Where none is set, the locale is C.
+        let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(set);
+        locale.is_some_and(|locale| is_utf8(&locale.to_string_lossy()))
+    })
+}
+
+#[cfg(unix)]
+fn is_utf8(locale: &str) -> bool {
+    let locale = locale.to_ascii_lowercase();
+    locale.contains("utf-8") || locale.contains("utf8")
+}
+
+/// The console takes Unicode whatever the language is.
+#[cfg(not(unix))]
+pub fn draws_unicode() -> bool {
+    true
+}
+
 /// Whose turn it is: there are no jobs.
 #[cfg(not(unix))]
 pub fn turn() -> Turn {
@@ -126,6 +150,21 @@ pub fn read_lines(mut take: impl FnMut(&str) -> bool) -> bool {
             // Read after the shell has put us into the background; where it is ours, it is gone.
             Err(_) if terminal && turn() == Turn::Others => {}
             Err(_) => return false,
+        }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_locale_says_whether_it_is_of_unicode() {
+        for locale in ["en_GB.UTF-8", "C.utf8", "UTF-8", "de_DE.utf8@euro"] {
+            assert!(is_utf8(locale), "{locale}");
+        }
+        for locale in ["C", "POSIX", "en_US", "de_DE.ISO-8859-1", "ja_JP.eucJP"] {
+            assert!(!is_utf8(locale), "{locale}");
         }
     }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use settings::Signals;
 use settings::terminal::{in_background, takes_codes};
 
+use crate::ui::letters;
 use crate::ui::pace::Meter;
 use crate::ui::paint::size;
 use crate::ui::row::{Bar, Label, Row};
@@ -54,7 +55,8 @@ impl Counter {
             let pace = drawn.meter.pace(now, done, size_in_all);
             let label = Label::Name(self.label.clone());
             let bar = Bar { label, done, size: size_in_all, pace, note: None, peers: None, drawn: true };
-            let _ = write!(std::io::stderr(), "\r{}\x1b[K", Row::Bar(bar).line(size().0));
+            let line = letters::on_terminal(Row::Bar(bar).line(size().0));
+            let _ = write!(std::io::stderr(), "\r{line}\x1b[K");
         }
     }
 }

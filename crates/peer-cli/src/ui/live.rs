@@ -8,7 +8,7 @@ use settings::terminal::{in_background, takes_codes};
 
 use crate::error::Failure;
 use crate::ui::columns::{beginning, columns, shortened};
-use crate::ui::{paint, standard_output};
+use crate::ui::{letters, paint, standard_output};
 
 /// Cells between two columns.
 const GAP: usize = 2;
@@ -142,7 +142,7 @@ impl Live {
         let up = if rows > 0 { format!("\x1b[{}A", rows.min(height)) } else { String::new() };
         let text: String = lines.iter().map(|line| format!("{line}\x1b[K\n")).collect();
         self.drawn = lines;
-        write(&format!("\r{up}{text}\x1b[J"))
+        write(&letters::on_terminal(format!("\r{up}{text}\x1b[J")))
     }
 
     /// Adds the rows that have changed.

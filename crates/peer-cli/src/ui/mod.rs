@@ -5,6 +5,7 @@ pub mod bottleneck;
 pub mod columns;
 pub mod counter;
 pub mod left_out;
+pub mod letters;
 pub mod live;
 pub mod names;
 pub mod pace;

@@ -12,6 +12,7 @@ use rustyline::ExternalPrinter;
 use settings::terminal::in_background;
 
 use crate::ui::columns::columns;
+use crate::ui::letters;
 use crate::ui::row::{Row, lines};
 use crate::ui::terminal;
 
@@ -41,6 +42,7 @@ pub enum Canvas {
 
 impl Canvas {
     fn put(&mut self, text: String) {
+        let text = letters::on_terminal(text);
         match self {
             Canvas::AbovePrompt(printer) => drop(printer.print(text)),
             Canvas::Errors => {

@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use peer::json::Event;
 use protocol::printable;
-use settings::terminal::in_background;
+use settings::terminal::{draws_unicode, in_background, takes_codes};
 
 use crate::error::Failure;
+use crate::ui::letters;
 use crate::ui::paint::{Canvas, Draw, draw_all, size};
 use crate::ui::row::{Bar, Row};
 use crate::ui::standard_output::{self, Loss};
@@ -217,12 +218,17 @@ impl Screen {
     pub fn picture(&self, lines: &[String]) {
         let is_terminal = self.output_stream.is_terminal();
         let (columns, room) = (lines.first().map_or(0, |line| line.chars().count()), size().0);
+        if is_terminal && columns > 0 && !draws_unicode() {
+            let sentence = "The QR code needs UTF-8: set LANG, or LC_ALL if that is set, to a locale that has it, as C.UTF-8, and \
+                            start again.";
+            return self.answer(sentence);
+        }
         if is_terminal && columns > room {
             return self.answer(&format!(
                 "The QR code needs {columns} columns, and this terminal has {room}: make it wider, and start again."
             ));
         }
-        let (begin, end) = if is_terminal { LIGHT_ON_DARK } else { ("", "") };
+        let (begin, end) = if is_terminal && takes_codes() { LIGHT_ON_DARK } else { ("", "") };
         lines.iter().for_each(|line| self.put(format!("{begin}{line}{end}")));
     }
 
@@ -306,6 +312,11 @@ impl OutputStream {
             OutputStream::Errors => std::io::stderr().is_terminal(),
         }
     }
+
+    /// A text as this stream shows it.
+    fn shown(self, text: String) -> String {
+        if self.is_terminal() { letters::on_terminal(text) } else { text }
+    }
 }
 
 /// Lines of progress on standard error, unless another job has the terminal.
@@ -313,8 +324,7 @@ fn log_lines(lines: &[String]) {
     if std::io::stderr().is_terminal() && in_background() {
         return;
     }
-    let mut errors = std::io::stderr().lock();
-    lines.iter().for_each(|line| drop(writeln!(errors, "{line}")));
+    lines.iter().for_each(|line| to_errors(line));
 }
 
 /// Names of others stand in rows, too.
@@ -333,12 +343,12 @@ pub fn tell(output_stream: OutputStream, event: &Event) {
 /// What was asked for, on standard output: each line stays one, whatever stands in it.
 pub fn print(lines: impl IntoIterator<Item = impl AsRef<str>>) -> Result<(), Failure> {
     let lines = lines.into_iter().map(|line| printable(line.as_ref()) + "\n");
-    print_script(&lines.collect::<String>())
+    print_script(&OutputStream::Output.shown(lines.collect()))
 }
 
 /// The same of a command that goes on until it is stopped: it ends when nobody reads any more.
 pub fn print_while_read(line: &str) -> Result<(), Failure> {
-    Ok(standard_output::write(format!("{}\n", printable(line)).as_bytes())?)
+    Ok(standard_output::write(OutputStream::Output.shown(format!("{}\n", printable(line))).as_bytes())?)
 }
 
 /// A text of our own, as it is, on standard output. A reader that has seen enough and has closed the pipe is no error.
@@ -351,18 +361,23 @@ pub fn print_script(text: &str) -> Result<(), Failure> {
 
 /// The sentence that the program ends with, or a note. Names of others may stand in it.
 pub fn complain(message: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "peer-cli: {}", printable(message));
+    to_errors(&format!("peer-cli: {}", printable(message)));
 }
 
 /// The same, with lines below it.
 pub fn complain_at_length(message: &str, lines: &[String]) {
     complain(message);
-    lines.iter().for_each(|line| drop(writeln!(std::io::stderr().lock(), "{}", printable(line))));
+    lines.iter().for_each(|line| to_errors(&printable(line)));
+}
+
+/// A line on standard error. Where that takes no more, nobody can be told.
+fn to_errors(line: &str) {
+    plain(OutputStream::Errors, line);
 }
 
 /// What is lost on standard output is noted there: its command knows what that means.
 fn plain(output_stream: OutputStream, line: &str) {
-    let line = format!("{line}\n");
+    let line = output_stream.shown(format!("{line}\n"));
     match output_stream {
         OutputStream::Output => drop(standard_output::write(line.as_bytes())),
         OutputStream::Errors => drop(std::io::stderr().lock().write_all(line.as_bytes())),
