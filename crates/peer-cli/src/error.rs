@@ -1,5 +1,9 @@
 //! The program's exit status: `docs/exit-codes.md` in code. Final; scripts rely on it.
 
+#[cfg(any(feature = "gateway", feature = "metrics"))]
+use std::io;
+use std::path::Path;
+
 use peer::json::{self, Event};
 use peer::{LeftOut, LeftOutReason, NameDoubt, PeerError};
 use protocol::printable;
@@ -27,6 +31,18 @@ pub enum ExitCode {
     HungUp = 129,
     Interrupted = 130,
     Terminated = 143,
+}
+
+impl ExitCode {
+    /// Of an address that a listener cannot have. Windows denies a port that it keeps for another program.
+    #[cfg(any(feature = "gateway", feature = "metrics"))]
+    pub fn of_listener(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::AddrInUse => ExitCode::AddressInUse,
+            io::ErrorKind::PermissionDenied if cfg!(windows) => ExitCode::AddressInUse,
+            _ => ExitCode::Other,
+        }
+    }
 }
 
 /// An error with its exit status: what failed, why, and what to do.
@@ -97,6 +113,17 @@ pub fn failure(error: &PeerError) -> Failure {
     let message = if advice.is_empty() { error.to_string() } else { format!("{error}. {advice}") };
     // What others chose, a name or a reason, may stand in it.
     Failure::new(code, printable(&message))
+}
+
+/// The failure behind the error of something that was to be shared or hashed, and lies at this path. What may not be read there
+/// lies where it is meant to lie.
+pub fn share_failure(path: &Path, error: &PeerError) -> Failure {
+    let PeerError::Storage(StorageError::Denied(denied)) = error else { return failure(error) };
+    let advice = match denied == path {
+        true => "Change its permissions",
+        false => "Change its permissions, or move it out of the folder",
+    };
+    Failure::new(ExitCode::CannotWrite, printable(&format!("{error}. {advice}")))
 }
 
 /// What to do where all that lies in a folder is left out.
@@ -181,8 +208,7 @@ fn of_storage(error: &StorageError) -> (ExitCode, &'static str) {
             (ExitCode::CannotWrite, "Start again with the folder where it is now: what is verified is kept")
         }
         StorageError::Linked(_) => (ExitCode::CannotWrite, ""),
-        // What these programs say themselves says what to do; what a system says does not.
-        StorageError::Io { source, .. } if source.raw_os_error().is_some() => {
+        error if error.is_of_device() => {
             (ExitCode::CannotWrite, "See whether the disk, or what is mounted there, is well, and start again")
         }
         StorageError::Io { .. } => (ExitCode::CannotWrite, ""),
@@ -212,10 +238,24 @@ mod tests {
     }
 
     #[test]
+    fn what_may_not_be_read_is_no_reason_to_choose_another_folder() {
+        let denied = PeerError::Storage(StorageError::Denied("folder/file".into()));
+        let said = |path: &str| share_failure(Path::new(path), &denied).message;
+        assert_eq!(said("folder/file"), "no permission for folder/file. Change its permissions");
+        assert!(said("folder").ends_with("Change its permissions, or move it out of the folder"), "{}", said("folder"));
+        let gone = PeerError::Storage(StorageError::NotFound("file".into()));
+        assert_eq!(share_failure(Path::new("file"), &gone).message, failure(&gone).message);
+    }
+
+    #[test]
     fn what_a_system_says_of_a_disk_is_not_left_alone() {
         let error = |source| failure(&StorageError::Io { path: "f".into(), source }.into()).message;
-        let said = error(std::io::Error::from_raw_os_error(5));
+        // An error of the device, and a file where a folder belongs or a name that no file has.
+        let (device, path) = if cfg!(windows) { (1117, 123) } else { (5, 20) };
+        let said = error(std::io::Error::from_raw_os_error(device));
         assert!(said.ends_with("is well, and start again"), "{said}");
+        let said = error(std::io::Error::from_raw_os_error(path));
+        assert!(!said.contains("disk"), "{said}");
         let said = error(std::io::Error::other("it is a link. Remove it"));
         assert!(said.ends_with("Remove it"), "{said}");
     }

@@ -135,6 +135,16 @@ impl StorageError {
         matches!(self, Full(_) | NoMoreFiles(_) | NoRoom { .. } | Margin { .. } | TooLarge { .. })
     }
 
+    /// Whether it is the disk itself that fails, or what is mounted there: no other path, name or permission would help.
+    pub fn is_of_device(&self) -> bool {
+        match self {
+            StorageError::Io { source, .. } => {
+                source.raw_os_error().is_some_and(|error| FAILING_DEVICE.contains(&error))
+            }
+            _ => false,
+        }
+    }
+
     /// The same once more, if it is for want of room: what goes for one write goes for those behind it.
     pub fn no_room(&self) -> Option<Self> {
         Some(match self {
@@ -171,6 +181,56 @@ fn limit_words(limit: Option<u64>) -> String {
 const TOO_MANY_OPEN: [i32; 2] = [libc::EMFILE, libc::ENFILE];
 #[cfg(windows)]
 const TOO_MANY_OPEN: [i32; 1] = [4]; // ERROR_TOO_MANY_OPEN_FILES
+
+/// How a system says that a disk is damaged, gone, or does not answer; so do network disks, and those that programs make.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const FAILING_DEVICE: [i32; 13] = [
+    libc::EIO,
+    libc::ENXIO,
+    libc::ENODEV,
+    libc::EBADMSG,
+    libc::ESTALE,
+    libc::EUCLEAN,
+    libc::EREMOTEIO,
+    libc::ENOMEDIUM,
+    libc::ETIMEDOUT,
+    libc::ENOTCONN,
+    libc::ECONNABORTED,
+    libc::EHOSTDOWN,
+    libc::EHOSTUNREACH,
+];
+#[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
+const FAILING_DEVICE: [i32; 10] = [
+    libc::EIO,
+    libc::ENXIO,
+    libc::ENODEV,
+    libc::EBADMSG,
+    libc::ESTALE,
+    libc::ETIMEDOUT,
+    libc::ENOTCONN,
+    libc::ECONNABORTED,
+    libc::EHOSTDOWN,
+    libc::EHOSTUNREACH,
+];
+#[cfg(windows)]
+const FAILING_DEVICE: [i32; 16] = [
+    21,   // ERROR_NOT_READY
+    23,   // ERROR_CRC
+    25,   // ERROR_SEEK
+    27,   // ERROR_SECTOR_NOT_FOUND
+    31,   // ERROR_GEN_FAILURE
+    55,   // ERROR_DEV_NOT_EXIST
+    59,   // ERROR_UNEXP_NET_ERR
+    64,   // ERROR_NETNAME_DELETED
+    121,  // ERROR_SEM_TIMEOUT
+    1005, // ERROR_UNRECOGNIZED_VOLUME
+    1006, // ERROR_FILE_INVALID
+    1112, // ERROR_NO_MEDIA_IN_DRIVE
+    1117, // ERROR_IO_DEVICE
+    1167, // ERROR_DEVICE_NOT_CONNECTED
+    1392, // ERROR_FILE_CORRUPT
+    1393, // ERROR_DISK_CORRUPT
+];
 
 /// What the operating system said of a file.
 pub fn error_at(path: &Path, source: io::Error) -> StorageError {
@@ -223,7 +283,7 @@ pub(crate) fn error_in(folder: &Path, path: &Path, source: io::Error) -> Storage
             StorageError::Unwritable { path: whole.unwrap_or_else(|_| folder.to_owned()), source }
         }
         // A shell may be in a folder that somebody has removed.
-        io::ErrorKind::NotFound if folder.canonicalize().is_err() => StorageError::Moved(folder.to_owned()),
+        io::ErrorKind::NotFound if atomic_file::real_path(folder).is_err() => StorageError::Moved(folder.to_owned()),
         _ => error_of_new(path, source),
     }
 }
@@ -249,6 +309,15 @@ pub(crate) fn in_range(offset: u64, len: usize, size: u64) -> Result<(), Storage
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_failing_disk_is_told_from_a_path_that_leads_nowhere() {
+        let of = |code| error_at(Path::new("file"), io::Error::from_raw_os_error(code)).is_of_device();
+        // An error of the device, and a file where a folder belongs; on Windows a name that no file has.
+        let (device, path) = if cfg!(windows) { (1117, 123) } else { (5, 20) };
+        assert!(of(device) && !of(path));
+        assert!(!error_at(Path::new("file"), io::Error::other("a sentence of ours")).is_of_device());
+    }
 
     #[test]
     fn sizes_are_said_as_people_read_them() {

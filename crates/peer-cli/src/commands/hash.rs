@@ -10,7 +10,7 @@ use protocol::{ContentId, Manifest};
 use storage::{Access, Backend, FileBackend, FileSpec, StorageError};
 
 use crate::commands::inspect;
-use crate::error::{ExitCode, Failure, failure};
+use crate::error::{ExitCode, Failure, failure, share_failure};
 use crate::flags::cut::Cut;
 use crate::flags::links::LinkArguments;
 use crate::flags::paths::must_exist;
@@ -26,7 +26,8 @@ pub fn hash(file: &Path, cut: &Cut, links: &LinkArguments, hashes: &Path) -> Res
     let own = [hashes.to_owned(), CERTS.into()].into_iter().chain(settings::log_file());
     let scan = ScanOptions::new().follow_links(links.follow_links).own(own);
     let progress = Counter::new("Hashing", file).show();
-    let Hashed { manifest, left_out, .. } = hash_content_with(file, &scan, cut.hash, cut.piece_size, progress)?;
+    let hashed = hash_content_with(file, &scan, cut.hash, cut.piece_size, progress);
+    let Hashed { manifest, left_out, .. } = hashed.map_err(|error| share_failure(file, &error))?;
     left_out::words(&left_out).iter().for_each(|line| complain(line));
     keep_manifest(hashes, &manifest).map_err(|error| not_kept(&error))?;
     let kept = manifest_path(hashes, &manifest.header().name);

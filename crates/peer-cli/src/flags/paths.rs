@@ -1,13 +1,21 @@
 //! A path that was typed and leads nowhere: said before any work is done, with what is called nearly so.
 
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{MAIN_SEPARATOR, Path};
 
 use protocol::{Ticket, printable, redacted};
 
-use crate::error::{ExitCode, Failure};
+use crate::error::{ExitCode, Failure, share_failure};
 
-/// Fails if nothing is at the path. If it cannot be looked at for another reason, the code that opens it says so.
+/// Characters of the longest name that a file can have.
+const LONGEST_NAME: usize = 255;
+/// Characters that are shown of a name that no file can have.
+const SHOWN: usize = 20;
+/// Links in a row that lead on: as many as systems follow.
+const MOST_LINKS: usize = 40;
+
+/// Fails if nothing is at the path. If it cannot be looked at for a reason that has nothing to do with the path itself, the code that
+/// opens it says so.
 pub fn must_exist(path: &Path) -> Result<(), Failure> {
     if let Some(url) = path.to_str().filter(|text| text.contains("://"))
         && !path.exists()
@@ -19,19 +27,75 @@ pub fn must_exist(path: &Path) -> Result<(), Failure> {
         return Err(Failure::new(ExitCode::NotFound, sentence));
     }
     match path.metadata() {
-        Err(error) if path.is_symlink() && error.kind() == ErrorKind::NotFound => {
+        Err(error) if path.is_symlink() && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             let sentence = format!("{} is a link to nothing: what it leads to is not there", path.display());
             Err(Failure::new(ExitCode::NotFound, sentence))
         }
-        Err(error) if error.kind() == ErrorKind::NotFound => Err(Failure::new(ExitCode::NotFound, sentence(path))),
+        Err(error) => match slip(path, error.kind()) {
+            Some(sentence) => Err(Failure::new(ExitCode::NotFound, sentence)),
+            // A name that there cannot be, as Windows says of one with a star, is not there either.
+            None if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidFilename) => {
+                Err(Failure::new(ExitCode::NotFound, sentence(path)))
+            }
+            None => Ok(()),
+        },
+        Ok(_) => Ok(()),
+    }
+}
+
+/// Fails if what is there may not be read: that is said before what is named beside it is hashed.
+pub fn must_be_readable(path: &Path) -> Result<(), Failure> {
+    let opened = if path.is_dir() { std::fs::read_dir(path).map(drop) } else { std::fs::File::open(path).map(drop) };
+    match opened {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            Err(share_failure(path, &storage::error_at(path, error).into()))
+        }
         _ => Ok(()),
     }
 }
 
-fn sentence(path: &Path) -> String {
+/// What is wrong with a path by itself, of which the system says this.
+fn slip(path: &Path, kind: ErrorKind) -> Option<String> {
     if let Some(ticket) = path.to_str().filter(|text| text.parse::<Ticket>().is_ok()) {
-        return format!("a ticket is to be got, not shared: peer-cli get {ticket}");
+        return Some(format!("a ticket is to be got, not shared: peer-cli get {ticket}"));
     }
+    // Without a separator at its end.
+    let named = path.components().as_path();
+    if let Some(file) = named.ancestors().find(|above| above.is_file()) {
+        let shown = file.display();
+        return Some(match file == named {
+            true => format!("{shown} is a file, and not a folder: leave out the {MAIN_SEPARATOR} behind it"),
+            false => format!("{shown} is a file, and not a folder: nothing lies in it"),
+        });
+    }
+    if let Some(link) = named.ancestors().find(|above| leads_to_itself(above)) {
+        return Some(format!("{} is a link that leads to itself: remove it, or make it anew", link.display()));
+    }
+    let names = named.components().map(|part| part.as_os_str().to_string_lossy());
+    let longest = names.max_by_key(|name| name.chars().count())?;
+    let is_long = longest.chars().count() > LONGEST_NAME;
+    (is_long || kind == ErrorKind::InvalidFilename).then(|| {
+        let mut shown: String = longest.chars().take(SHOWN).collect();
+        if shown.len() < longest.len() {
+            shown.push('…');
+        }
+        format!("no file can be called {shown}: the name is too long, or has characters that no name has")
+    })
+}
+
+/// Whether a path is a link that, followed as often as systems do it, still leads to a link.
+fn leads_to_itself(path: &Path) -> bool {
+    let mut at = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        let Ok(target) = std::fs::read_link(&at) else { return false };
+        // From where the link lies.
+        at.pop();
+        at.push(target);
+    }
+    true
+}
+
+fn sentence(path: &Path) -> String {
     let near = near(path).map(|name| format!(" Did you mean {:?}?", printable(&name))).unwrap_or_default();
     let from = match std::env::current_dir() {
         Ok(folder) if path.is_relative() => format!("; a path is meant from {}", folder.display()),
@@ -52,6 +116,10 @@ fn near(path: &Path) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
+    use protocol::{ContentId, Digest, PeerId};
+
     use super::*;
 
     #[test]
@@ -65,5 +133,43 @@ mod tests {
         assert!(failure.message.contains(&expected), "{}", failure.message);
         let failure = must_exist(&folder.path().join("xyz/file")).unwrap_err();
         assert!(!failure.message.contains("Did you mean"), "{}", failure.message);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_path_is_said_and_no_disk_is_blamed() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.bin");
+        std::fs::write(&file, "").unwrap();
+        let said = |path: &Path| {
+            let failure = must_exist(path).unwrap_err();
+            assert_eq!(failure.code, ExitCode::NotFound);
+            failure.message
+        };
+        // Windows may take it for the file.
+        if cfg!(unix) {
+            assert!(said(&file.join("")).ends_with("a.bin is a file, and not a folder: leave out the / behind it"));
+        }
+        assert!(said(&file.join("x")).ends_with("a.bin is a file, and not a folder: nothing lies in it"));
+        let long = said(&folder.path().join("x".repeat(5000)));
+        assert!(long.contains("called xxx") && long.len() < 200, "{long}");
+        let (tracker, content) = (PeerId::of_public_key(&[7]), ContentId(Digest([7; 32])));
+        let addresses = (1..=16).map(|port| SocketAddr::from(([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], port))).collect();
+        let ticket = Ticket::new(tracker, addresses, content).unwrap().to_string();
+        assert!(ticket.len() > LONGEST_NAME && said(Path::new(&ticket)).starts_with("a ticket is to be got"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_that_leads_to_itself_is_said_to_be_one() {
+        let folder = tempfile::tempdir().unwrap();
+        for (link, target) in [("ring", "other"), ("other", "ring"), ("fine", "file")] {
+            std::os::unix::fs::symlink(target, folder.path().join(link)).unwrap();
+        }
+        std::fs::write(folder.path().join("file"), "").unwrap();
+        for path in ["ring", "ring/file"] {
+            let failure = must_exist(&folder.path().join(path)).unwrap_err();
+            assert!(failure.message.contains("ring is a link that leads to itself"), "{}", failure.message);
+        }
+        assert!(must_exist(&folder.path().join("fine")).is_ok());
     }
 }
