@@ -44,14 +44,40 @@ pub fn check_name(name: &str) -> Result<(), Failure> {
     }
 }
 
-/// A pipe can be read once, and what is shared is read again and again: it has to come through standard input.
+/// A pipe can be read once, and what is shared is read again and again: it has to come through standard input. So has what does not
+/// say how large it is.
 pub fn must_not_be_a_pipe(path: &Path) -> Result<(), Failure> {
-    let Some(kind) = path.metadata().ok().and_then(|metadata| stream_kind(&metadata)) else { return Ok(()) };
-    let sentence = format!(
-        "{} is {kind}: pipe what it gives into `peer-cli share - --name NAME`, which keeps it in a file while it is shared",
-        path.display()
-    );
+    let Ok(metadata) = path.metadata() else { return Ok(()) };
+    let shown = path.display();
+    let sentence = match stream_kind(&metadata) {
+        Some(kind) => format!(
+            "{shown} is {kind}: pipe what it gives into `peer-cli share - --name NAME`, which keeps it in a file while it is shared"
+        ),
+        None if is_unsized(path, &metadata) => format!(
+            "{shown} does not say how large it is: give it to `peer-cli share - --name NAME < {shown}`, or share a copy"
+        ),
+        None => return Ok(()),
+    };
     Err(Failure::new(ExitCode::Usage, sentence))
+}
+
+/// Whether a file says to be empty and has bytes all the same, as those in `/proc`, which are made when they are read.
+#[cfg(unix)]
+fn is_unsized(path: &Path, metadata: &Metadata) -> bool {
+    use std::os::unix::fs::OpenOptionsExt;
+    if !metadata.is_file() || metadata.len() > 0 {
+        return false;
+    }
+    let mut options = std::fs::File::options();
+    // Some wait for what they are to say.
+    options.read(true).custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32);
+    let opened = options.open(path);
+    opened.and_then(|mut file| Ok(file.read(&mut [0])? > 0 && file.metadata()?.len() == 0)).unwrap_or(false)
+}
+
+#[cfg(not(unix))]
+fn is_unsized(_: &Path, _: &Metadata) -> bool {
+    false
 }
 
 #[cfg(unix)]
@@ -60,7 +86,7 @@ fn stream_kind(metadata: &Metadata) -> Option<&'static str> {
     let kind = metadata.file_type();
     match () {
         () if kind.is_fifo() => Some("a pipe"),
-        () if kind.is_char_device() => Some("a device"),
+        () if kind.is_char_device() || kind.is_block_device() => Some("a device"),
         () if kind.is_socket() => Some("a socket"),
         () => None,
     }
@@ -195,5 +221,14 @@ mod tests {
             failure.message
         );
         assert!(must_not_be_a_pipe(Path::new(".")).is_ok() && must_not_be_a_pipe(Path::new("missing")).is_ok());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_file_that_is_made_when_it_is_read_is_refused_and_an_empty_one_is_not() {
+        let failure = must_not_be_a_pipe(Path::new("/proc/self/status")).unwrap_err();
+        assert!(failure.message.contains("--name NAME < /proc/self/status`"), "{}", failure.message);
+        let empty = tempfile::NamedTempFile::new().unwrap();
+        assert!(must_not_be_a_pipe(empty.path()).is_ok());
     }
 }

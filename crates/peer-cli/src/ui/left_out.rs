@@ -22,9 +22,12 @@ fn words_of(reason: LeftOutReason, left_out: &[LeftOut]) -> Vec<String> {
     if let Some(more) = paths.len().checked_sub(NAMED).filter(|&more| more > 0) {
         lines.push(format!("{more} more are left out for the same reason."));
     }
-    if reason == LeftOutReason::LinkOutside {
-        lines.push("To share what such links lead to, give --follow-links.".to_owned());
-    }
+    let advice = match reason {
+        LeftOutReason::LinkOutside => Some("To share what such links lead to, give --follow-links."),
+        LeftOutReason::Unsized => Some("Copy such a file, and share the copy."),
+        _ => None,
+    };
+    lines.extend(advice.map(str::to_owned));
     lines
 }
 
@@ -37,12 +40,18 @@ mod tests {
         let link = |number| LeftOut { path: format!("link{number}").into(), reason: LeftOutReason::LinkOutside };
         let mut all: Vec<_> = (0..8).map(link).collect();
         all.push(LeftOut { path: "certs".into(), reason: LeftOutReason::PrivateKey });
+        all.push(LeftOut { path: "status".into(), reason: LeftOutReason::Unsized });
         let lines = words(&all);
         assert_eq!(lines[0], "certs is left out: it holds a private key of this program.");
         assert_eq!(lines[1], "link0 is left out: it is a link that leads out of what is shared.");
         assert_eq!(
             lines[6..],
-            ["3 more are left out for the same reason.", "To share what such links lead to, give --follow-links."]
+            [
+                "3 more are left out for the same reason.",
+                "To share what such links lead to, give --follow-links.",
+                "status is left out: its size is not known before it is read.",
+                "Copy such a file, and share the copy."
+            ]
         );
     }
 }
