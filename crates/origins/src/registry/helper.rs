@@ -36,11 +36,15 @@ pub(super) fn login(helper: &str, server: &str) -> Option<String> {
     let program = format!("docker-credential-{helper}");
     match ask(Command::new(&program).arg("get"), server, DEADLINE) {
         Ok(answer) => read(&answer).or_else(|| {
-            tracing::warn!(program, server, "it has no password for this registry that can be used here");
+            tracing::warn!(
+                program,
+                server,
+                "the credential helper has no password for this registry that can be used here"
+            );
             None
         }),
         Err(reason) => {
-            tracing::warn!(program, server, "no login for this registry: {reason}");
+            tracing::warn!(program, server, "no login for this registry: the credential helper {reason}");
             None
         }
     }
@@ -53,25 +57,29 @@ fn ask(command: &mut Command, line: &str, deadline: Duration) -> Result<Vec<u8>,
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
-        .map_err(|error| format!("its helper cannot be started: {error}"))?;
+        .map_err(|error| format!("cannot be started: {error}"))?;
     let (tell, told) = mpsc::channel();
     let (input, output) = (child.stdin.take(), child.stdout.take());
     let line = format!("{line}\n");
-    thread::spawn(move || {
+    let listener = thread::Builder::new().spawn(move || {
         // One that does not read what it is asked may answer all the same.
         input.and_then(|mut input| input.write_all(line.as_bytes()).ok());
         let mut answer = Vec::new();
         let read = output.map(|output| output.take(LONGEST + 1).read_to_end(&mut answer));
         let _ = tell.send(matches!(read, Some(Ok(_))).then_some(answer));
     });
+    if let Err(error) = listener {
+        end(&mut child);
+        return Err(format!("cannot be asked: {error}"));
+    }
     let answer = told.recv_timeout(deadline).map_err(|_| {
         end(&mut child);
-        format!("its helper does not answer within {}", humantime::format_duration(deadline))
+        format!("does not answer within {}", humantime::format_duration(deadline))
     })?;
     let answer = answer.filter(|answer| answer.len() as u64 <= LONGEST);
     let Some(answer) = answer else {
         end(&mut child);
-        return Err("its helper answers with too much, or not at all".to_owned());
+        return Err("answers with too much, or not at all".to_owned());
     };
     // What has closed its output is about to end.
     let until = Instant::now() + ENDS;
@@ -79,10 +87,10 @@ fn ask(command: &mut Command, line: &str, deadline: Duration) -> Result<Vec<u8>,
         match child.try_wait() {
             Ok(Some(status)) if status.success() => return Ok(answer),
             Ok(None) if Instant::now() < until => thread::sleep(LOOK),
-            Ok(Some(_)) => return Err("its helper has none".to_owned()),
+            Ok(Some(_)) => return Err("has none".to_owned()),
             Ok(None) | Err(_) => {
                 end(&mut child);
-                return Err("its helper does not end".to_owned());
+                return Err("does not end".to_owned());
             }
         }
     }
