@@ -1,5 +1,6 @@
-//! The login for a registry. It is asked for when the registry first wants one, and again when it is not taken any more: those of cloud
-//! registries hold for some hours. A helper program may be what is asked, so that this is done aside, by one at a time, and not often.
+//! The login for a registry. It is asked for when the registry first wants one, and again when it is no longer accepted: those of cloud
+//! registries hold for some hours. Where there was none it is asked for again, too: a helper program may have failed. Such a program may take
+//! its time, so that this is done aside, by one at a time, and not often.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,14 +32,21 @@ impl Asked {
         Asked { login, known: Arc::default() }
     }
 
+    /// Whether anything can be asked for one.
+    pub(super) fn is_some(&self) -> bool {
+        self.login.is_some()
+    }
+
     /// The login. Those who need it at once for the first time ask once.
     pub(super) async fn get(&self) -> Option<String> {
         let login = self.login.clone()?;
         let mut known = self.known.clone().lock_owned().await;
+        let is_none = |known: &mut Known| known.login.is_none() && known.since.elapsed() >= AGAIN;
+        known.take_if(is_none);
         if let Some(known) = &*known {
             return known.login.clone();
         }
-        // It is remembered though who needs it may have gone.
+        // It is remembered even if the one who needs it has gone.
         let asking = spawn_blocking(move || {
             let (since, login) = (Instant::now(), login());
             *known = Some(Known { since, login: login.clone() });
@@ -47,7 +55,7 @@ impl Asked {
         asking.await.ok().flatten()
     }
 
-    /// The login is not taken: it is asked for again, unless that was done a moment ago. Whether it will be.
+    /// The login is not accepted: it is asked for again, unless that was done a moment ago. Whether it will be.
     pub(super) async fn is_refused(&self) -> bool {
         let mut known = self.known.lock().await;
         known.take_if(|known| known.since.elapsed() >= AGAIN).is_some()
@@ -78,5 +86,21 @@ mod tests {
         assert_eq!(asked.get().await.as_deref(), Some("1"));
         let none = Asked::new(None);
         assert_eq!((none.get().await, none.is_refused().await), (None, false));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_there_was_none_it_is_asked_for_again() {
+        let times = Arc::new(AtomicU32::new(0));
+        let counted = times.clone();
+        // A helper program fails once.
+        let login: Login = Arc::new(move || (counted.fetch_add(1, Ordering::SeqCst) > 0).then(|| "a".to_owned()));
+        let asked = Asked::new(Some(login));
+        assert_eq!((asked.get().await, asked.get().await), (None, None));
+        assert_eq!(times.load(Ordering::SeqCst), 1, "not at once");
+        tokio::time::advance(AGAIN).await;
+        assert_eq!(asked.get().await.as_deref(), Some("a"));
+        tokio::time::advance(AGAIN).await;
+        assert_eq!(asked.get().await.as_deref(), Some("a"));
+        assert_eq!(times.load(Ordering::SeqCst), 2, "it is accepted");
     }
 }

@@ -12,6 +12,7 @@ mod source;
 mod tags;
 mod token;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use reqwest::header::{
@@ -73,6 +74,8 @@ struct Inner {
     shown: String,
     /// What stands behind `Basic`, if this user has a login there.
     login: Asked,
+    /// Whether it was said that no login is sent.
+    warned: AtomicBool,
     limits: Limits,
     challenge: tokio::sync::Mutex<Option<Challenge>>,
     tokens: Mutex<Tokens>,
@@ -95,6 +98,7 @@ impl Registry {
             url,
             shown: shown.trim_end_matches('/').to_owned(),
             login: Asked::new(login),
+            warned: AtomicBool::new(false),
             limits: limits.clone(),
             challenge: tokio::sync::Mutex::default(),
             tokens: Mutex::default(),
@@ -290,11 +294,14 @@ impl Inner {
 
     /// The login, for a server that may have it.
     async fn basic(&self, to: &Url) -> Option<HeaderValue> {
-        let login = self.login.get().await?;
+        // No helper program is asked for what is not sent.
         if !may_go_to(to) {
-            tracing::warn!(url = self.shown, "the login for this registry is not sent over plain HTTP: use https://");
+            if self.login.is_some() && !self.warned.swap(true, Ordering::Relaxed) {
+                tracing::warn!(url = self.shown, "no login for this registry is sent over plain HTTP: use https://");
+            }
             return None;
         }
+        let login = self.login.get().await?;
         let mut value = HeaderValue::from_str(&format!("Basic {login}")).ok()?;
         value.set_sensitive(true);
         Some(value)
@@ -336,7 +343,7 @@ impl Inner {
         let shown = format!("the service for tokens of {}", self.shown);
         let answered = send(request, &shown, &self.limits).await?;
         let body = small_body(answered, &shown, GRANTED, &self.limits).await?;
-        serde_json::from_slice(&body).map_err(|_| wrong("its service for tokens does not answer as one does"))
+        serde_json::from_slice(&body).map_err(|_| wrong("its service for tokens does not answer as it should"))
     }
 
     fn tokens(&self) -> MutexGuard<'_, Tokens> {
@@ -347,4 +354,24 @@ impl Inner {
 /// What `Content-Length` says, also in the answer to HEAD.
 fn length(headers: &HeaderMap) -> Option<u64> {
     header(headers, &CONTENT_LENGTH).and_then(|text| text.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn no_login_is_asked_for_that_would_be_sent_over_plain_http() {
+        let asked = Arc::new(AtomicBool::new(false));
+        let says = asked.clone();
+        let login: Login = Arc::new(move || {
+            says.store(true, Ordering::SeqCst);
+            Some("YTpi".to_owned())
+        });
+        let registry = Registry::new("http://registry.example", Some(login), &Limits::default()).unwrap();
+        for (to, is_sent) in [("http://registry.example", false), ("https://auth.example/token", true)] {
+            let login = registry.0.basic(&Url::parse(to).unwrap()).await;
+            assert_eq!((login.is_some(), asked.load(Ordering::SeqCst)), (is_sent, is_sent), "{to}");
+        }
+    }
 }

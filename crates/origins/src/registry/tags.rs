@@ -32,7 +32,8 @@ pub(super) fn read(body: &[u8], next: Option<Next>) -> Result<Tags, &'static str
     if body.iter().filter(|byte| **byte == b',').count() > MOST {
         return Err("its list of tags is too long: ask for fewer at a time (n=1000)");
     }
-    let listed: Listed = serde_json::from_slice(body).map_err(|_| "the registry does not answer as one does")?;
+    let listed: Listed =
+        serde_json::from_slice(body).map_err(|_| "the registry does not answer as a registry should")?;
     let tags = listed.tags.unwrap_or_default().into_iter().filter(|tag| is_tag(tag)).collect();
     Ok(Tags { tags, next })
 }
