@@ -14,7 +14,7 @@ pub(crate) enum Verdict {
     Failed,
 }
 
-/// Judges the conditions for what has this tag, in quotes; who has it under the one of the whole file has it, too.
+/// Judges the conditions for what has this tag, in quotes. A client that has it under the tag of the whole file has it, too.
 pub(crate) fn judge(headers: &HeaderMap, tag: &str, whole: &str) -> Verdict {
     if let Some(found) = names(headers, IF_MATCH, |other| other == tag)
         && !found
@@ -28,8 +28,8 @@ pub(crate) fn judge(headers: &HeaderMap, tag: &str, whole: &str) -> Verdict {
     }
 }
 
-/// The ranges that a client wants, unless it has a part of another version. Where clients may have other bytes, nobody goes on behind
-/// those who does not say which version they are of.
+/// The ranges that a client wants, unless it has a part of another version. Where clients may have wrong bytes, one that wants the rest
+/// must say which version it has the beginning of.
 pub(crate) fn ranges<'a>(headers: &'a HeaderMap, tag: &str, is_spoiled: bool) -> Option<&'a str> {
     let range = headers.get(RANGE)?.to_str().ok()?;
     match headers.get(IF_RANGE) {
@@ -40,7 +40,7 @@ pub(crate) fn ranges<'a>(headers: &'a HeaderMap, tag: &str, is_spoiled: bool) ->
     }
 }
 
-/// Whether a client wants all behind a place, as one does that has what is before it.
+/// Whether a client wants all after a place, as one does that has what is before it.
 fn goes_on(range: &str) -> bool {
     let range = range.split_once('=').map_or(range, |(_, range)| range).trim();
     range.strip_suffix('-').is_some_and(|first| !first.trim().trim_start_matches('0').is_empty())

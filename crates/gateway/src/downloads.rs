@@ -1,5 +1,5 @@
 //! The downloads that a gateway has begun: only some run at once, and each is counted among what is kept as soon as it is open, or stopped if
-//! there is no room for it. That happens although those who asked for it may have gone.
+//! there is no room for it, even if those who asked for it have gone.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -128,7 +128,7 @@ impl Downloads {
         }
         // It may have been abandoned meanwhile.
         if self.begun.lock().await.contains_key(&content) {
-            self.kept.is_open(folder, node, content);
+            self.kept.is_open(folder, node, content, open.status());
             Ok(())
         } else {
             self.kept.forget(folder);

@@ -26,8 +26,8 @@ pub enum GatewayError {
         /// Why.
         source: io::Error,
     },
-    /// What comes from origins cannot be kept.
-    #[error("what comes from origins cannot be kept in {path}: {source}")]
+    /// What is downloaded, or comes from origins, cannot be kept.
+    #[error("files cannot be kept in {path}: {source}")]
     Folder {
         /// The folder.
         path: PathBuf,
@@ -66,7 +66,7 @@ pub(crate) enum Refusal {
     Late,
     /// A tracker that may know of it cannot be asked.
     Tracker,
-    /// The origin that may have it does not answer, or not as one.
+    /// The origin that may have it does not answer as it should.
     Origin,
     /// The download has failed.
     Failed,
@@ -74,6 +74,8 @@ pub(crate) enum Refusal {
     Busy,
     /// It does not fit beside what is in use of what may be kept.
     Full,
+    /// It is larger than all that may be kept.
+    TooLarge,
 }
 
 impl Refusal {
@@ -92,8 +94,13 @@ impl Refusal {
             Refusal::Late | Refusal::Tracker | Refusal::Origin => StatusCode::GATEWAY_TIMEOUT,
             Refusal::Failed => StatusCode::BAD_GATEWAY,
             Refusal::Busy => StatusCode::SERVICE_UNAVAILABLE,
-            Refusal::Full => StatusCode::INSUFFICIENT_STORAGE,
+            Refusal::Full | Refusal::TooLarge => StatusCode::INSUFFICIENT_STORAGE,
         }
+    }
+
+    /// Whether this gateway has no room for it now, whatever it is.
+    pub(crate) fn is_lack_of_room(&self) -> bool {
+        matches!(self, Refusal::Busy | Refusal::Full | Refusal::TooLarge)
     }
 
     /// A sentence for a person who reads it.
@@ -115,9 +122,8 @@ impl Refusal {
             Refusal::Tracker => "The tracker does not answer, so nobody knows whether it is there: try again later.",
             Refusal::Origin => "Its origin does not answer as it should. The gateway's log says why: try again later.",
             Refusal::Failed => "It cannot be downloaded. The gateway's log says why.",
-            Refusal::Full => {
-                "It does not fit into what this gateway may keep (--cache), beside what is in use. Try again later."
-            }
+            Refusal::Full => "There is no room for it (--cache) while other files are in use. Try again later.",
+            Refusal::TooLarge => "It is larger than all that this gateway may keep. Its operator can raise --cache.",
             Refusal::Busy => "The gateway has enough to do. Try again later.",
         }
     }

@@ -50,7 +50,7 @@ pub(crate) struct Served {
     pub(crate) size: u64,
     /// Its strong tag, in quotes.
     pub(crate) tag: String,
-    /// How often an answer with it broke off, after which clients may have other bytes under that tag.
+    /// How often an answer with it broke off: clients may have wrong bytes under that tag.
     pub(crate) spoiled: Broken,
     pub(crate) name: String,
 }

@@ -1,5 +1,5 @@
-//! What a gateway has brought to its disk, and how much that may be: the least recently used goes first, and never what is being read or
-//! was a moment ago. When something was used is written down now and then, so that a restart knows it.
+//! What a gateway has brought to its disk, and how much that may be: the least recently used goes first. What is being read, was read a
+//! moment ago, or is being sent to peers stays. The times of last use are saved now and then, so that a restart knows them.
 //!
 //! Each content that was downloaded, and each file of an origin, has a folder of its own. That folder is what is counted and what goes.
 
@@ -7,23 +7,29 @@ use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use peer::{ContentId, Node};
-use tokio::sync::OwnedMutexGuard;
+use peer::{ContentId, Node, Status};
+use tokio::sync::{OwnedMutexGuard, watch};
 use tokio::task::spawn_blocking;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::blobs::folder;
-use crate::error::Refusal;
+use crate::error::{GatewayError, Refusal};
+use crate::root_lock;
 
-/// How often it is written down when what was used.
-const WRITTEN: Duration = Duration::from_secs(60);
+/// How often the times of last use are saved.
+const SAVED: Duration = Duration::from_secs(60);
 /// Where that is.
 const NOTES: &str = ".kept";
 /// Most bytes of it.
 const LONGEST: u64 = 16 << 20;
+/// What peers are sent stays for no longer than this after the last use here: anyone may ask for a piece of everything now and then.
+const SENT: Duration = Duration::from_secs(60 * 60);
+/// How often, in the time in which something counts as just used, it is looked at what peers are sent; and the least time between.
+const LOOKS: u32 = 4;
+const LOOK: Duration = Duration::from_secs(1);
 /// What folders of origins' files are in begins so.
 const ORIGINS: &str = "origins-";
 
@@ -51,12 +57,16 @@ pub(crate) struct Kept {
     state: Mutex<State>,
     /// Held while something goes.
     removing: Arc<tokio::sync::Mutex<()>>,
+    /// Called before a folder goes, so that its files are closed.
+    closes: OnceLock<Box<dyn Fn(&Path) + Send + Sync>>,
+    /// Who else may keep files in the same folders.
+    _locks: Vec<fs::File>,
 }
 
 #[derive(Default)]
 struct State {
     folders: HashMap<PathBuf, Entry>,
-    noted: Option<Instant>,
+    saved: Option<Instant>,
     removed: u64,
 }
 
@@ -69,12 +79,39 @@ struct Entry {
     is_coming: bool,
     readers: usize,
     /// Who has it open, and as which content.
-    open: Vec<(Node, ContentId)>,
+    open: Vec<Open>,
+    /// When it was last seen that peers are sent some of it.
+    sent: Option<Instant>,
+}
+
+/// A content that a node has open.
+struct Open {
+    node: Node,
+    content: ContentId,
+    status: watch::Receiver<Status>,
+    /// Bytes that peers had been sent at the last look.
+    sent: u64,
+}
+
+impl Open {
+    fn is_of(&self, node: &Node, content: ContentId) -> bool {
+        self.content == content && self.node.id() == node.id() && self.node.listeners() == node.listeners()
+    }
 }
 
 impl Entry {
     fn new(bytes: u64, used: SystemTime) -> Self {
-        Entry { bytes, used, used_here: None, is_coming: false, readers: 0, open: Vec::new() }
+        Entry { bytes, used, used_here: None, is_coming: false, readers: 0, open: Vec::new(), sent: None }
+    }
+
+    /// Looks whether peers are being sent some of it.
+    fn look(&mut self) {
+        for open in &mut self.open {
+            let sent = open.status.borrow().sent;
+            if std::mem::replace(&mut open.sent, sent) < sent {
+                self.sent = Some(Instant::now());
+            }
+        }
     }
 
     fn is_used(&mut self) {
@@ -87,7 +124,9 @@ impl Entry {
             Some(used) => used.elapsed() < recent,
             None => now.duration_since(self.used).is_ok_and(|since| since < recent),
         };
-        self.readers == 0 && !self.is_coming && !is_recent
+        let is_within = |time: Option<Instant>, within| time.is_some_and(|time| time.elapsed() < within);
+        let is_sent = is_within(self.sent, recent) && is_within(self.used_here, SENT);
+        self.readers == 0 && !self.is_coming && !is_recent && !is_sent
     }
 }
 
@@ -96,7 +135,12 @@ impl State {
         self.folders.values().map(|entry| entry.bytes).sum()
     }
 
-    fn oldest(&self, besides: &[PathBuf], recent: Duration) -> Option<PathBuf> {
+    fn look(&mut self) {
+        self.folders.values_mut().for_each(Entry::look);
+    }
+
+    fn oldest(&mut self, besides: &[PathBuf], recent: Duration) -> Option<PathBuf> {
+        self.look();
         let now = SystemTime::now();
         let may_go =
             self.folders.iter().filter(|(folder, entry)| !besides.contains(folder) && entry.may_go(now, recent));
@@ -113,8 +157,10 @@ impl State {
 }
 
 impl Kept {
-    /// What is kept in these folders, of earlier runs too. At most so many bytes are, and what was used so recently stays.
-    pub(crate) fn open(roots: &BTreeSet<PathBuf>, most: Option<u64>, recent: Duration) -> Self {
+    /// What is kept in these folders, of earlier runs too. At most so many bytes are, and what was used so recently stays. Fails if
+    /// another gateway keeps something there, and either of them removes what is too much.
+    pub(crate) fn open(roots: &BTreeSet<PathBuf>, most: Option<u64>, recent: Duration) -> Result<Self, GatewayError> {
+        let locks = root_lock::lock(roots, most.is_some())?;
         let mut folders = HashMap::new();
         for root in roots {
             let noted = read_notes(root);
@@ -124,8 +170,33 @@ impl Kept {
                 folders.insert(folder.clone(), Entry::new(size_of(&folder), used));
             }
         }
-        let state = Mutex::new(State { folders, ..State::default() });
-        Kept { most, recent, root: roots.first().cloned(), state, removing: Arc::default() }
+        Ok(Kept {
+            most,
+            recent,
+            root: roots.first().cloned(),
+            state: Mutex::new(State { folders, ..State::default() }),
+            removing: Arc::default(),
+            closes: OnceLock::new(),
+            _locks: locks,
+        })
+    }
+
+    /// Before a folder goes, this is called.
+    pub(crate) fn closes_with(&self, closes: impl Fn(&Path) + Send + Sync + 'static) {
+        let _ = self.closes.set(Box::new(closes));
+    }
+
+    /// Looks now and then at what peers are sent, as long as something is kept.
+    pub(crate) async fn watch(kept: Weak<Self>) {
+        loop {
+            let Some(recent) = kept.upgrade().filter(|kept| kept.most.is_some()).map(|kept| kept.recent) else {
+                return;
+            };
+            sleep((recent / LOOKS).max(LOOK)).await;
+            if let Some(kept) = kept.upgrade() {
+                kept.lock().look();
+            }
+        }
     }
 
     /// How much that is.
@@ -141,9 +212,21 @@ impl Kept {
         self.reads(folder.to_owned())
     }
 
+    /// Fails for what is larger than all that may be kept.
+    pub(crate) fn may_fit(&self, bytes: u64) -> Result<(), Refusal> {
+        match self.most {
+            Some(most) if bytes > most => {
+                tracing::warn!(bytes, most, "larger than all that may be kept: raise --cache");
+                Err(Refusal::TooLarge)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Makes room for so many bytes in a folder, which count from now on. What is least recently used goes, also if who asks for room has
     /// gone meanwhile.
     pub(crate) async fn make_room(self: &Arc<Self>, folder: &Path, bytes: u64, is_coming: bool) -> Result<(), Refusal> {
+        self.may_fit(bytes)?;
         let mut removing = self.removing.clone().lock_owned().await;
         let mut stay = vec![folder.to_owned()];
         loop {
@@ -159,14 +242,11 @@ impl Kept {
                     return Ok(());
                 }
             }
-            if self.most.is_some_and(|most| bytes > most) {
-                return Err(self.is_full(bytes));
-            }
             removing = self.oldest_goes(removing, &mut stay).await.ok_or_else(|| self.is_full(bytes))?;
         }
     }
 
-    /// Removes what is more than may be kept, of earlier runs that might keep more.
+    /// Removes what is too much: an earlier run may have had a larger bound.
     pub(crate) async fn fit(self: &Arc<Self>) {
         let mut stay = Vec::new();
         loop {
@@ -195,6 +275,9 @@ impl Kept {
         stay.push(oldest.clone());
         let kept = self.clone();
         let going = tokio::spawn(async move {
+            if let Some(closes) = kept.closes.get() {
+                closes(&oldest);
+            }
             let left = remove(oldest.clone(), std::mem::take(&mut entry.open)).await;
             let mut state = kept.lock();
             match left {
@@ -212,11 +295,13 @@ impl Kept {
     }
 
     /// A content is open whose bytes are in this folder: all of them are here, or they come from peers.
-    pub(crate) fn is_open(&self, folder: &Path, node: &Node, content: ContentId) {
+    pub(crate) fn is_open(&self, folder: &Path, node: &Node, content: ContentId, status: watch::Receiver<Status>) {
         if let Some(entry) = self.lock().folders.get_mut(folder) {
             entry.is_coming = false;
-            entry.open.retain(|(_, other)| *other != content);
-            entry.open.push((node.clone(), content));
+            entry.is_used();
+            entry.open.retain(|other| !other.is_of(node, content));
+            let sent = status.borrow().sent;
+            entry.open.push(Open { node: node.clone(), content, status, sent });
         }
     }
 
@@ -224,6 +309,7 @@ impl Kept {
     pub(crate) fn rests(&self, folder: &Path) {
         if let Some(entry) = self.lock().folders.get_mut(folder) {
             entry.is_coming = false;
+            entry.is_used();
         }
     }
 
@@ -236,7 +322,7 @@ impl Kept {
     pub(crate) fn reads_content(self: &Arc<Self>, content: ContentId) -> Option<InUse> {
         let folder = {
             let state = self.lock();
-            let has = |entry: &Entry| entry.open.iter().any(|(_, other)| *other == content);
+            let has = |entry: &Entry| entry.open.iter().any(|other| other.content == content);
             state.folders.iter().find(|(_, entry)| has(entry)).map(|(folder, _)| folder.clone())?
         };
         self.reads(folder)
@@ -248,22 +334,21 @@ impl Kept {
         let entry = state.folders.get_mut(&folder)?;
         entry.readers += 1;
         entry.is_used();
-        self.note(&mut state);
+        self.save(&mut state);
         drop(state);
         Some(InUse { kept: self.clone(), folder })
     }
 
-    /// Writes down when what was used, now and then.
-    fn note(&self, state: &mut State) {
-        let Some(root) = self.root.clone().filter(|_| state.noted.is_none_or(|noted| noted.elapsed() >= WRITTEN))
-        else {
+    /// Saves the times of last use, now and then.
+    fn save(&self, state: &mut State) {
+        let Some(root) = self.root.clone().filter(|_| state.saved.is_none_or(|saved| saved.elapsed() >= SAVED)) else {
             return;
         };
-        state.noted = Some(Instant::now());
+        state.saved = Some(Instant::now());
         let notes = state.notes(&root);
         spawn_blocking(move || {
             if let Err(error) = atomic_file::replace_cache(&root.join(NOTES), notes.as_bytes()) {
-                tracing::debug!(%error, "it is not written down what was used");
+                tracing::debug!(%error, "the times of last use could not be saved");
             }
         });
     }
@@ -292,18 +377,18 @@ impl Drop for InUse {
 type Removing = OwnedMutexGuard<()>;
 
 /// Stops contents, and removes their folder. Gives the bytes that are left of it, if it cannot be removed.
-async fn remove(folder: PathBuf, open: Vec<(Node, ContentId)>) -> Option<u64> {
-    tracing::info!(folder = %folder.display(), "it goes: something else needs the room");
-    for (node, content) in open {
+async fn remove(folder: PathBuf, open: Vec<Open>) -> Option<u64> {
+    tracing::info!(folder = %folder.display(), "removing it to make room");
+    for Open { node, content, .. } in open {
         if let Some(open) = node.open(content).await
             && let Err(error) = open.stop().await
         {
-            tracing::warn!(%content, %error, "a content that is to go is not stopped");
+            tracing::warn!(%content, %error, "a content could not be stopped before it is removed");
         }
     }
     let removing = spawn_blocking(move || match fs::remove_dir_all(&folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            tracing::warn!(%error, "what is to go stays on the disk");
+            tracing::warn!(%error, folder = %folder.display(), "could not be removed");
             Some(size_of(&folder))
         }
         _ => None,
@@ -356,12 +441,14 @@ fn read_notes(root: &Path) -> HashMap<PathBuf, SystemTime> {
 
 #[cfg(test)]
 mod tests {
+    use peer::{Identity, MemoryNetwork};
+
     use super::*;
 
     const RECENT: Duration = Duration::from_secs(60);
 
     fn kept(root: &Path, most: u64) -> Arc<Kept> {
-        Arc::new(Kept::open(&BTreeSet::from([root.to_owned()]), Some(most), RECENT))
+        Arc::new(Kept::open(&BTreeSet::from([root.to_owned()]), Some(most), RECENT).unwrap())
     }
 
     fn file(root: &Path, name: &str, bytes: usize, used: u64) -> PathBuf {
@@ -389,7 +476,7 @@ mod tests {
         assert_eq!((kept.figures().bytes, kept.figures().removed), (3000, 2));
         assert!(root.path().join("of the user").exists());
         // What is too large in any case costs nobody anything.
-        assert_eq!(kept.make_room(&root.path().join("x"), 4000, true).await, Err(Refusal::Full));
+        assert_eq!(kept.make_room(&root.path().join("x"), 4000, true).await, Err(Refusal::TooLarge));
         assert!(folders[0].exists());
     }
 
@@ -413,6 +500,61 @@ mod tests {
         assert_eq!(kept.figures().bytes, 500);
     }
 
+    fn node(hashes: &Path) -> Node {
+        let any = vec!["127.0.0.1:0".parse().unwrap()];
+        let transport = MemoryNetwork::new().bind(&Identity::generate().unwrap(), any).unwrap();
+        Node::builder(Arc::new(transport)).hashes(hashes).start()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_peers_are_sent_stays_for_an_hour_after_its_last_use() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = file(root.path(), "a", 1000, 100);
+        let kept = kept(root.path(), 1000);
+        let node = node(&root.path().join("hashes"));
+        let (say, status) = watch::channel(Status::default());
+        kept.is_open(&folder, &node, "01".repeat(32).parse().unwrap(), status);
+        let new = root.path().join("new");
+        for _ in 0..3 {
+            tokio::time::advance(RECENT).await;
+            say.send_modify(|status| status.sent += 1);
+            assert_eq!(kept.make_room(&new, 500, true).await, Err(Refusal::Full), "a peer gets it");
+        }
+        tokio::time::advance(SENT).await;
+        say.send_modify(|status| status.sent += 1);
+        kept.make_room(&new, 500, true).await.unwrap();
+        assert!(!folder.exists(), "nobody here has used it for an hour");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_has_just_become_open_stays_and_goes_when_nobody_wants_it() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = file(root.path(), "a", 1000, 100);
+        let kept = kept(root.path(), 1000);
+        let nodes = ["one", "other"].map(|name| node(&root.path().join(name)));
+        let content = "01".repeat(32).parse().unwrap();
+        for node in [&nodes[0], &nodes[1], &nodes[1]] {
+            kept.is_open(&folder, node, content, watch::channel(Status::default()).1);
+        }
+        assert_eq!(kept.lock().folders[&folder].open.len(), 2, "once for each node");
+        let new = root.path().join("new");
+        assert_eq!(kept.make_room(&new, 500, true).await, Err(Refusal::Full));
+        tokio::time::advance(RECENT).await;
+        kept.make_room(&new, 500, true).await.unwrap();
+        assert!(!folder.exists());
+    }
+
+    #[tokio::test]
+    async fn files_are_closed_before_their_folder_goes() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = file(root.path(), "a", 1000, 100);
+        let kept = kept(root.path(), 1000);
+        let (say, said) = std::sync::mpsc::channel();
+        kept.closes_with(move |folder| say.send((folder.to_owned(), folder.exists())).unwrap());
+        kept.make_room(&root.path().join("new"), 500, true).await.unwrap();
+        assert_eq!(said.try_iter().collect::<Vec<_>>(), [(folder, true)]);
+    }
+
     #[tokio::test]
     async fn what_is_more_than_may_be_goes_at_the_start() {
         let root = tempfile::tempdir().unwrap();
@@ -424,7 +566,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_goes_is_gone_or_still_counted_though_nobody_waits() {
+    async fn what_goes_is_gone_or_still_counted_even_if_nobody_waits() {
         let root = tempfile::tempdir().unwrap();
         let folder = file(root.path(), "a", 1000, 100);
         let kept = kept(root.path(), 1000);

@@ -37,6 +37,7 @@ mod patient;
 mod range;
 mod recent;
 mod registry;
+mod root_lock;
 mod routes;
 mod s3;
 mod served;

@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use atomic_file::descriptor_limit;
 use axum::Extension;
@@ -47,6 +47,8 @@ const HEADERS: Duration = Duration::from_secs(20);
 const HEADER_BYTES: usize = 32 << 10;
 /// After an error of the listener it is left alone for so long.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Such an error is said no more often than this: there may be none but errors for hours.
+const SAY_AGAIN: Duration = Duration::from_secs(60);
 /// How long a content, or its next bytes, are waited for unless something else is said.
 const WAIT: Duration = Duration::from_secs(60);
 /// Most downloads at once, unless something else is said.
@@ -125,7 +127,8 @@ impl Gateway {
         let roots = swarms.iter().filter_map(Swarm::root).chain(options.origins.iter().map(Origins::folder));
         let roots: BTreeSet<PathBuf> = roots.map(Path::to_owned).collect();
         let finding = tokio::task::spawn_blocking(move || Kept::open(&roots, options.cache, options.recent));
-        let kept = Arc::new(finding.await.map_err(|error| failed(io::Error::other(error)))?);
+        let kept = Arc::new(finding.await.map_err(|error| failed(io::Error::other(error)))??);
+        tokio::spawn(Kept::watch(Arc::downgrade(&kept)));
         let fitting = kept.clone();
         tokio::spawn(async move { fitting.fit().await });
         let start = |origins| RunningOrigins::start(origins, &swarms, &kept);
@@ -164,6 +167,7 @@ impl Gateway {
     pub async fn serve(self) {
         let router = router(self.served.clone()).merge(guarded(self.beside, self.served));
         let mut connections = JoinSet::new();
+        let mut said: Option<Instant> = None;
         loop {
             // Those that have ended are let go of.
             while connections.try_join_next().is_some() {}
@@ -171,7 +175,10 @@ impl Gateway {
             let stream = match self.listener.accept().await {
                 Ok((stream, _)) => stream,
                 Err(error) => {
-                    tracing::warn!(%error, "the gateway's listener");
+                    if said.is_none_or(|said| said.elapsed() >= SAY_AGAIN) {
+                        tracing::warn!(%error, "the gateway's listener");
+                        said = Some(Instant::now());
+                    }
                     sleep(PAUSE).await;
                     continue;
                 }
@@ -214,7 +221,7 @@ mod tests {
     /// Says something, and reads until the gateway ends the connection.
     async fn ends(said: &str) -> String {
         let access = Access { hosts: Vec::new(), token: None };
-        let kept = Arc::new(Kept::open(&BTreeSet::new(), None, RECENT));
+        let kept = Arc::new(Kept::open(&BTreeSet::new(), None, RECENT).unwrap());
         let contents = Contents::new(Vec::new(), WAIT, DOWNLOADS, kept);
         let memory = ReadMemory::new(MEMORY);
         let router = router(Arc::new(Served::new(access, contents, WAIT, memory.clone())));

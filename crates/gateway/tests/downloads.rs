@@ -75,7 +75,7 @@ async fn what_nobody_brings_is_said_in_time() {
 
 /// Who asks waits for less than it takes until the content is open.
 #[tokio::test]
-async fn what_comes_counts_though_who_asked_has_gone() {
+async fn what_comes_counts_even_if_who_asked_has_gone() {
     let peers = Peers::new();
     let (sharer, id) = peers.share("seeder", "a.bin", &noise(1_000_000)).await;
     let (other, large) = peers.share("other", "b.bin", &noise(3_000_000)).await;
@@ -102,6 +102,22 @@ async fn what_comes_counts_though_who_asked_has_gone() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     panic!("{:?}", kept());
+}
+
+#[tokio::test]
+async fn a_gateway_that_removes_files_has_its_folder_for_itself() {
+    let peers = Peers::new();
+    let bind = async |cache| {
+        let swarm = Swarm::new(peers.node("gateway", None), "a swarm").output(peers.at("gateway", "out"));
+        let mut options = Options::default();
+        options.cache = cache;
+        Gateway::bind("127.0.0.1:0".parse().unwrap(), vec![swarm], options).await.map_err(|error| error.to_string())
+    };
+    let _first = bind(Some(1 << 20)).await.unwrap();
+    for cache in [None, Some(1 << 20)] {
+        let refused = bind(cache).await.err().unwrap();
+        assert!(refused.contains("needs a folder of its own"), "{refused}");
+    }
 }
 
 /// The sharer leaves when a part has come: the client must not take that for the whole.

@@ -327,6 +327,22 @@ async fn what_comes_beforehand_is_compared_with_the_whole_file() {
 }
 
 #[tokio::test]
+async fn what_is_larger_than_all_that_may_be_kept_is_refused_while_another_reads_it() {
+    let (peers, hub) = (Peers::new(), MockHub::start());
+    let tracker = peers.tracker();
+    let weights = noise(1_000_005);
+    hub.put("models/org/model", "model.safetensors", &weights, true);
+    let reader = peers.joined("reader", &tracker).await;
+    let _lease = reader.lease(OriginKey::of(&name_of(&weights)), weights.len() as u64, &[]).await.unwrap();
+    let mut options = Options::default();
+    options.cache = Some(500_000);
+    let origin = Hub::new(&hub.url(), None, &limits()).unwrap();
+    let (_node, client) = gateway_with(&peers, "gateway", &tracker, options, |origins| origins.hub(origin)).await;
+    let answer = client.get(MODEL, &[]).await;
+    assert!(answer.status == 507 && answer.text().contains("raise --cache"), "{} {}", answer.status, answer.text());
+}
+
+#[tokio::test]
 async fn nothing_is_claimed_that_the_registry_does_not_have() {
     let (peers, registry) = (Peers::new(), MockRegistry::start());
     let tracker = peers.tracker();

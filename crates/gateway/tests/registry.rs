@@ -377,6 +377,13 @@ async fn what_has_gone_in_part_is_begun_anew() {
     });
     assert!(!client.try_raw(&get(&client, &digest)).await.is_some_and(|answer| answer.is_success()));
     assert!(whole(&client, &get(&client, &second)).await == other, "the part of the first one goes");
+    for _ in 0..100 {
+        if !is_open_though_removed(&digest) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(!is_open_though_removed(&digest), "it takes no room any more");
     registry.mend();
     for _ in 0..50 {
         let answer = client.get(&format!("/v2/a/blobs/{digest}"), &[]).await;
@@ -389,6 +396,40 @@ async fn what_has_gone_in_part_is_begun_anew() {
         return;
     }
     panic!("there is never room");
+}
+
+/// Whether this process has a file open of this digest that was removed, where the system says so.
+fn is_open_though_removed(digest: &str) -> bool {
+    let name = digest.replace(':', "-");
+    let files = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    let mut paths = files.filter_map(|file| std::fs::read_link(file.path()).ok());
+    paths.any(|path| path.to_string_lossy().contains(&name) && path.to_string_lossy().ends_with("(deleted)"))
+}
+
+#[tokio::test]
+async fn what_others_share_is_taken_once_there_is_room_for_it() {
+    let (peers, registry) = (Peers::new(), MockRegistry::start());
+    let (large, layer) = (noise(24_000_000), noise(2_000_000));
+    let (first, second) = (registry.put_blob("a", &large), registry.put_blob("a", &layer));
+    let tracker = peers.tracker();
+    let name = second.replace(':', "-");
+    let sharer = peers.joined("sharer", &tracker).await;
+    peers.put("sharer", &name, &layer);
+    sharer.share(peers.at("sharer", &name)).await.unwrap();
+    listed(&sharer, &name).await;
+    let node = peers.joined("gateway", &tracker).await;
+    let mut options = options(&peers, "gateway", &[("docker.io", &registry)]);
+    (options.cache, options.recent) = (Some(25_000_000), Duration::ZERO);
+    let client = serve(vec![Swarm::new(node, "all").all().output(peers.at("gateway", "out"))], options).await;
+    assert!(whole(&client, &get(&client, &first)).await == large);
+    // Who reads nothing of it holds on to it.
+    let reader = client.open(&get(&client, &first)).await;
+    let mut begun = [0; 4];
+    reader.peek(&mut begun).await.unwrap();
+    assert_eq!(client.get(&blob("a", &second), &[]).await.status, 507);
+    drop(reader);
+    assert!(whole(&client, &get(&client, &second)).await == layer);
+    assert_eq!(registry.read(&second), 0, "it came from the one who shares it");
 }
 
 #[tokio::test]

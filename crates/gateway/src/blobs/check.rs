@@ -37,29 +37,28 @@ pub(super) fn begin(shared: &Arc<Shared>, found: Found, range: Range<u64>, diges
         let verdict = digested(reader, status, FileCheck::new(digest, size), size, shared.patience * STALL).await;
         drop(in_use);
         let content = found.open.content();
-        let breaks_off = || {
-            match verdict {
-                Verdict::Wrong => shared.spoiled.add(digest),
-                // What clients have of it may be right all the same.
-                Verdict::Failed if checked.went_out() => shared.spoiled.suspect(digest, (content, offset)),
-                Verdict::Failed | Verdict::Open | Verdict::Right => return false,
-            }
-            true
+        let say = || {
+            let _ = say.send(verdict);
         };
-        let broke_off = breaks_off();
-        if verdict == Verdict::Right {
-            shared.spoiled.is_right(digest, (content, offset));
-        }
-        // Those who hear it look for another one at once.
+        // Those who hear what is wrong look for another one at once.
         match verdict {
-            Verdict::Wrong => is_wrong(&shared, content),
-            Verdict::Failed => shared.avoided.slow(content),
-            Verdict::Open | Verdict::Right => {}
-        }
-        let _ = say.send(verdict);
-        // An answer may have begun before it heard of that.
-        if !broke_off {
-            breaks_off();
+            Verdict::Wrong => {
+                is_wrong(&shared, content);
+                shared.spoiled.is_wrong(digest, say);
+            }
+            Verdict::Failed => {
+                shared.avoided.slow(content);
+                // What clients have of it may be right all the same.
+                shared.spoiled.may_be_wrong(digest, (content, offset), || {
+                    say();
+                    checked.went_out()
+                });
+            }
+            Verdict::Right => {
+                shared.spoiled.is_right(digest, (content, offset));
+                say();
+            }
+            Verdict::Open => {}
         }
         let was_begun = matches!(verdict, Verdict::Wrong | Verdict::Failed) && shared.begun.take(content);
         if was_begun || (verdict == Verdict::Wrong && (is_all || found.is_downloaded())) {

@@ -82,8 +82,9 @@ pub(super) fn begin(
         let fit = Fit { size: Some(object.size), most: object.size };
         let spare: Spare = Some(Arc::new(OriginFallback::spare(&origin, Some(object.clone()))));
         let real = match fleet::turn(&shared, &contents, (digest, fit, spare), Some(claimed)).await {
-            Turn::Theirs(found) => shared.only_file(found, digest),
-            Turn::Ours(reading) => flight::begin(&shared, (origin, object, digest), reading, &entry).await,
+            Ok(Turn::Theirs(found)) => shared.only_file(found, digest),
+            Ok(Turn::Ours(reading)) => flight::begin(&shared, (origin, object, digest), reading, &entry).await,
+            Err(refusal) => Err(refusal),
         };
         let verdict = match real {
             Ok(real) => {
@@ -92,10 +93,13 @@ pub(super) fn begin(
             }
             Err(_) => Verdict::Failed,
         };
-        if verdict == Verdict::Wrong {
-            shared.spoiled.add(digest);
+        let say = || {
+            let _ = say.send(verdict);
+        };
+        match verdict {
+            Verdict::Wrong => shared.spoiled.is_wrong(digest, say),
+            _ => say(),
         }
-        let _ = say.send(verdict);
     });
     held
 }

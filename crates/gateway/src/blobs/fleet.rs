@@ -20,13 +20,15 @@ use super::Shared;
 use super::key::key_of;
 use super::swarm::{self, Fit, Found, Spare};
 use crate::contents::Contents;
+use crate::error::Refusal;
 
 /// How long another gateway may take to read a file: the first of these, and a second more for each `RATE` bytes of all that is waited for
-/// now, as its link is shared by them; each waits for up to twice as long, and for no less than the second, however often it has waited
-/// in vain.
+/// now, as its link is shared by them, up to the second; each waits for up to twice as long, and for no less than the third, however
+/// often it has waited in vain.
 const LONGEST: Duration = Duration::from_secs(30);
+const MOST: Duration = Duration::from_secs(6 * 60 * 60);
 const LEAST: Duration = Duration::from_millis(500);
-const RATE: u64 = 2 << 20;
+const RATE: u128 = 2 << 20;
 /// After so many times in vain the wait is no shorter any more.
 const MOST_VAIN: u32 = 6;
 /// Contents of others that are tried.
@@ -110,8 +112,8 @@ struct Waited {
     vain: u32,
     /// Files that are waited for at the same time are given up at the same time: that is once.
     last: Option<Instant>,
-    /// Bytes of all files that are waited for now.
-    awaited: u64,
+    /// Bytes of all files that are waited for now. No number of files is too much for it.
+    awaited: u128,
 }
 
 /// A file that is waited for.
@@ -129,8 +131,9 @@ impl Patience {
     /// Another gateway is waited for that reads so many bytes.
     fn waits(&self, bytes: u64) -> Awaited<'_> {
         let mut waited = self.waited();
-        waited.awaited = waited.awaited.saturating_add(bytes);
-        let most = LONGEST + Duration::from_secs(waited.awaited / RATE);
+        waited.awaited += u128::from(bytes);
+        let seconds = u64::try_from(waited.awaited / RATE).unwrap_or(u64::MAX);
+        let most = LONGEST.saturating_add(Duration::from_secs(seconds)).min(MOST);
         let wait = (most / (1 << waited.vain)).max(LEAST).mul_f64(1.0 + fastrand::f64());
         Awaited { patience: self, bytes, until: Instant::now() + wait }
     }
@@ -148,8 +151,7 @@ impl Patience {
 
 impl Drop for Awaited<'_> {
     fn drop(&mut self) {
-        let mut waited = self.patience.waited();
-        waited.awaited = waited.awaited.saturating_sub(self.bytes);
+        self.patience.waited().awaited -= u128::from(self.bytes);
     }
 }
 
@@ -166,7 +168,7 @@ pub(super) async fn claim(
 ) -> Option<Claimed> {
     let key = OriginKey::of(&key_of(digest));
     for (number, swarm) in contents.swarms.iter().enumerate().filter(|(_, swarm)| swarm.asks) {
-        match swarm.node.lease(key, fit.size.unwrap_or(fit.most), wrong).await {
+        match swarm.node.lease(key, fit.expected(), wrong).await {
             Ok(lease) => return Some((number, lease)),
             Err(error @ NoLease::OldTracker) => shared.says_once_that_it_reads_alone(&error),
             Err(error) => tracing::debug!(%error, "this gateway reads from the origin itself"),
@@ -175,14 +177,15 @@ pub(super) async fn claim(
     None
 }
 
-/// Waits until it is this gateway's turn to read a file, or another one has. Without a claim it is its own.
+/// Waits until it is this gateway's turn to read a file, or another one has. Without a claim it is its own. Fails where there is no room for
+/// what another has read.
 pub(super) async fn turn(
     shared: &Shared,
     contents: &Contents,
     (digest, fit, spare): (FileDigest, Fit, Spare),
     mut claimed: Option<Claimed>,
-) -> Turn {
-    let (name, size) = (key_of(digest), fit.size.unwrap_or(fit.most));
+) -> Result<Turn, Refusal> {
+    let (name, size) = (key_of(digest), fit.expected());
     let (awaited, mut wrong, mut losses) = (shared.turns.waits(size), Vec::new(), 0);
     while let Some((number, mut lease)) = claimed {
         let swarm = &contents.swarms[number];
@@ -192,9 +195,12 @@ pub(super) async fn turn(
         };
         let has_waited = lease.state() == LeaseState::Held;
         let Ok(state) = timeout_at(awaited.until, lease.decided()).await else {
-            tracing::warn!(file = name, "another gateway takes long to read it, so this one does too");
+            tracing::warn!(
+                file = name,
+                "another gateway is taking too long to read this file; reading it here as well"
+            );
             shared.turns.ended(true);
-            return reading(lease);
+            return Ok(reading(lease));
         };
         let mut asks = 1;
         match state {
@@ -202,18 +208,20 @@ pub(super) async fn turn(
                 // Who has read it may be gone, and not what came of it.
                 let end = Instant::now() + LOOK;
                 let look = swarm::find(contents, shared, end, &name, &spare, |manifest| fit.fits(manifest));
-                if has_waited && let Some(found) = look.await {
+                let has_no_room = |refusal| fit.has_no_room(refusal);
+                if has_waited && let Some(found) = look.await.or_else(has_no_room)? {
                     lease.publish(found.open.content());
-                    return Turn::Theirs(found);
+                    return Ok(Turn::Theirs(found));
                 }
-                return reading(lease);
+                return Ok(reading(lease));
             }
             LeaseState::Published(content) => {
+                let taking = swarm::take(contents, shared, swarm, content, &name, (fit, &spare));
                 if !shared.avoided.has(content)
-                    && let Some(found) = swarm::take(contents, shared, swarm, content, &name, (fit, &spare)).await
+                    && let Some(found) = taking.await.or_else(|refusal| fit.has_no_room(refusal))?
                 {
                     shared.turns.ended(false);
-                    return Turn::Theirs(found);
+                    return Ok(Turn::Theirs(found));
                 }
                 wrong.push(content);
                 if wrong.len() >= TRIES {
@@ -238,7 +246,7 @@ pub(super) async fn turn(
             claimed = claim(shared, contents, digest, fit, &wrong).await;
         }
     }
-    Turn::Ours(None)
+    Ok(Turn::Ours(None))
 }
 
 #[cfg(test)]
@@ -269,5 +277,17 @@ mod tests {
         assert!(wait(100 << 20) >= 430.0);
         drop(others);
         assert!(wait(100 << 20) <= 160.0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_file_makes_others_wait_without_end() {
+        let patience = Patience::default();
+        let huge = [patience.waits(u64::MAX), patience.waits(u64::MAX)];
+        let other = patience.waits(100 << 20);
+        assert!(other.until <= Instant::now() + MOST * 2);
+        drop(huge);
+        assert_eq!(patience.waited().awaited, 100 << 20, "the other one is still waited for");
+        drop(other);
+        assert_eq!(patience.waited().awaited, 0);
     }
 }

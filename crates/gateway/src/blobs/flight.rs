@@ -1,11 +1,11 @@
 //! A file on its way from its origin: written, digested, and shared once it is right.
 //!
-//! It goes on if those who asked for it have gone: they come back, or others do. Where the origin fails for long, what came of it stays
+//! It goes on even if those who asked for it have gone: they come back, or others do. Where the origin fails for long, what came of it stays
 //! for a while, and the next who asks goes on from there.
 
 use std::fs::File;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
@@ -60,7 +60,7 @@ pub(super) async fn begin(
     let key = key_of(digest);
     shared.kept.make_room(&shared.folder.of(&key), object.size, true).await?;
     let parked = shared.parked.lock().unwrap_or_else(PoisonError::into_inner).remove(&digest);
-    // What came of it may have gone meanwhile, to make room.
+    // Somebody else may have removed what came of it.
     let is_there = tokio::fs::try_exists(shared.folder.of(&key).join(&key)).await.unwrap_or(false);
     let begun = match parked.filter(|parked| is_there && parked.size == object.size) {
         Some(parked) => parked,
@@ -141,9 +141,10 @@ impl Flight {
             // Before it is said: who asks again then begins anew in that place.
             drop(spool);
             self.remove().await;
-            self.shared.spoiled.add(self.digest);
             self.reading = None;
-            let _ = said.verdict.send(Verdict::Wrong);
+            self.shared.spoiled.is_wrong(self.digest, || {
+                let _ = said.verdict.send(Verdict::Wrong);
+            });
             return;
         }
         let _ = said.verdict.send(Verdict::Right);
@@ -226,16 +227,17 @@ pub(super) async fn kept(shared: &Arc<Shared>, digest: FileDigest, size: Option<
             let _ = said.verdict.send(Verdict::Right);
             shared.shares(&growing, digest, None, &entry).await;
         } else {
-            shared.spoiled.add(digest);
-            shared.removes(key).await;
-            let _ = said.verdict.send(Verdict::Wrong);
+            shared.clone().removes(key).await;
+            shared.spoiled.is_wrong(digest, || {
+                let _ = said.verdict.send(Verdict::Wrong);
+            });
         }
         drop(in_use);
     });
     Some(held)
 }
 
-fn is_right(path: &std::path::Path, mut check: FileCheck) -> bool {
+fn is_right(path: &Path, mut check: FileCheck) -> bool {
     let Ok(mut file) = File::open(path) else { return false };
     let mut bytes = vec![0; AT_ONCE];
     loop {
@@ -249,6 +251,12 @@ fn is_right(path: &std::path::Path, mut check: FileCheck) -> bool {
 }
 
 impl Shared {
+    /// Closes what came in part of the file in this folder, which is about to go.
+    pub(super) fn close_parked(&self, folder: &Path) {
+        let mut parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
+        parked.retain(|digest, _| self.folder.of(&key_of(*digest)) != folder);
+    }
+
     /// Shares a file that is right, and serves it as a content from then on.
     async fn shares(
         &self,
@@ -266,7 +274,7 @@ impl Shared {
             let content = match sharing.await {
                 Ok(share) => {
                     if let Some(folder) = growing.path.parent() {
-                        self.kept.is_open(folder, node, share.content());
+                        self.kept.is_open(folder, node, share.content(), share.status());
                     }
                     share.content()
                 }

@@ -86,8 +86,9 @@ pub(crate) struct Published {
     pub(crate) origin: Origin,
 }
 
-/// Asks an origin for an object.
-pub(crate) type Asking = Pin<Box<dyn Future<Output = Result<(Origin, Object), OriginError>> + Send>>;
+/// Asks an origin for an object, as often as it is called.
+pub(crate) type Asking =
+    Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(Origin, Object), OriginError>> + Send>> + Send + Sync>;
 
 /// An object of an origin.
 pub(crate) enum FromOrigin {
@@ -101,7 +102,15 @@ impl FromOrigin {
     async fn ask(self) -> Result<(Origin, Object), OriginError> {
         match self {
             FromOrigin::Known(known) => Ok(*known),
-            FromOrigin::Asks(asking) => asking.await,
+            FromOrigin::Asks(asking) => asking().await,
+        }
+    }
+
+    /// The size, as far as it is known.
+    fn size(&self) -> Option<u64> {
+        match self {
+            FromOrigin::Known(known) => Some(known.1.size),
+            FromOrigin::Asks(_) => None,
         }
     }
 
@@ -154,10 +163,10 @@ impl Blobs {
     ) -> Result<Self, GatewayError> {
         let opened = Folder::open(folder);
         let folder = opened.map_err(|source| GatewayError::Folder { path: folder.to_owned(), source })?;
-        Ok(Blobs(Arc::new(Shared {
+        let shared = Arc::new(Shared {
             folder,
             keep_free,
-            kept,
+            kept: kept.clone(),
             patience,
             nodes,
             entries: Mutex::default(),
@@ -171,10 +180,17 @@ impl Blobs {
             spoiled: Spoiled::default(),
             begun: Begun::default(),
             published: Recent::new(NAMES, MOST_NAMES),
-        })))
+        });
+        let closes = Arc::downgrade(&shared);
+        kept.closes_with(move |folder| {
+            if let Some(shared) = closes.upgrade() {
+                shared.close_parked(folder);
+            }
+        });
+        Ok(Blobs(shared))
     }
 
-    /// A file, from where it is now. What is there of it may yet turn out to be wrong. It is looked for though who has asked has gone:
+    /// A file, from where it is now. What is there of it may yet turn out to be wrong. The search goes on even if the client has gone:
     /// another gateway may need longer to read it than a client waits.
     pub(crate) async fn get(&self, contents: &Arc<Contents>, asked: Asked, wait: Duration) -> Result<Held, Refusal> {
         let entry = self.0.entry(asked.digest);
@@ -243,22 +259,41 @@ impl Shared {
         let spare = origin.as_ref().and_then(FromOrigin::spare);
         let key = key_of(digest);
         let found = swarm::find(contents, self, end, &key, &spare, |manifest| fit.fits(manifest));
-        if let Some(found) = found.await {
+        if let Some(found) = found.await.or_else(|refusal| fit.has_no_room(refusal))? {
             return self.only_file(found, digest);
         }
-        let origin = origin.ok_or(Refusal::NotFound)?;
+        let origin = self.sized(origin.ok_or(Refusal::NotFound)?, fit).await?;
+        let (size, spare) = (size.or(origin.size()), spare.or_else(|| origin.spare()));
+        let fit = Fit { size, most };
+        if let Some(size) = size {
+            self.kept.may_fit(size)?;
+        }
         let mut claimed = fleet::claim(self, contents, digest, fit, &[]).await;
         let is_held = |claimed: &mut Claimed| size.is_some() && claimed.1.state() == LeaseState::Held;
         if let Some(held) = claimed.take_if(is_held) {
             let (origin, object) = self.object(origin, digest, size).await?;
             return Ok(coming::begin(self, contents, held, (origin, object, digest), entry));
         }
-        let reading = match fleet::turn(self, contents, (digest, fit, spare), claimed).await {
+        let reading = match fleet::turn(self, contents, (digest, fit, spare), claimed).await? {
             Turn::Theirs(found) => return self.only_file(found, digest),
             Turn::Ours(reading) => reading,
         };
         let (origin, object) = self.object(origin, digest, size).await?;
         flight::begin(self, (origin, object, digest), reading, entry).await
+    }
+
+    /// Asks an origin how large a file is that may have any size: this says how long another gateway may take to read it. An origin that does
+    /// not answer now may do so when it is to be read.
+    async fn sized(&self, origin: FromOrigin, fit: Fit) -> Result<FromOrigin, Refusal> {
+        let FromOrigin::Asks(ask) = &origin else { return Ok(origin) };
+        if !fit.has_any_size() {
+            return Ok(origin);
+        }
+        match timeout(self.patience, ask()).await {
+            Ok(Ok(known)) => Ok(FromOrigin::Known(Box::new(known))),
+            Ok(Err(error)) if !error.is_transient() => Err(refused(&error)),
+            Ok(Err(_)) | Err(_) => Ok(origin),
+        }
     }
 
     /// What an origin has, if it is what was asked for.
@@ -303,7 +338,8 @@ impl Shared {
         let looking = async {
             let fits = |manifest: &Manifest| manifest.header().folder && manifest.geometry().total() <= most;
             let spare: Spare = Some(Arc::new(OriginFallback::spare(&origin, None)));
-            Ok(swarm::find(contents, self, end, &name, &spare, fits).await)
+            // Where there is no room for all of the folder, there may be for the file alone.
+            Ok(swarm::find(contents, self, end, &name, &spare, fits).await.unwrap_or(None))
         };
         let found = self.published.get(name.clone(), looking).await.ok()??;
         let open = found.open.clone();

@@ -152,7 +152,7 @@ async fn answer(
             let (most, behind) = page(query)?;
             let listing = timeout(served.wait, registries.list((number, name), &asked, most, behind)).await;
             let listed = listing.map_err(|_| Refusal::Late)?.map_err(|error| refused(&error))?;
-            Ok(tags(&asked, listed, query))
+            served.lists.hold(tags(&asked, listed, query)).await
         }
     }
 }
@@ -173,7 +173,10 @@ async fn blob(registry: &Registry, name: &str, digest: FileDigest) -> Result<Ask
 /// Asks a registry for something later.
 fn find(registry: &Registry, name: &str, kind: Kind, digest: FileDigest) -> FromOrigin {
     let (registry, name) = (registry.clone(), name.to_owned());
-    FromOrigin::Asks(Box::pin(async move { registry.find(&name, kind, digest).await }))
+    FromOrigin::Asks(Box::new(move || {
+        let (registry, name) = (registry.clone(), name.clone());
+        Box::pin(async move { registry.find(&name, kind, digest).await })
+    }))
 }
 
 /// A manifest, which is known to be right.

@@ -1,11 +1,13 @@
 //! Which registries are read from, and which of them a request means.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use origins::registry::{Next, Registry, Tags};
 use origins::{FileDigest, OriginError};
 use serde_json::json;
+use tokio::sync::Semaphore;
 
 use crate::recent::Recent;
 
@@ -13,8 +15,10 @@ use crate::recent::Recent;
 const TAGS: Duration = Duration::from_secs(30);
 /// Most tags that are remembered.
 const MOST: usize = 4096;
-/// Most lists of tags that are remembered: each may be of some MiB.
+/// Most lists of tags that are remembered: each may be several MiB.
 const MOST_LISTS: usize = 8;
+/// Most that are asked for at once: each takes several times its size until it has been read.
+const LISTS_AT_ONCE: usize = 2;
 
 /// A registry that is read from, as `docker.io` names one.
 #[derive(Clone)]
@@ -42,11 +46,17 @@ pub(crate) struct Registries {
     all: Vec<Named>,
     tags: Recent<TagKey, (FileDigest, u64), OriginError>,
     lists: Recent<ListKey, List, OriginError>,
+    turns: Arc<Semaphore>,
 }
 
 impl Registries {
     pub(crate) fn new(all: Vec<Named>) -> Self {
-        Registries { all, tags: Recent::new(TAGS, MOST), lists: Recent::new(TAGS, MOST_LISTS) }
+        Registries {
+            all,
+            tags: Recent::new(TAGS, MOST),
+            lists: Recent::new(TAGS, MOST_LISTS),
+            turns: Arc::new(Semaphore::new(LISTS_AT_ONCE)),
+        }
     }
 
     /// Whether there are none.
@@ -91,7 +101,10 @@ impl Registries {
     ) -> Result<List, OriginError> {
         let key = (number, called.to_owned(), most, behind.clone());
         let (registry, name, called) = (self.registry(number).clone(), name.to_owned(), called.to_owned());
+        let turns = self.turns.clone();
         let asking = async move {
+            // The semaphore is never closed.
+            let _turn = turns.acquire_owned().await.ok();
             let Tags { tags, next } = registry.tags(&name, most, behind.as_deref()).await?;
             Ok(List { text: json!({ "name": called, "tags": tags }).to_string().into(), next })
         };

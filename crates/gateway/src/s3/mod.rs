@@ -70,6 +70,7 @@ pub(crate) fn refuse(refusal: Refusal, missing: &str) -> Response {
         Refusal::Unknown => "NotImplemented",
         Refusal::Ambiguous => "OperationAborted",
         Refusal::Busy | Refusal::Full => "SlowDown",
+        Refusal::TooLarge => "EntityTooLarge",
         Refusal::Late | Refusal::Tracker | Refusal::Origin | Refusal::Failed => "ServiceUnavailable",
     };
     let sentence = escaped(refusal.sentence());
