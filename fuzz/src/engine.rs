@@ -107,11 +107,7 @@ fn told(bytes: &[u8], log: &mut ActionLog, with_origin: bool) {
         let wanted = if let Event::Want { content } = &event { Some(*content) } else { None };
         world.engine.handle(now, event, &mut world.actions);
         if let Some(content) = wanted.filter(|_| with_origin) {
-            world.engine.handle(
-                now,
-                Event::Origin { content, usable: true, cap: None, spare: false },
-                &mut world.actions,
-            );
+            world.engine.handle(now, Event::Origin { content, cap: None, spare: false }, &mut world.actions);
         }
         let actions = std::mem::take(&mut world.actions);
         actions.iter().for_each(|action| log.add(now, 0, action));

@@ -67,12 +67,10 @@ pub enum Event {
         /// The piece that it waits for, and those that it will want next.
         window: Option<PieceRange>,
     },
-    /// Pieces of a content that is wanted can be read from its origin, or cannot any more.
+    /// Pieces of a content that is wanted can be read from its origin.
     Origin {
         /// The content.
         content: ContentId,
-        /// Whether they can.
-        usable: bool,
         /// Most bytes a second that are read from there, if somebody has said so: what is slow for that reason is not at fault.
         cap: Option<u64>,
         /// Whether it is read only where peers bring next to nothing.

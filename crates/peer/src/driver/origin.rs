@@ -30,7 +30,7 @@ impl Driver {
         }
         if let Some(origin) = &item.origin {
             let (cap, spare) = (origin.rate().map(NonZeroU64::get), origin.is_spare());
-            self.event(Event::Origin { content, usable: true, cap, spare });
+            self.event(Event::Origin { content, cap, spare });
         }
     }
 

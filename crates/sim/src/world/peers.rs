@@ -217,7 +217,7 @@ impl World {
             if holding.wanted {
                 self.tell(peer, Event::Want { content: id });
                 if content == 0 && self.peers[peer as usize].reads_origin {
-                    self.tell(peer, Event::Origin { content: id, usable: true, cap: None, spare: false });
+                    self.tell(peer, Event::Origin { content: id, cap: None, spare: false });
                     self.know_manifest(peer, content);
                 }
             } else if holding.manifest {

@@ -146,7 +146,7 @@ impl Engine {
             Event::ManifestFailed { content, conn, lied } => self.manifest_failed(content, conn, lied),
             Event::Reading { content, reader, window } => self.reading(content, reader, window),
             Event::Withdraw { content } => self.withdraw(content),
-            Event::Origin { content, usable, cap, spare } => self.origin(content, usable.then_some((cap, spare))),
+            Event::Origin { content, cap, spare } => self.use_origin(content, cap, spare),
             Event::Found { content, peers } => self.found(content, peers, PeerSource::Tracker),
             Event::Gone { content, peers } => self.gone(content, &peers),
             Event::Connected { conn, peer, remote, dialled, relayed } => {

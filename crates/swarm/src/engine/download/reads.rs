@@ -51,17 +51,20 @@ impl Downloads {
 }
 
 impl Engine {
-    /// Pieces of a content can be read from its origin from now on, under this cap and perhaps only to spare, or not any more.
-    pub(crate) fn origin(&mut self, id: ContentId, usable: Option<(Option<u64>, bool)>) {
+    /// Pieces of a content can be read from its origin from now on, under this cap and perhaps only to spare.
+    pub(crate) fn use_origin(&mut self, id: ContentId, cap: Option<u64>, spare: bool) {
         let Some(content) = self.contents.get_mut(&id) else { return };
-        if let (Some((cap, spare)), None) = (usable, &content.origin) {
+        if content.origin.is_none() {
             let mut origin = Origin::new(self.now, cap, spare);
             origin.not_before = self.now + settles(&mut self.rng);
             content.origin = Some(origin);
         }
-        if usable.is_none()
-            && let Some(origin) = content.origin.take()
-        {
+        self.next_tick = self.now;
+    }
+
+    /// The origin is not read any more.
+    fn leave_origin(&mut self, id: ContentId) {
+        if let Some(origin) = self.contents.get_mut(&id).and_then(|content| content.origin.take()) {
             self.give_up(origin.requests);
         }
         self.next_tick = self.now;
@@ -271,7 +274,7 @@ impl Engine {
         }
         origin.wrong += 1;
         if origin.wrong >= most {
-            self.origin(id, None);
+            self.leave_origin(id);
         }
     }
 

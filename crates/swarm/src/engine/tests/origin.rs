@@ -23,7 +23,7 @@ impl Reader {
         let engine = Engine::new(Config::default(), peer(number), hello(number), number as u64);
         let mut reader = Reader { engine, now: Duration::ZERO, reads: Vec::new(), actions: Vec::new() };
         reader.tell(Event::Want { content: content() });
-        reader.tell(Event::Origin { content: content(), usable: true, cap, spare });
+        reader.tell(Event::Origin { content: content(), cap, spare });
         let (have, wanted) = (PieceSet::empty(MANY), PieceSet::full(MANY));
         reader.tell(Event::Content { content: content(), geometry: geometry(MANY), have, wanted });
         reader
