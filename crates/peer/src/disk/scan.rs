@@ -9,6 +9,7 @@ use std::fs::{self, FileType, Metadata};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use atomic_file::real_path;
 use protocol::{MAX_FILES, check_name};
 use storage::{FileSpec, error_at};
 
@@ -119,7 +120,7 @@ impl Scan {
     /// Looks at a path. A link that is named itself is followed: what it leads to is meant.
     pub(crate) fn of(path: &Path, options: &ScanOptions) -> Result<Self, PeerError> {
         let scan = Self::of_anything(path)?;
-        let real_root = path.canonicalize().map_err(|source| error_at(path, source))?;
+        let real_root = real_path(path).map_err(|source| error_at(path, source))?;
         let own = OwnState::of(&options.own);
         let metadata = fs::metadata(path).map_err(|source| error_at(path, source))?;
         // A link to a key is a key, whatever it is called.
@@ -141,7 +142,7 @@ impl Scan {
     /// All that lies there, whatever it is; links are left out.
     pub(crate) fn of_all(path: &Path) -> Result<Self, PeerError> {
         let scan = Self::of_anything(path)?;
-        let real_root = path.canonicalize().map_err(|source| error_at(path, source))?;
+        let real_root = real_path(path).map_err(|source| error_at(path, source))?;
         if scan.folder { scan.walk_all(path, real_root, None) } else { Ok(scan) }
     }
 
@@ -159,7 +160,7 @@ impl Scan {
         // `.` and `..` have a name all the same.
         let named = match path.file_name() {
             Some(_) => path.to_owned(),
-            None => path.canonicalize().map_err(|source| error_at(path, source))?,
+            None => real_path(path).map_err(|source| error_at(path, source))?,
         };
         let name = named.file_name().ok_or_else(|| unfit(path, "it has no name: choose something in it"))?;
         let name = safe_name(&named, name)?;
@@ -290,6 +291,9 @@ impl Walk<'_> {
             self.leave_out(at, reason);
             return Ok(());
         }
+        if self.rules.is_some() && metadata.is_file() {
+            must_be_readable(&target)?;
+        }
         let name = safe_name(at, name)?;
         let path = if inside.is_empty() { name } else { format!("{inside}/{name}") };
         if metadata.is_dir() {
@@ -342,13 +346,41 @@ fn is_unsized(at: &Path, metadata: &Metadata) -> bool {
     if !metadata.is_file() || metadata.len() > 0 {
         return false;
     }
+    let read = |mut file: fs::File| Ok(file.read(&mut [0])? > 0 && file.metadata()?.len() == 0);
+    open_at_once(at).and_then(read).unwrap_or(false)
+}
+
+/// Opens a file to read it. Some wait for what they are to say: this does not.
+fn open_at_once(at: &Path) -> io::Result<fs::File> {
     let mut options = fs::File::options();
     options.read(true);
-    // Some wait for what they are to say.
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, rustix::fs::OFlags::NONBLOCK.bits() as i32);
-    let read = |mut file: fs::File| Ok(file.read(&mut [0])? > 0 && file.metadata()?.len() == 0);
-    options.open(at).and_then(read).unwrap_or(false)
+    options.open(at)
+}
+
+/// Fails if a file may not be read: that is said before all the others are hashed.
+fn must_be_readable(at: &Path) -> Result<(), PeerError> {
+    if is_readable(at) {
+        return Ok(());
+    }
+    // A process may have rights that its user has not.
+    match open_at_once(at) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(error_at(at, error).into()),
+        _ => Ok(()),
+    }
+}
+
+/// Whether the user may read a file: cheaper than to open it.
+#[cfg(unix)]
+fn is_readable(at: &Path) -> bool {
+    rustix::fs::access(at, rustix::fs::Access::READ_OK).is_ok()
+}
+
+/// Files that may not be read are rare there, and to open each takes long: it shows when they are hashed.
+#[cfg(not(unix))]
+fn is_readable(_: &Path) -> bool {
+    true
 }
 
 fn safe_name(path: &Path, name: &std::ffi::OsStr) -> Result<String, PeerError> {
@@ -488,6 +520,29 @@ mod tests {
         let error = Scan::of(&links, &ScanOptions::default()).err().unwrap();
         assert!(matches!(error, PeerError::NothingLeft { .. }), "{error}");
         assert!(error.to_string().contains("model (it is a link that leads out"), "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_may_not_be_read_is_named_before_anything_is_hashed() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("root");
+        write_all(&root, &["a/file", "b/file"]);
+        let denied = root.join("b/file");
+        fs::set_permissions(&denied, fs::Permissions::from_mode(0)).unwrap();
+        let found = Scan::of(&root, &ScanOptions::default());
+        if open_at_once(&denied).is_ok() {
+            // Root reads everything.
+            assert_eq!(paths(&found.unwrap()), ["a/file", "b/file"]);
+            return;
+        }
+        let error = found.err().unwrap();
+        assert!(
+            matches!(&error, PeerError::Storage(storage::StorageError::Denied(path)) if *path == denied),
+            "{error}"
+        );
+        assert_eq!(paths(&Scan::of_all(&root).unwrap()), ["a/file", "b/file"], "what is only compared is not shared");
     }
 
     #[cfg(unix)]
