@@ -46,7 +46,9 @@ fn start() -> ExitCode {
     settle_folders(&mut arguments, &mut temporary);
     let logged = log.map_err(|sentence| Failure::new(error::ExitCode::CannotWrite, sentence));
     let panicked = |sentence| Err(Failure::new(error::ExitCode::Other, sentence));
-    match logged.and_then(|()| settings::catch_panic(|| run(arguments)).unwrap_or_else(panicked)) {
+    let result = logged.and_then(|()| settings::catch_panic(|| run(arguments)).unwrap_or_else(panicked));
+    terminal::give_back();
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) if failure.quiet => ExitCode::SUCCESS,
         Err(mut failure) => {

@@ -186,6 +186,7 @@ pub fn start(arguments: &PeerArguments, output_stream: OutputStream, source: Sou
         // What ends by itself is only looked at: who types all the same sees what.
         let ends = matches!(end, End::Done | End::Shared { .. }) && source == Source::Terminal;
         let prompt = if ends { "" } else { "> " };
+        terminal::keep_modes();
         std::thread::spawn(move || edit(&mut editor, prompt, &typed));
         terminal::wait_until_lent();
         let mut screen = Screen::terminal(Canvas::AbovePrompt(Box::new(printer)), output_stream, verbosity);

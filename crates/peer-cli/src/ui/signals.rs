@@ -30,10 +30,13 @@ fn is_meant(signal: Signal) -> bool {
 
 /// Ends the program by a signal even where it cannot hear one.
 pub fn end_when_stuck(end: End) {
-    settings::end_when_stuck(is_meant, move |signal| match end {
-        End::AtWill => 0,
-        End::Never if signal != Signal::Interrupt => 0,
-        End::Never | End::Done | End::Shared { .. } => code(signal) as i32,
+    settings::end_when_stuck(is_meant, move |signal| {
+        terminal::give_back();
+        match end {
+            End::AtWill => 0,
+            End::Never if signal != Signal::Interrupt => 0,
+            End::Never | End::Done | End::Shared { .. } => code(signal) as i32,
+        }
     });
 }
 

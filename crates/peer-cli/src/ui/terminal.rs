@@ -1,8 +1,10 @@
 //! The terminal's loan to the line editor. It is taken while this job is in the foreground, and given back before the program
 //! stops or ends: Ctrl-Z and its like reach a thread of their own, which first sends the editor out.
 //!
-//! The editor waits for keys and hears nothing but signals; so it is sent out by one, `SIGINT`, that is marked as ours.
+//! The editor waits for keys and hears nothing but signals; so it is sent out by one, `SIGINT`, that is marked as ours. On Windows
+//! it hears nothing at all: there the modes that it has changed are put back while it waits.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
 
@@ -17,12 +19,80 @@ static CLOSED: AtomicBool = AtomicBool::new(false);
 static SENDING_OUT: AtomicBool = AtomicBool::new(false);
 /// How often the program was stopped and went on.
 static STOPS: AtomicU32 = AtomicU32::new(0);
+/// How the terminal was before the editor had it.
+static FOUND: Found<modes::Modes> = Found(Mutex::new(None));
 
 /// How long the editor is waited for; it goes within a millisecond unless it waits for a terminal that is stuck.
 #[cfg(unix)]
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Time between two signals to it: it may not have been there yet for the first.
 const AGAIN: Duration = Duration::from_millis(5);
+
+/// Modes of a terminal that are to be there again in the end.
+struct Found<M>(Mutex<Option<M>>);
+
+impl<M> Found<M> {
+    /// Those of the first time count: later ones may be the editor's.
+    fn keep(&self, modes: Option<M>) {
+        let mut kept = self.0.lock().expect("no panic holds it");
+        *kept = kept.take().or(modes);
+    }
+
+    fn put_back(&self, set: impl FnOnce(&M)) {
+        if let Some(modes) = &*self.0.lock().expect("no panic holds it") {
+            set(modes);
+        }
+    }
+}
+
+/// Remembers how the terminal is. To be called before the editor has it for the first time.
+pub fn keep_modes() {
+    FOUND.keep(modes::get());
+}
+
+/// Ends the loan before the program ends, whatever the editor is doing. To be called last, for it may just have changed the modes.
+pub fn give_back() {
+    CLOSED.store(true, SeqCst);
+    if LENT.load(SeqCst) {
+        FOUND.put_back(modes::set);
+    }
+}
+
+#[cfg(unix)]
+mod modes {
+    use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+    use settings::terminal::{Turn, turn};
+
+    pub type Modes = Termios;
+
+    pub fn get() -> Option<Termios> {
+        tcgetattr(std::io::stdin()).ok()
+    }
+
+    /// Another job that has the terminal has modes of its own.
+    pub fn set(modes: &Termios) {
+        if turn() == Turn::Ours {
+            let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, modes);
+        }
+    }
+}
+
+#[cfg(windows)]
+mod modes {
+    use winapi_util::HandleRef;
+    use winapi_util::console::{mode, set_mode};
+
+    /// Whether lines are typed, what is typed is shown, and Ctrl-C interrupts.
+    pub type Modes = u32;
+
+    pub fn get() -> Option<u32> {
+        mode(HandleRef::stdin()).ok()
+    }
+
+    pub fn set(modes: &u32) {
+        let _ = set_mode(HandleRef::stdin(), *modes);
+    }
+}
 
 /// Lends the terminal to `read`, unless it is wanted back.
 pub fn lend<T>(read: impl FnOnce() -> T) -> Option<T> {
@@ -76,6 +146,8 @@ pub fn close() -> bool {
         return false;
     }
     send_out();
+    // Where it did not go.
+    give_back();
     write(if LENT.load(SeqCst) { b"\x1b[?2004l\r\x1b[K" } else { b"\x1b[1A\r\x1b[J" });
     true
 }
@@ -108,7 +180,7 @@ fn send_out() {
     }
 }
 
-/// The console keeps its own state, and the editor hears no signal.
+/// The editor hears no signal.
 #[cfg(not(unix))]
 fn send_out() {}
 
@@ -120,8 +192,12 @@ pub fn give_back_on_stop() {
 
     use nix::sys::signal::{SigSet, Signal};
     let signals = SigSet::from_iter([Signal::SIGTSTP, Signal::SIGCONT, Signal::SIGQUIT]);
-    if std::io::stdin().is_terminal() && signals.thread_block().is_ok() {
-        std::thread::spawn(move || wait_for_stops(&signals));
+    if std::io::stdin().is_terminal()
+        && signals.thread_block().is_ok()
+        && std::thread::Builder::new().spawn(move || wait_for_stops(&signals)).is_err()
+    {
+        // Nobody waits for them: the system stops the program as it does others.
+        let _ = signals.thread_unblock();
     }
 }
 
@@ -170,4 +246,22 @@ fn after_stop() {
     }
     std::thread::sleep(4 * AGAIN);
     settled();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_modes_that_were_there_first_are_put_back_as_often_as_it_takes() {
+        let found = Found(Mutex::new(None));
+        found.put_back(|modes: &u32| panic!("nothing was kept, and not {modes}"));
+        // Standard input that tells nothing, a console, and the same after the editor has changed it.
+        [None, Some(0x1f7), Some(0x1f0)].into_iter().for_each(|modes| found.keep(modes));
+        let mut set = Vec::new();
+        for _ in 0..2 {
+            found.put_back(|modes| set.push(*modes));
+        }
+        assert_eq!(set, [0x1f7; 2]);
+    }
 }
