@@ -12,6 +12,9 @@ use crate::error::{ExitCode, Failure, failure};
 use crate::session::connect::Speech;
 use crate::session::find::Found;
 
+/// What PowerShell does to what a program writes is no fault that the program could see.
+pub const BYTES: &str =
+    "PowerShell before 7.4 changes bytes in pipes and behind `>`. With `-`, use PowerShell 7.4 or later, or cmd";
 /// Bytes that are written at a time.
 const BLOCK: usize = 1 << 20;
 
@@ -46,9 +49,7 @@ pub async fn write(mut reader: Reader, tell: &dyn Fn(String)) -> Result<bool, Fa
             return Ok(true);
         }
         if shows && !is_text(&block) {
-            let sentence = "standard output is a terminal, and this is no text: give it to a file or a program, as in \
-                            `peer-cli get TICKET -o - > FILE`, or choose a folder with -o. To see it all the same: -o - | cat";
-            return Err(Failure::new(ExitCode::Usage, sentence));
+            return Err(Failure::new(ExitCode::Usage, no_text(cfg!(windows))));
         }
         // The download goes on meanwhile.
         speech.restart();
@@ -57,6 +58,17 @@ pub async fn write(mut reader: Reader, tell: &dyn Fn(String)) -> Result<bool, Fa
             return Ok(false);
         }
     }
+}
+
+/// What is said where a terminal would be given what is no text.
+fn no_text(windows: bool) -> String {
+    let instead = match windows {
+        true => format!("choose a folder with -o. {BYTES}"),
+        false => "give it to a file or a program, as in `peer-cli get TICKET -o - > FILE`, or choose a folder with -o. To see it all \
+                  the same: -o - | cat"
+            .to_owned(),
+    };
+    format!("standard output is a terminal, and this is no text: {instead}")
 }
 
 /// Whether a part of a file is text that does nothing to a terminal but stand there. It may begin and end inside a character.
@@ -90,8 +102,8 @@ fn put(bytes: &[u8]) -> Result<bool, Failure> {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
         // A console of Windows.
         Err(error) if error.kind() == ErrorKind::InvalidData => {
-            let sentence = "standard output is a console, which takes text alone: give it to a file or a program, or choose \
-                            a folder with -o";
+            let sentence =
+                format!("standard output is a console, which takes text alone: choose a folder with -o. {BYTES}");
             Err(Failure::new(ExitCode::CannotWrite, sentence))
         }
         Err(error) => Err(Failure::new(ExitCode::CannotWrite, format!("standard output takes no more: {error}"))),
@@ -101,6 +113,14 @@ fn put(bytes: &[u8]) -> Result<bool, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_has_a_console_is_told_what_keeps_the_bytes() {
+        assert!(no_text(false).contains("-o - > FILE"));
+        let on_windows = no_text(true);
+        assert!(on_windows.contains("choose a folder with -o. PowerShell before 7.4"), "{on_windows}");
+        assert!(!on_windows.contains("> FILE") && !on_windows.contains("cat"), "{on_windows}");
+    }
 
     #[test]
     fn only_text_is_shown_on_a_terminal() {
