@@ -13,7 +13,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::error::{ExitCode, Failure};
 use crate::flags::paths::must_exist;
-use crate::flags::sizes;
+use crate::flags::{patterns, sizes};
 use crate::ui::live::{Column, Kind, Live, Table};
 use crate::ui::screen::{complain, print, print_while_read};
 use crate::ui::{amounts, paint};
@@ -155,7 +155,7 @@ pub fn control_failure(error: &ControlError) -> Failure {
 
 /// `peer-cli add`.
 pub async fn add(arguments: AddArguments) -> Result<(), Failure> {
-    let requests = arguments.what.iter().map(|what| request(&arguments, what)).collect::<Result<Vec<_>, _>>()?;
+    let requests = requests(&arguments)?;
     let mut client = arguments.control.socket.connect().await?;
     for request in requests {
         let last = ask(&mut client, &request, &arguments.control, print_line).await?;
@@ -196,16 +196,24 @@ fn sharing_words(content: &ContentStatus) -> String {
     format!("Sharing {} ({}) as number {}:", content.name, amounts::amount(content.size), content.number)
 }
 
-/// A path is meant from where it is typed.
-fn request(arguments: &AddArguments, what: &str) -> Result<Request, Failure> {
-    let is_ticket = Ticket::is_meant(what);
-    let what = match is_ticket {
-        true => what.to_owned(),
-        false => {
-            must_exist(Path::new(what))?;
-            absolute_text(Path::new(what))?
+/// What is asked of the daemon, one by one.
+fn requests(arguments: &AddArguments) -> Result<Vec<Request>, Failure> {
+    let mut requests = Vec::new();
+    for what in &arguments.what {
+        if Ticket::is_meant(what) {
+            requests.push(request(arguments, what.clone(), true)?);
+            continue;
         }
-    };
+        // A path is meant from where it is typed.
+        for path in patterns::meant(vec![what.into()])? {
+            must_exist(&path)?;
+            requests.push(request(arguments, absolute_text(&path)?, false)?);
+        }
+    }
+    Ok(requests)
+}
+
+fn request(arguments: &AddArguments, what: String, is_ticket: bool) -> Result<Request, Failure> {
     let folder = arguments.output.as_deref().map(absolute_text).transpose()?;
     let (force, only) = (arguments.force, arguments.only.clone());
     if !is_ticket && (folder.is_some() || force || !only.is_empty()) {
@@ -425,6 +433,35 @@ mod tests {
         assert_eq!(rate_or_none("none"), Ok(0));
         assert!(rate_or_none("0").is_err() && rate_or_none("fast").is_err());
         assert_eq!(limits_words((0, 1 << 20)), format!("Sending: unlimited. Receiving: {}.", amounts::rate(1 << 20)));
+    }
+
+    #[test]
+    fn tickets_are_asked_for_as_they_are_and_paths_from_the_root() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.bin");
+        std::fs::write(&file, "").unwrap();
+        let digest = |byte| protocol::Digest([byte; 32]);
+        let ticket =
+            Ticket::new(protocol::PeerId(digest(1)), vec![([10, 0, 0, 1], 9).into()], protocol::ContentId(digest(2)));
+        let ticket = ticket.unwrap().to_string();
+        let socket = SocketArguments { socket: None };
+        let mut arguments = AddArguments {
+            what: vec![ticket.clone(), file.display().to_string()],
+            output: None,
+            force: false,
+            only: Vec::new(),
+            control: ControlArguments { socket, json: false },
+        };
+        let asked = |arguments: &AddArguments| -> Result<Vec<String>, Failure> {
+            let what = |request| match request {
+                Request::Add { what, .. } => what,
+                other => panic!("{other:?}"),
+            };
+            Ok(requests(arguments)?.into_iter().map(what).collect())
+        };
+        assert_eq!(asked(&arguments).unwrap(), [ticket, absolute_text(&file).unwrap()]);
+        arguments.what[1].push('x');
+        assert_eq!(asked(&arguments).unwrap_err().code, ExitCode::NotFound);
     }
 
     #[test]
