@@ -487,6 +487,7 @@ mod tests {
         let options = SessionOptions {
             seeder: false,
             original: false,
+            own_tracker: false,
             strict,
             end,
             wait,

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use peer::{NodeBuilder, Shares, TrackerAddress};
 use protocol::PeerId;
@@ -12,6 +13,41 @@ use crate::error::{ExitCode, Failure};
 use crate::flags::peer::PeerArguments;
 use crate::session::connect;
 use crate::ui::screen;
+
+/// That this process does not reach its own tracker is said after so long: until then it may come back, as after a change of networks.
+const SILENCE: Duration = Duration::from_secs(15);
+
+/// Whether this process reaches the tracker in it. To say of that one that it is gone would be wrong.
+#[derive(Debug, Default)]
+pub(super) struct Reach {
+    lost: Option<Instant>,
+    said: bool,
+}
+
+impl Reach {
+    /// It is not reached any more.
+    pub(super) fn lost(&mut self, now: Instant) {
+        self.lost.get_or_insert(now);
+    }
+
+    /// It is reached again; gives what to say of that.
+    pub(super) fn back(&mut self) -> Option<&'static str> {
+        self.lost = None;
+        std::mem::take(&mut self.said).then_some("This machine reaches the tracker in this process again.")
+    }
+
+    /// What to say now, once.
+    pub(super) fn look(&mut self, now: Instant) -> Option<&'static str> {
+        if self.said || self.lost.is_none_or(|lost| now.saturating_duration_since(lost) < SILENCE) {
+            return None;
+        }
+        self.said = true;
+        Some(
+            "This machine does not reach the tracker in this process; those who come now have to wait. Is its loopback interface \
+             up?",
+        )
+    }
+}
 
 /// A tracker in this process.
 pub struct OwnTracker {
@@ -62,6 +98,10 @@ fn not_bound(error: TransportError) -> Failure {
             let port = address.port();
             let sentence = format!("port {port} is in use. Choose another with -d, or name the tracker there with -i");
             Failure::new(ExitCode::AddressInUse, sentence)
+        }
+        TransportError::PrivilegedPort(_) => {
+            let sentence = format!("{error}. Choose one above 1023 with -d, or name the tracker there with -i");
+            Failure::new(ExitCode::Other, sentence)
         }
         error => Failure::new(ExitCode::Other, error.to_string()),
     }
@@ -118,6 +158,21 @@ mod tests {
 
     fn parse(all: &[&str]) -> Vec<SocketAddr> {
         all.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn an_own_tracker_that_is_back_soon_is_no_news() {
+        let (began, mut reach) = (Instant::now(), Reach::default());
+        assert_eq!(reach.look(began + SILENCE), None, "it was never lost");
+        reach.lost(began);
+        assert_eq!((reach.look(began + SILENCE / 2), reach.back()), (None, None));
+        assert_eq!(reach.look(began + SILENCE * 2), None);
+        reach.lost(began);
+        reach.lost(began + SILENCE / 2);
+        assert!(reach.look(began + SILENCE).is_some_and(|said| said.contains("loopback")));
+        assert_eq!(reach.look(began + SILENCE * 9), None, "once");
+        assert!(reach.back().is_some());
+        assert_eq!((reach.back(), reach.look(began + SILENCE * 9)), (None, None));
     }
 
     #[test]

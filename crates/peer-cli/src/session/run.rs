@@ -11,7 +11,7 @@ use tokio::sync::{broadcast, mpsc};
 use transport::{Kind, RELAY};
 
 use crate::error::{ExitCode, Failure};
-use crate::session::patience::shown;
+use crate::session::patience::{now, shown};
 use crate::session::state::{Session, SessionOptions};
 use crate::ui::amounts::{amount, part_of};
 use crate::ui::left_out;
@@ -175,12 +175,17 @@ impl Session {
                 }
                 self.screen.say(&format!("{reason}. It goes on with peers meanwhile."));
             }
+            PeerEvent::TrackerLost if self.options.own_tracker => self.state.borrow_mut().own_tracker.lost(now()),
             PeerEvent::TrackerLost => self.screen.say("The tracker is gone; going on with the peers that are known."),
             PeerEvent::TrackerUnfit { error } => {
                 let sentence = tracker_unfit_words(error);
                 self.screen.say(&sentence);
                 self.screen.event(&Event::TrackerUnfit(json::TrackerUnfit { reason: sentence }));
                 return Ok(Next::GoOn);
+            }
+            PeerEvent::TrackerBack if self.options.own_tracker => {
+                let said = self.state.borrow_mut().own_tracker.back();
+                said.into_iter().for_each(|sentence| self.screen.say(sentence));
             }
             PeerEvent::TrackerBack => self.screen.say("The tracker is back."),
             _ => {}

@@ -15,6 +15,7 @@ use transport::Kind;
 use crate::flags::end::End;
 use crate::flags::peer::PeerArguments;
 use crate::session::find::Wanted;
+use crate::session::own_tracker::Reach;
 use crate::session::patience::{Stillness, now};
 use crate::ui::pace::Meter;
 use crate::ui::progress::Progress;
@@ -26,6 +27,8 @@ pub struct SessionOptions {
     pub seeder: bool,
     /// Whether it was started as the original is (`-i`): then it uses the original's words.
     pub original: bool,
+    /// Whether its tracker runs in this process.
+    pub own_tracker: bool,
     /// Whether something that cannot be shared ends it: it was asked for by name.
     pub strict: bool,
     /// When it ends by itself.
@@ -54,6 +57,7 @@ impl SessionOptions {
         SessionOptions {
             seeder: false,
             original: false,
+            own_tracker: false,
             strict: true,
             end,
             wait: peer.wait,
@@ -118,6 +122,8 @@ pub(super) struct State {
     pub(super) waits_for_files: bool,
     /// Whether it was said that standard output takes no more.
     pub(super) said_loss: bool,
+    /// Whether the tracker in this process is reached, if there is one.
+    pub(super) own_tracker: Reach,
 }
 
 /// A content that is shared or downloaded.
@@ -213,6 +219,7 @@ impl Session {
             wanted_since: None,
             waits_for_files: false,
             said_loss: false,
+            own_tracker: Reach::default(),
         };
         let (added, ended) = (Notify::new(), Notify::new());
         Session { node, options, screen, began: now(), added, ended, state: RefCell::new(state) }

@@ -39,6 +39,8 @@ impl Session {
             self.tell_of_takers(content);
             self.show(content);
         }
+        let unreached = self.state.borrow_mut().own_tracker.look(now());
+        unreached.into_iter().for_each(|sentence| self.screen.say(sentence));
         self.say_loss();
         self.draw();
         Ok(if self.shared_enough() { Next::End } else { Next::GoOn })

@@ -224,7 +224,11 @@ pub async fn run(mut arguments: ShareArguments) -> Result<(), Failure> {
     };
     let node = node.shares(shares.clone()).start();
     let gateway = gateway::beside(&arguments.gateway, || Source::of(&node, "what is shared here")).await?;
-    let options = SessionOptions { seeder: true, ..SessionOptions::new(&arguments.peer, End::AtWill) };
+    let options = SessionOptions {
+        seeder: true,
+        own_tracker: own.is_some(),
+        ..SessionOptions::new(&arguments.peer, End::AtWill)
+    };
     if cfg!(windows) && arguments.takes_stdin() && !arguments.peer.quiet && !arguments.peer.json {
         screen::complain(BYTES);
     }
