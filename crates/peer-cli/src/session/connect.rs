@@ -165,6 +165,8 @@ pub enum NamedBy {
     Lan,
     /// `HOST:PORT`, without flags.
     Place,
+    /// Either of these, to `doctor`, which says itself what it tries.
+    Doctor,
     Ticket,
     /// Nothing: it runs in this process.
     Own,
@@ -358,6 +360,10 @@ pub(super) fn unreached(named_by: NamedBy) -> &'static str {
             "Is it running, is the port behind the colon its own (9999 if none is given), and does UDP or TCP get through? \
              If the swarm is closed, give --ca. `peer-cli doctor -i TRACKER_IP` tries the way to it"
         }
+        NamedBy::Doctor => {
+            "Is it running, is its port the right one (9999 if none is given), and does UDP or TCP get through? If the swarm is \
+             closed, give --ca"
+        }
         NamedBy::Ticket => {
             "Is it still being shared, and does a firewall let UDP or TCP through? If it has moved, ask for a new ticket; `peer-cli \
              doctor` with the ticket tries the way. If the swarm is closed, give --ca"
@@ -371,7 +377,7 @@ pub(super) fn unreached(named_by: NamedBy) -> &'static str {
 
 fn impostor(named_by: NamedBy) -> &'static str {
     match named_by {
-        NamedBy::Flags | NamedBy::Place => {
+        NamedBy::Flags | NamedBy::Place | NamedBy::Doctor => {
             "If it was set up anew, its id has changed: give --tracker-id with the id that it prints at start, or the folder of \
              its certificate with --certs. If not, do not trust what answers there, and check the address and the port"
         }
@@ -519,5 +525,18 @@ pub fn trust(arguments: &PeerArguments) -> Result<Trust, Failure> {
     match &arguments.ca[..] {
         [] => Ok(Trust::Anyone),
         authorities => Trust::authorities(authorities).map_err(unusable),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn doctor_is_recommended_to_all_but_doctor() {
+        for named_by in [NamedBy::Flags, NamedBy::Place, NamedBy::Ticket, NamedBy::Doctor] {
+            let recommends = unreached(named_by).contains("peer-cli doctor");
+            assert_eq!(recommends, named_by != NamedBy::Doctor, "{named_by:?}");
+        }
     }
 }

@@ -146,10 +146,10 @@ async fn trackers(arguments: &DoctorArguments, ticket: Option<&Ticket>) -> Resul
         return Ok(TrackerAddress::all_of(ticket));
     }
     let TrackerQuery { tracker_ip, tracker_port, .. } = &arguments.query;
-    let (given, named_by) = match (&arguments.place, tracker_ip) {
-        (Some(place), _) => (std::slice::from_ref(place), NamedBy::Place),
-        (None, Some(given)) => (&given[..], NamedBy::Flags),
+    let given = match (&arguments.place, tracker_ip) {
+        (Some(place), _) => std::slice::from_ref(place),
+        (None, Some(given)) => &given[..],
         (None, None) => return Ok(Vec::new()),
     };
-    arguments.query.trackers(named::trackers(given, *tracker_port)?, named_by).await
+    arguments.query.trackers(named::trackers(given, *tracker_port)?, NamedBy::Doctor).await
 }

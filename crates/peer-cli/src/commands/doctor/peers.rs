@@ -94,7 +94,7 @@ async fn some_peers(
                 told.map(|told| told.content).or(ticket.content()).into_iter().collect()
             }
             None => {
-                connect::join(&node, trackers, NamedBy::Flags, patience, &complain).await?;
+                connect::join(&node, trackers, NamedBy::Doctor, patience, &complain).await?;
                 let is_seeded = |found: &&ContentMatch| found.seeders + found.others > 0;
                 let is_enough = |all: &[ContentMatch]| all.iter().filter(is_seeded).count() >= CONTENTS;
                 let shared = ls::pages_until(&node, PAGES, is_enough).await?;
