@@ -115,3 +115,23 @@ fn with_a_name_only_that_file_is_watched() {
     swarm.put("seeder", "named", b"changed");
     assert_eq!(next(&mut seeder, "named").size, 7);
 }
+
+/// It once did nothing, and said nothing.
+#[test]
+fn who_types_add_is_told_where_to_put_it() {
+    let swarm = Swarm::new();
+    swarm.put("seeder", "named", b"1");
+    let mut seeder = swarm.peer("seeder", &["-S"]);
+    seeder.line("Sharing named");
+    seeder.type_line("add named");
+    seeder.line("Put it into the input folder");
+    let mut one = swarm.peer("seeder", &["-S", "-f", "named"]);
+    one.line("Sharing named");
+    one.type_line("add other");
+    one.line("Only what -f names is shared here.");
+    one.type_line("help");
+    one.wait_for("the end of the list", |line| {
+        assert!(!line.contains("add PATH"), "{line}");
+        line.contains("quit").then_some(())
+    });
+}

@@ -53,7 +53,8 @@ impl Session {
 
     fn help(&self) {
         let widest = COMMANDS.iter().map(|(usage, _)| usage.len()).max().unwrap_or(0);
-        for (usage, what) in COMMANDS.iter().filter(|(usage, _)| self.options.seeder || !usage.starts_with("add")) {
+        let adds = self.options.seeder && !self.options.original;
+        for (usage, what) in COMMANDS.iter().filter(|(usage, _)| adds || !usage.starts_with("add")) {
             self.screen.answer(&format!("  {usage:widest$}  {what}"));
         }
     }
@@ -139,6 +140,10 @@ impl Session {
     fn add(&self, path: PathBuf) {
         if !self.options.seeder {
             self.screen.answer("This one only gets. Share it with `peer-cli share PATH`.");
+        } else if self.options.original && self.options.strict {
+            self.screen.answer("Only what -f names is shared here. Share it with `peer-cli share PATH`.");
+        } else if self.options.original {
+            self.screen.answer("Put it into the input folder: files that come there are shared.");
         } else if !path.exists() {
             self.screen.answer(&format!("{} is not there, as seen from {}.", path.display(), folder()));
         } else {
