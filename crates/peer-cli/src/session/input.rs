@@ -14,9 +14,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use peer::{Held, LeftOut, LeftOutReason, PeerError, Share, State, Status};
 use protocol::ContentId;
+use storage::StorageError;
 use tokio::task::JoinSet;
 
-use crate::error::failure;
+use crate::error::share_failure;
 use crate::flags::cut::Cut;
 use crate::session::state::{Handle, Session};
 use crate::ui::left_out;
@@ -287,13 +288,15 @@ impl Session {
                 }
                 self.adopt(share);
             }
-            // It is tried again when it rests.
-            Err(PeerError::StillWritten(_)) => {
+            // Removed while it was hashed: nobody need be told.
+            Err(_) if known.is_none() => {}
+            // It is tried again when it rests, if it is there then.
+            Err(PeerError::StillWritten(_) | PeerError::Storage(StorageError::NotFound(_))) => {
                 if let Some(known) = known.filter(|known| known.seen == seen) {
                     (known.tried, known.since) = (false, Instant::now());
                 }
             }
-            Err(error) => self.say_not_shared(&path, &failure(&error).message),
+            Err(error) => self.say_not_shared(&path, &share_failure(&path, &error).message),
         }
     }
 
