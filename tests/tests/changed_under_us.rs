@@ -4,9 +4,9 @@
 use std::fs::{self, OpenOptions};
 use std::path::Path;
 
-use testbed::event::ShareOver;
+use testbed::event::{ShareOver, Withdrawn};
 use tests::machines::{Machines, ticket};
-use tests::noise;
+use tests::{Process, noise};
 
 const SIZE: usize = 6 << 20;
 
@@ -47,6 +47,29 @@ fn receivers_are_told_that_a_shared_file_has_changed() {
     let reason = get.event::<ShareOver>().reason;
     assert!(reason.contains("file was changed while it was shared"), "{reason}");
     get.ends_with(5);
+}
+
+/// It once stayed for ever with nothing to give, and said that the file was changed.
+#[cfg(unix)]
+#[test]
+fn a_share_of_which_nothing_is_left_says_why_and_ends() {
+    let machines = Machines::new();
+    for (receiver, flags) in [("one", &[][..]), ("other", &["--commands", "--receivers=1"])] {
+        machines.put("here", "file", &noise(SIZE, 1));
+        let arguments = [&["--json", "-d=0", "--piece-size=64KiB", "file"], flags].concat();
+        let mut sharer = Process::start("here", machines.command("here", "share", &arguments));
+        let ticket = ticket(&mut sharer);
+        let mut get = machines.get(receiver, &[&ticket, "--json", "--down-rate=1MiB", "--wait=1s"]);
+        get.pieces(8);
+        fs::remove_file(machines.folder("here").join("file")).unwrap();
+        let reason = get.event::<ShareOver>().reason;
+        assert!(reason.contains("file was moved or removed"), "{reason}");
+        let reason = sharer.event::<Withdrawn>().reason;
+        assert!(reason.contains("file is not there"), "{reason}");
+        sharer.ends_with(9);
+        assert!(sharer.errors().contains("nothing is shared any more"), "{}", sharer.errors());
+        get.ends_with(5);
+    }
 }
 
 #[test]

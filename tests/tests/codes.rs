@@ -1,7 +1,8 @@
 //! `share` prints a code, `get` takes it in place of the ticket, and nobody else gets anywhere with it.
 
+use std::io::Write;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use peer::{CodeEvent, CodeOptions, Node, RedeemError, TrackerAddress};
@@ -160,6 +161,43 @@ fn what_is_not_shared_any_more_has_no_code() {
         assert!((0..20).map(late).any(|errors| errors.contains(WRONG)), "{code:?}");
     }
     get(&machines, "there", &codes[2]).ends_with(0);
+}
+
+/// It once heard of nothing else until that was shared.
+#[test]
+fn what_ends_while_something_is_added_is_heard_of_at_once() {
+    let machines = Machines::new();
+    machines.put("here", "file", &noise(50_000, 1));
+    machines.put("here", "growing", b"a line\n");
+    let mut sharer = machines.share("here", &["-d=0", "file"]);
+    sharer.event::<event::Code>();
+    let (stop, growing) = (AtomicBool::new(false), machines.folder("here").join("growing"));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut file = std::fs::File::options().append(true).open(&growing).unwrap();
+            while !stop.load(Ordering::Relaxed) {
+                file.write_all(b"a line\n").unwrap();
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        });
+        let ends = StopsWriting(&stop);
+        sharer.type_line("add growing");
+        sharer.event::<event::Waiting>();
+        sharer.type_line("stop file");
+        assert_eq!(sharer.event::<CodeOver>().reason, "withdrawn");
+        drop(ends);
+    });
+    // Before it was given up.
+    assert_eq!(sharer.event::<event::Sharing>().name, "growing");
+}
+
+/// A thread that writes ends with its test, whatever becomes of that.
+struct StopsWriting<'a>(&'a AtomicBool);
+
+impl Drop for StopsWriting<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// The second code once took the place of the first, which nobody was told of.

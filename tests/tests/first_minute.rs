@@ -140,10 +140,12 @@ fn a_sharer_answers_what_is_typed() {
     ask("rate 10MiB", "At most 10.0 MiB/s are sent from now on.");
     ask("add other one", "On the other machine, for other one:");
     ask("add nothing", "nothing is not there");
+    ask("add /dev/null", "/dev/null is not shared: ");
     ask("stop file", "file is not shared any more.");
     ask("stop file", "Nothing here is called \"file\": ls lists what there is.");
     ask("statsu", "\"statsu\" is no command. Did you mean status? help lists all of them.");
     ask("prog", "Pieces on Seeder: 1 (100%).");
+    ask("stop other one", "Nothing is shared any more. Type add PATH to share something, or quit to end.");
     ask("quit", "Stopped sharing: nothing was sent.");
     sharer.ends_with(0);
 }

@@ -8,7 +8,7 @@ use peer::{Completed, Glob, Held, NameReport, PeerError, PieceRange, Reader, Sha
 use protocol::{ContentId, PeerId, Query, Ticket, printable};
 use settings::terminal::in_background;
 
-use crate::error::{ExitCode, Failure, failure};
+use crate::error::{ExitCode, Failure, failure, share_failure};
 use crate::flags::cut::Cut;
 use crate::flags::end::End;
 use crate::session::find::{Found, Wanted};
@@ -65,6 +65,11 @@ impl Session {
     /// Something is waited for, as the sentence says.
     pub fn waits(&self, sentence: &str) {
         self.waiting_for("", sentence);
+    }
+
+    /// Whether somebody at a terminal can type commands.
+    pub fn takes_commands(&self) -> bool {
+        self.screen.takes_commands
     }
 
     /// What is shared can be had with this ticket, on another machine. Between others it is said what it is of. Fails if the ticket
@@ -154,18 +159,34 @@ impl Session {
 
     /// Shares what was set up already.
     pub async fn share_as(&self, path: &Path, share: ShareBuilder) -> Result<Option<ContentId>, Failure> {
+        match self.hash(path, share).await {
+            Ok(share) => Ok(Some(self.adopt(share))),
+            Err(error) => self.not_shared(path, &error).map(|()| None),
+        }
+    }
+
+    /// The same for what is added to what is shared already: that it cannot be shared is said, and ends nothing.
+    pub async fn share_added(&self, path: &Path, share: ShareBuilder) -> Option<ContentId> {
+        match self.hash(path, share).await {
+            Ok(share) => Some(self.adopt(share)),
+            Err(error) => {
+                self.say_not_shared(path, &share_failure(path, &error).message);
+                None
+            }
+        }
+    }
+
+    async fn hash(&self, path: &Path, share: ShareBuilder) -> Result<Share, PeerError> {
         self.will_hash(path);
         let shared = share.await;
-        self.state.borrow_mut().under_way.remove(path);
-        self.hashed();
-        let share = match shared {
-            Ok(share) => share,
-            Err(error) => {
-                self.not_shared(path, &error)?;
-                return Ok(None);
-            }
-        };
-        Ok(Some(self.adopt(share)))
+        if shared.is_ok() {
+            self.state.borrow_mut().under_way.remove(path);
+            self.hashed();
+        } else {
+            // It was not hashed to its end.
+            self.hashed_beside_others(path);
+        }
+        shared
     }
 
     /// Takes over what is shared, and says so.
@@ -179,7 +200,7 @@ impl Session {
     }
 
     fn not_shared(&self, path: &Path, error: &PeerError) -> Result<(), Failure> {
-        let failure = failure(error);
+        let failure = share_failure(path, error);
         if self.options.strict {
             // The last line says so.
             self.tell_not_shared(path, &failure.message);

@@ -250,7 +250,7 @@ pub async fn run(mut arguments: ShareArguments) -> Result<(), Failure> {
             shared.say_names(session);
         }
         let over = tokio::select! {
-            over = shared.go_on(session, &mut events) => over,
+            over = shared.go_on(session, &mut events) => over?,
             () = expired(arguments.expires, shared_since) => "this share has expired".to_owned(),
         };
         for (content, _) in shared.contents {
@@ -392,6 +392,7 @@ async fn begin(
         host: arguments.tracker_ip.as_deref().map(named::to_type),
         named_port: arguments.tracker_port,
         codes: None,
+        takes_commands: session.takes_commands() || arguments.peer.commands,
     };
     shared.told = shared.addresses();
     if shared.leads_nowhere() {

@@ -1,7 +1,8 @@
 //! What is shared while it is: its tickets and codes, what is added, and when it is over.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
 
 use peer::{CodeEvent, PeerEvent, ShareBuilder, Shares, TrackerAddress};
@@ -20,6 +21,7 @@ use crate::session::connect::TRACKER_PORT;
 use crate::session::mapped::{Mapped, MappedPort};
 use crate::session::place::{Place, is_better, is_private};
 use crate::session::secrets::Secrets;
+use crate::ui::sentence::capitalised;
 
 /// Most addresses of all trackers in a ticket together.
 const TICKET_ADDRESSES: usize = 16;
@@ -56,6 +58,8 @@ pub(super) struct Shared {
     pub(super) named_port: Option<u16>,
     /// Nothing if there are to be none.
     pub(super) codes: Option<Codes>,
+    /// Whether something may be added by typing it.
+    pub(super) takes_commands: bool,
 }
 
 impl Shared {
@@ -166,47 +170,76 @@ impl Shared {
         path: &Path,
         share: ShareBuilder,
     ) -> Result<Option<ContentId>, Failure> {
-        let share = match self.secrets.clone() {
+        let content = session.share_as(path, self.as_all(share)).await?;
+        Ok(content.filter(|&content| self.is_new(session, path, content)))
+    }
+
+    /// What is to be shared, as all of this is.
+    fn as_all(&self, share: ShareBuilder) -> ShareBuilder {
+        match self.secrets.clone() {
             Some(secrets) => share.private(move |content| secrets(content)),
             None => share,
-        };
-        let Some(content) = session.share_as(path, share).await? else { return Ok(None) };
+        }
+    }
+
+    /// Notes what is shared from now on. False if it was shared already.
+    fn is_new(&mut self, session: &Session, path: &Path, content: ContentId) -> bool {
         if self.contents.iter().any(|(shared, _)| *shared == content) {
             // Another ticket would void the code of before.
             session.note(&format!("{} is shared already.", printable(&path.display().to_string())));
-            return Ok(None);
+            return false;
         }
         self.since.get_or_insert_with(Moment::now);
         self.shares.limit(content, self.receivers);
         self.contents.push((content, self.secrets.as_ref().map(|secrets| secrets(content))));
-        Ok(Some(content))
+        true
     }
 
-    /// Goes on until as many receivers have everything as there may be: shares what is added, and keeps tickets good.
-    pub(super) async fn go_on(&mut self, session: &Session, events: &mut broadcast::Receiver<PeerEvent>) -> String {
+    /// Goes on until as many receivers have everything as there may be: shares what is added, and keeps tickets good. Fails once
+    /// nothing is shared any more, unless something can be added.
+    pub(super) async fn go_on(
+        &mut self,
+        session: &Session,
+        events: &mut broadcast::Receiver<PeerEvent>,
+    ) -> Result<String, Failure> {
         let mut addresses = session.node.addresses();
         let mut mapped = self.mapped.clone();
+        // Hashed beside all that follows, since it may take long.
+        let mut adding: Option<Adding<'_>> = None;
+        let mut is_withdrawn = false;
         self.announce_mapped(session).await;
         loop {
-            if let Some(receivers) = self.receivers.filter(|_| self.all_received()) {
+            if let Some(receivers) = self.receivers.filter(|_| adding.is_none() && self.all_received()) {
                 let all = match receivers {
                     1 => "its receiver has it".to_owned(),
                     _ => format!("all {receivers} receivers have it"),
                 };
-                return format!("this share is over: {all}");
+                return Ok(format!("this share is over: {all}"));
             }
             tokio::select! {
                 changed = addresses.changed() => match changed {
                     Ok(()) => self.renew(session).await,
                     Err(_) => return std::future::pending().await,
                 },
-                () = session.next_end() => self.forget_ended(session),
+                () = session.next_end() => {
+                    is_withdrawn = self.forget_ended(session);
+                    if self.contents.is_empty() && adding.is_none() {
+                        self.nothing_is_shared(session, is_withdrawn)?;
+                    }
+                }
                 // A router that has granted nothing says nothing more.
                 Ok(()) = mapped.changed() => {
                     self.announce_mapped(session).await;
                     self.renew(session).await;
                 }
-                path = session.next_addition() => self.add(session, &path).await,
+                path = session.next_addition(), if adding.is_none() => adding = Some(self.add(session, path)),
+                (path, content) = next_added(&mut adding) => {
+                    adding = None;
+                    self.added(session, &path, content).await;
+                    if self.contents.is_empty() {
+                        self.nothing_is_shared(session, is_withdrawn)?;
+                    }
+                }
                 (content, event) = next_code(&mut self.codes) => {
                     if let Some(codes) = &mut self.codes {
                         codes.say(session, content, event);
@@ -221,21 +254,53 @@ impl Shared {
         }
     }
 
-    /// What was stopped, or changed under us, has no code any more, and gets no new ticket.
-    fn forget_ended(&mut self, session: &Session) {
+    /// What was stopped, or changed under us, has no code any more, and gets no new ticket. Says whether some of it had changed.
+    fn forget_ended(&mut self, session: &Session) -> bool {
+        let mut is_withdrawn = false;
         for (content, _) in self.contents.extract_if(.., |(content, _)| !session.is_here(*content)) {
+            // What somebody has stopped has no name any more.
+            is_withdrawn |= session.called(content).is_some();
             if let Some(codes) = &mut self.codes {
                 codes.withdraw(session, content);
             }
         }
+        is_withdrawn
     }
 
-    /// Shares something that was added while it runs. What cannot be shared is told of, and nothing else is the worse for it.
-    async fn add(&mut self, session: &Session, path: &Path) {
-        let share = session.node.share(path).algorithm(self.cut.hash).piece_size(self.cut.piece_size);
-        let Ok(Some(content)) = self.share(session, path, share).await else { return };
-        let name = session.called(content);
-        let _ = self.give_ticket(session, self.contents.len() - 1, name.as_deref()).await;
+    /// Says that nothing is shared any more, where somebody can add something. It fails where nobody can, or where the end was to come
+    /// by itself and cannot.
+    fn nothing_is_shared(&self, session: &Session, is_withdrawn: bool) -> Result<(), Failure> {
+        if !self.takes_commands || (is_withdrawn && self.receivers.is_some()) {
+            let sentence = "nothing is shared any more. Start again to share what is there now";
+            return Err(Failure::new(ExitCode::VerificationFailed, sentence));
+        }
+        session.note("Nothing is shared any more. Type add PATH to share something, or quit to end.");
+        Ok(())
+    }
+
+    /// Begins to share something that was added while it runs.
+    fn add<'a>(&self, session: &'a Session, path: PathBuf) -> Adding<'a> {
+        let share = session.node.share(&path).algorithm(self.cut.hash).piece_size(self.cut.piece_size);
+        let share = self.as_all(share);
+        Box::pin(async move {
+            let content = session.share_added(&path, share).await;
+            (path, content)
+        })
+    }
+
+    /// Gives a ticket of what was added. What cannot be shared was told of, and nothing else is the worse for it.
+    async fn added(&mut self, session: &Session, path: &Path, content: Option<ContentId>) {
+        if let Some(content) = content.filter(|&content| self.is_new(session, path, content)) {
+            let name = session.called(content);
+            self.give_or_say(session, self.contents.len() - 1, name.as_deref()).await;
+        }
+    }
+
+    /// Gives a ticket, or says why there is none.
+    async fn give_or_say(&mut self, session: &Session, number: usize, of_several: Option<&str>) {
+        if let Err(failure) = self.give_ticket(session, number, of_several).await {
+            session.note(&format!("{}.", capitalised(failure.message)));
+        }
     }
 
     /// Tells others where a router forwards the ports of this node.
@@ -266,9 +331,20 @@ impl Shared {
         for number in 0..self.contents.len() {
             // What was stopped meanwhile has no name any more.
             if let Some(name) = session.called(self.contents[number].0) {
-                let _ = self.give_ticket(session, number, Some(&name)).await;
+                self.give_or_say(session, number, Some(&name)).await;
             }
         }
+    }
+}
+
+/// Something that is hashed, to be shared as well: its path, and the content unless it cannot be shared.
+type Adding<'a> = Pin<Box<dyn Future<Output = (PathBuf, Option<ContentId>)> + 'a>>;
+
+/// What was added, once it is shared; nothing ever if there is nothing.
+async fn next_added(adding: &mut Option<Adding<'_>>) -> (PathBuf, Option<ContentId>) {
+    match adding {
+        Some(adding) => adding.await,
+        None => std::future::pending().await,
     }
 }
 
