@@ -16,8 +16,9 @@ const MERCY: Duration = Duration::from_secs(1);
 pub(crate) struct Conduct {
     /// Work that its messages may still make.
     pub(crate) messages: MessageBudget,
-    /// Whether others of the site that it says it is in waited in vain for what it said to have.
-    pub(crate) doubted: bool,
+    /// Others of the site that it says it is in waited in vain for what it said to have: so many bytes have to have gone either way before its
+    /// word about that counts again.
+    pub(crate) doubt: Option<u64>,
     /// Wrong pieces.
     wrong: u32,
     /// It sent too many: when it is shut out, unless it withdraws the content by then.
@@ -26,8 +27,9 @@ pub(crate) struct Conduct {
 
 impl Conduct {
     /// A suspect comes from an address whose strangers misbehaved.
-    pub(crate) fn new(now: Duration, suspect: bool) -> Self {
-        Conduct { messages: MessageBudget::new(now, suspect), doubted: suspect, wrong: 0, condemned: None }
+    pub(crate) fn new(now: Duration, suspect: bool, doubt: Option<u64>) -> Self {
+        let doubt = if suspect { Some(u64::MAX) } else { doubt };
+        Conduct { messages: MessageBudget::new(now, suspect), doubt, wrong: 0, condemned: None }
     }
 
     /// Whether it never sent anything wrong.
@@ -111,7 +113,7 @@ mod tests {
 
     #[test]
     fn a_condemned_peer_has_a_second_to_withdraw() {
-        let (now, mut conduct) = (Duration::from_secs(10), Conduct::new(Duration::ZERO, false));
+        let (now, mut conduct) = (Duration::from_secs(10), Conduct::new(Duration::ZERO, false, None));
         assert!(!conduct.count_wrong(3) && !conduct.count_wrong(3) && conduct.count_wrong(3));
         conduct.condemn(now);
         assert!(!conduct.count_wrong(3), "it is condemned once");

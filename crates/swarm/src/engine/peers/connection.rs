@@ -141,7 +141,12 @@ impl Connection {
 
     /// Whether pieces have travelled either way.
     pub(crate) fn was_of_use(&self) -> bool {
-        self.download.credit.verified > 0 || self.upload.taken > 0
+        self.travelled() > 0
+    }
+
+    /// Bytes of pieces that have travelled, both ways together.
+    pub(crate) fn travelled(&self) -> u64 {
+        self.download.credit.verified + self.upload.taken
     }
 }
 

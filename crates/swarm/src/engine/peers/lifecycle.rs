@@ -57,6 +57,7 @@ impl Engine {
         self.peers.connect(peer, conn);
         self.dial_backs.connected(&peer);
         let suspect = self.peers.is_suspect(&peer, remote.ip());
+        let doubt = self.peers.doubt_about(&peer, remote.ip());
         let credit = self.peers.first_credit(&peer, remote.ip(), self.now);
         let state = Connection {
             peer: at,
@@ -64,7 +65,7 @@ impl Engine {
             rate: Rate::new(self.now),
             download: Download::new(self.now, credit),
             upload: Upload::default(),
-            conduct: Conduct::new(self.now, suspect),
+            conduct: Conduct::new(self.now, suspect, doubt),
         };
         self.conns.insert(conn, state);
         self.actions.send(conn, self.hello.clone());

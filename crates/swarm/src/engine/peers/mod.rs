@@ -48,6 +48,8 @@ pub(crate) struct Peers {
     records: BoundedMap<PeerId, Record>,
     /// How often strangers of an address let us wait.
     offences: BoundedMap<IpAddr, u32>,
+    /// Bytes that strangers of an address have to give or take before their word about their site counts.
+    doubts: BoundedMap<IpAddr, u64>,
 }
 
 /// What is remembered of a peer that is not connected.
@@ -163,8 +165,19 @@ impl Peers {
         self.suspect(address);
     }
 
+    /// The site that a stranger of this address says it is in does not count, until so many bytes have gone either way.
+    pub(crate) fn doubt(&mut self, address: IpAddr, bytes: u64) {
+        let doubt = self.doubts.get_or_default(address_group(address));
+        *doubt = bytes.max(*doubt);
+    }
+
+    /// How much a peer has to give or take before its word about its site counts, if others of its address were wrong.
+    pub(crate) fn doubt_about(&self, peer: &PeerId, address: IpAddr) -> Option<u64> {
+        self.doubts.get(&address_group(address)).copied().filter(|_| !self.has_delivered(peer))
+    }
+
     /// Strangers of an address are to be looked at closely.
-    pub(crate) fn suspect(&mut self, address: IpAddr) {
+    fn suspect(&mut self, address: IpAddr) {
         *self.offences.get_or_default(address_group(address)) += SUSPECT;
     }
 

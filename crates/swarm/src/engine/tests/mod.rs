@@ -8,6 +8,7 @@ mod greedy;
 mod hostile;
 mod origin;
 mod peers;
+mod sites;
 mod swarms;
 mod upload;
 

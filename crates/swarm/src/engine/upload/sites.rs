@@ -1,5 +1,6 @@
 //! Which peers are near: peers say which site they are in, and what one of a site gets is left to it to pass on there.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use protocol::ContentId;
@@ -17,8 +18,8 @@ impl Engine {
     }
 
     /// Whether a connected peer of this site has the piece or will have it. A site is what a stranger says: it counts for who
-    /// has given us something or taken from us, for others only at first, and not once somebody waited in vain for what
-    /// they claim.
+    /// has given us something or taken from us, for others only at first, and once somebody waited in vain for what they claim, only for
+    /// those of whom more has travelled than of that one.
     pub(crate) fn someone_gets(&self, site: &str, id: ContentId, piece: u32) -> bool {
         let gets = |state: &Connection| {
             state.peer.site == *site && state.participation(&id).is_some_and(|theirs| theirs.gets(piece))
@@ -28,36 +29,47 @@ impl Engine {
             let broke = download.is_useless() || download.refusals > 0 || download.credit.stalled;
             !broke && self.now.saturating_sub(state.peer.since) < BELIEVED
         };
-        let is_believed = |state: &Connection| !state.conduct.doubted && (state.was_of_use() || new(state));
+        let is_believed = |state: &Connection| match state.conduct.doubt {
+            Some(bytes) => state.travelled() > bytes,
+            None => state.was_of_use() || new(state),
+        };
         self.conns.values().any(|state| is_believed(state) && gets(state))
     }
 
-    /// Someone starves, though others of its site say that they have or get what it lacks: they are believed no more.
+    /// Someone starves, though others of its site say that they have or get what it lacks: they are believed no more. A stranger may say
+    /// that it starves, and where it is, too: so its word counts as much as it has taken from us, and against nobody who has taken more.
     pub(crate) fn doubt_sites(&mut self) {
         let now = self.now;
         let starves = |grew: Duration| now.saturating_sub(grew) >= STARVING;
-        let mut sites: Vec<String> = Vec::new();
+        let mut sites: BTreeMap<String, u64> = BTreeMap::new();
         if !self.site.is_empty() && self.contents.values().any(|content| content.wanted && starves(content.grew)) {
-            sites.push(self.site.clone());
+            sites.insert(self.site.clone(), u64::MAX);
         }
         let is_starving =
             |state: &&Connection| state.participations.values().any(|theirs| theirs.takes && starves(theirs.grew));
-        let far = self.conns.values().filter(|state| self.is_far(state)).filter(is_starving);
-        sites.extend(far.map(|state| state.peer.site.clone()));
+        let far = self.conns.values().filter(|state| state.upload.taken > 0 && self.is_far(state)).filter(is_starving);
+        for state in far {
+            let most = sites.entry(state.peer.site.clone()).or_default();
+            *most = state.upload.taken.max(*most);
+        }
         if sites.is_empty() {
             return;
         }
         for state in self.conns.values_mut() {
-            if state.conduct.doubted || !sites.contains(&state.peer.site) {
+            let Some(&bytes) = sites.get(&state.peer.site) else { continue };
+            if state.conduct.doubt >= Some(bytes) || state.travelled() > bytes {
                 continue;
             }
             // A peer that sends at the moment keeps nobody waiting.
             let sends = !state.download.is_idle() && !starves(state.download.heard);
             let claims = state.participations.values().any(|theirs| !theirs.takes || !starves(theirs.grew));
-            state.conduct.doubted = !sends && claims;
-            if state.conduct.doubted && state.download.credit.verified == 0 {
+            if sends || !claims {
+                continue;
+            }
+            state.conduct.doubt = Some(bytes);
+            if state.download.credit.verified == 0 {
                 // Nor is it believed under its next id.
-                self.peers.suspect(state.peer.address.ip());
+                self.peers.doubt(state.peer.address.ip(), bytes);
             }
         }
     }
