@@ -59,6 +59,12 @@ impl PieceSet {
         self.count
     }
 
+    /// How many pieces are in this set and not in another: 64 pieces at a time.
+    pub fn count_without(&self, other: &PieceSet) -> u32 {
+        let others = other.words.iter().copied().chain(std::iter::repeat(0));
+        self.words.iter().zip(others).map(|(word, other)| (word & !other).count_ones()).sum()
+    }
+
     /// Whether no piece is in the set.
     pub fn is_empty(&self) -> bool {
         self.count == 0
@@ -194,6 +200,19 @@ mod tests {
         runs.into_iter().for_each(|run| again.insert_run(run));
         assert_eq!(again, set);
         assert_eq!(set.missing().count() as u32 + set.count(), 200);
+    }
+
+    #[test]
+    fn pieces_without_those_of_another_set_are_counted() {
+        let set = |run| {
+            let mut set = PieceSet::empty(200);
+            set.insert_run(run);
+            set
+        };
+        let (set, other) = (set(PieceRange { first: 60, count: 100 }), set(PieceRange { first: 0, count: 70 }));
+        assert_eq!((set.count_without(&other), other.count_without(&set)), (90, 60));
+        let none = PieceSet::default();
+        assert_eq!((set.count_without(&none), none.count_without(&set)), (100, 0), "sets of other lengths");
     }
 
     #[test]

@@ -40,19 +40,13 @@ impl Driver {
 
     /// The other end of a connection is about to leave: how it stands is looked at a last time.
     pub(super) fn look_before_it_leaves(&mut self, conn: ConnId) {
-        let contents: Vec<ContentId> = self.items.keys().copied().collect();
-        for content in contents {
-            let views = self.engine.participant_views(content);
-            views.iter().filter(|view| view.conn == conn).for_each(|view| self.look_at(content, view));
-        }
+        self.engine.views_over(conn).iter().for_each(|(content, view)| self.look_at(*content, view));
     }
 
-    /// The other end of a connection wants no more of a content.
+    /// The other end of a connection wants no more of a content. To say so again is no news, and has nothing looked at.
     pub(super) fn wants_no_more(&mut self, conn: ConnId, content: ContentId) {
-        if !self.items.contains_key(&content) {
-            return;
-        }
-        self.look_before_it_leaves(conn);
+        let Some(view) = self.engine.participant_view(conn, content).filter(|view| view.wants) else { return };
+        self.look_at(content, &view);
         if let (Some(link), Some(item)) = (self.links.get(&conn), self.items.get_mut(&content)) {
             item.participants.has_all(link.connection.peer_id());
         }

@@ -34,6 +34,7 @@ use actions::Actions;
 pub use config::Config;
 use content::Content;
 use download::Downloads;
+use participation::Participation;
 use peers::Peers;
 use peers::connection::{ConnectedPeer, Connection};
 use peers::dial_backs::DialBacks;
@@ -196,12 +197,22 @@ impl Engine {
 
     /// How those stand who take part in a content over a connection.
     pub fn participant_views(&self, content: ContentId) -> Vec<ParticipantView> {
-        let view = |(&conn, state): (&ConnId, &Connection)| {
-            let theirs = state.participation(&content)?;
-            let (have, wants) = (theirs.have.count(), theirs.takes);
-            Some(ParticipantView { conn, have, pieces: theirs.wanted(), wants })
-        };
-        self.conns.iter().filter_map(view).collect()
+        self.conns.keys().filter_map(|&conn| self.participant_view(conn, content)).collect()
+    }
+
+    /// How the other end of a connection stands in a content, if it takes part in it.
+    pub fn participant_view(&self, conn: ConnId, content: ContentId) -> Option<ParticipantView> {
+        Some(Self::view_of(conn, self.conns.get(&conn)?.participation(&content)?))
+    }
+
+    /// How the other end of a connection stands in each content that it takes part in.
+    pub fn views_over(&self, conn: ConnId) -> Vec<(ContentId, ParticipantView)> {
+        let all = self.conns.get(&conn).into_iter().flat_map(|state| &state.participations);
+        all.map(|(&content, theirs)| (content, Self::view_of(conn, theirs))).collect()
+    }
+
+    fn view_of(conn: ConnId, theirs: &Participation) -> ParticipantView {
+        ParticipantView { conn, have: theirs.have.count(), pieces: theirs.wanted(), wants: theirs.takes }
     }
 
     /// Where those are who take part in a content over a connection, as they say; nothing of those who say nothing.

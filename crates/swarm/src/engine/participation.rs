@@ -48,7 +48,7 @@ impl Participation {
 
     /// Pieces that it is to have in the end, as far as it has said.
     pub(crate) fn wanted(&self) -> u32 {
-        self.have.len() - self.skipped.iter().filter(|&piece| !self.have.contains(piece)).count() as u32
+        self.have.len() - self.skipped.count_without(&self.have)
     }
 
     /// The content is gone, and with it what was counted of this side.

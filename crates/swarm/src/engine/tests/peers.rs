@@ -1,6 +1,7 @@
 //! Whom an engine dials, keeps and shuts out.
 
 use super::*;
+use crate::engine::ParticipantView;
 
 #[test]
 fn a_silent_peer_that_owes_something_is_dialled_beside_its_connection() {
@@ -20,6 +21,31 @@ fn a_silent_peer_that_owes_something_is_dialled_beside_its_connection() {
     let connected = Event::Connected { conn: 3, peer: peer(1), remote: address(1), dialled: true, relayed: false };
     engine.handle(Duration::from_secs(7), connected, &mut actions);
     assert!(actions.iter().any(|action| matches!(action, Action::Close { conn: 1, .. })), "the new one counts");
+}
+
+/// A message of a few bytes has the driver look at how its sender stands, and at nobody else.
+#[test]
+fn how_one_stands_is_seen_without_a_look_at_others() {
+    let (mut engine, mut actions) = (lone_engine(false), Vec::new());
+    let other = ContentId(Digest([8; 32]));
+    let run = |first, count| vec![PieceRange { first, count }];
+    for conn in 1..=2 {
+        greet(&mut engine, conn, peer(conn as usize), &mut actions);
+        for message in [
+            PeerMessage::Join { content: content(), pieces: Some(100), wants: true },
+            PeerMessage::Have { content: content(), runs: run(0, 10), in_flight: vec![] },
+            PeerMessage::Skip { content: content(), runs: run(5, 25) },
+        ] {
+            engine.handle(Duration::ZERO, Event::Message { conn, message }, &mut actions);
+        }
+    }
+    let view = |conn, wants| ParticipantView { conn, have: 10, pieces: 80, wants };
+    assert_eq!(engine.views_over(1), [(content(), view(1, true))]);
+    assert_eq!(engine.participant_views(content()), [view(1, true), view(2, true)]);
+    assert_eq!((engine.participant_view(1, other), engine.views_over(3)), (None, vec![]));
+    let message = PeerMessage::Interest { content: content(), interested: false };
+    engine.handle(Duration::ZERO, Event::Message { conn: 2, message }, &mut actions);
+    assert_eq!(engine.participant_view(2, content()), Some(view(2, false)), "to say so again is no news");
 }
 
 #[test]
