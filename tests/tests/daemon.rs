@@ -294,7 +294,7 @@ fn force_is_taken_over_by_a_download_that_is_there() {
     let machines = Machines::new();
     machines.put("giver", "file", b"right");
     machines.put("taker", "output/file", b"different");
-    let (giver, taker) = (Daemon::start(&machines, "giver", &["-p0"]), Daemon::start(&machines, "taker", &["-p0"]));
+    let (giver, mut taker) = (Daemon::start(&machines, "giver", &["-p0"]), Daemon::start(&machines, "taker", &["-p0"]));
     let ticket = giver.share("file");
     // It may have failed already when that is answered.
     taker.control("add", &[&ticket]);
@@ -304,6 +304,16 @@ fn force_is_taken_over_by_a_download_that_is_there() {
     assert!(elsewhere.status.code() == Some(2) && errors.contains("peer-cli rm 1"), "{errors}");
     taker.control("add", &[&ticket, "--force"]);
     taker.first("it is replaced", is("sharing"));
+    assert_eq!(machines.read("taker", "output/file"), b"right");
+    // It was said of what lay there then, and not of what its user writes later.
+    machines.put("taker", "output/file", b"my own");
+    // What is known by now is written when that is answered.
+    taker.does("limit", &["--down=1GiB"]);
+    taker.crash(&["-p0"]);
+    taker.first("what was written since stays", is("failed"));
+    assert_eq!(machines.read("taker", "output/file"), b"my own");
+    taker.control("add", &[&ticket, "--force"]);
+    taker.first("it is replaced once more", is("sharing"));
     assert_eq!(machines.read("taker", "output/file"), b"right");
 }
 

@@ -40,8 +40,8 @@ pub(crate) struct Wish {
     pub(crate) looks: u64,
     /// How often it was told to go on whatever went wrong before.
     pub(crate) resumes: u64,
-    /// Whether different files are replaced from now on.
-    pub(crate) force: bool,
+    /// How often it was told to replace different files, which holds until it is complete.
+    pub(crate) forces: u64,
 }
 
 /// What a content tells, for the next start.
@@ -49,8 +49,10 @@ pub(crate) struct Wish {
 pub(crate) enum Note {
     /// It is known what a ticket stands for.
     Known { number: u64, content: String, name: String },
-    /// A download lies there; nothing if it is to be downloaded again.
-    Complete { number: u64, path: String },
+    /// A download lies there. It had been told so often to replace different files, and does so no more.
+    Complete { number: u64, path: String, forces: u64 },
+    /// It is to be downloaded again.
+    Again { number: u64 },
 }
 
 /// The task of a content.
@@ -64,6 +66,8 @@ pub(crate) struct Task {
     before: (u64, u64),
     /// What has been since then.
     since: (u64, u64),
+    /// How often it was told so far to replace different files.
+    forces: u64,
 }
 
 /// What to do next.
@@ -81,7 +85,7 @@ impl Task {
         (wish, view): (watch::Receiver<Wish>, watch::Sender<ContentStatus>),
         notes: mpsc::Sender<Note>,
     ) -> Self {
-        Task { saved, nodes, wish, view, notes, before: (0, 0), since: (0, 0) }
+        Task { saved, nodes, wish, view, notes, before: (0, 0), since: (0, 0), forces: 0 }
     }
 
     /// How a content stands that was not begun.
@@ -107,7 +111,9 @@ impl Task {
         let mut failures = 0;
         while self.wish.has_changed().is_ok() {
             let wish = *self.wish.borrow_and_update();
-            self.saved.force |= wish.force;
+            if std::mem::replace(&mut self.forces, wish.forces) != wish.forces {
+                self.saved.replace_different();
+            }
             let stopped = match wish.run {
                 Run::Remove => break,
                 Run::Pause => Some(Doing::Paused),
@@ -380,7 +386,7 @@ impl Task {
         let next = self.told().await;
         if self.wish.borrow().resumes != wish.resumes {
             self.saved.complete.clear();
-            self.note(Note::Complete { number: self.saved.number, path: String::new() }).await;
+            self.note(Note::Again { number: self.saved.number }).await;
         }
         next
     }
@@ -438,9 +444,9 @@ impl Task {
             if let Some(completed) = &now.completed
                 && self.saved.complete.is_empty()
             {
-                self.saved.complete = completed.path.display().to_string();
-                let path = self.saved.complete.clone();
-                self.note(Note::Complete { number: self.saved.number, path }).await;
+                let path = completed.path.display().to_string();
+                self.saved.completed_at(path.clone());
+                self.note(Note::Complete { number: self.saved.number, path, forces: self.forces }).await;
             }
             let waits = match &*told.borrow_and_update() {
                 Told::Asking(reason) => reason.clone(),
@@ -472,7 +478,7 @@ impl Task {
                 changed = told.changed() => if changed.is_err() { return Next::End },
                 changed = self.wish.changed() => {
                     let said = *self.wish.borrow_and_update();
-                    if changed.is_ok() && (said.run, said.force) == (wish.run, wish.force) {
+                    if changed.is_ok() && (said.run, said.forces) == (wish.run, wish.forces) {
                         continue;
                     }
                     let last = status.borrow().clone();

@@ -160,9 +160,12 @@ impl Service {
                     "number {number} downloads it into {path} already: `peer-cli rm {number}` first, then add it again"
                 )));
             }
-            let changes = there.saved.paused || (saved.force && !there.saved.force);
+            let before = there.saved.clone();
             there.saved.paused = false;
-            there.saved.force |= saved.force;
+            if saved.force {
+                there.replace_different();
+            }
+            let changes = there.saved != before;
             let mut view = there.view.clone();
             let had_failed = view.borrow_and_update().state == Doing::Failed;
             there.go_on();

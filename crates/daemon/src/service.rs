@@ -160,7 +160,7 @@ impl Service {
 
     pub(crate) fn begin(&self, saved: SavedContent) -> Running {
         let run = if saved.paused { Run::Pause } else { Run::Go };
-        let (wish, told) = watch::channel(Wish { run, force: saved.force, ..Wish::default() });
+        let (wish, told) = watch::channel(Wish { run, ..Wish::default() });
         let (show, view) = watch::channel(Task::first_view(&saved));
         let task = Task::new(saved.clone(), self.nodes.clone(), (told, show), self.notes.clone());
         Running { saved, wish, view, stillness: Stillness::new(), task: tokio::spawn(task.run()) }
@@ -238,14 +238,17 @@ impl Service {
         {
             let mut inner = self.inner();
             let number = match &note {
-                Note::Known { number, .. } | Note::Complete { number, .. } => *number,
+                Note::Known { number, .. } | Note::Complete { number, .. } | Note::Again { number } => *number,
             };
             let Some(content) = inner.contents.iter_mut().find(|content| content.saved.number == number) else {
                 return;
             };
             match note {
                 Note::Known { content: id, name, .. } => (content.saved.content, content.saved.name) = (id, name),
-                Note::Complete { path, .. } => content.saved.complete = path,
+                // It was told so once more meanwhile, and begins anew.
+                Note::Complete { forces, .. } if content.wish.borrow().forces != forces => {}
+                Note::Complete { path, .. } => content.saved.completed_at(path),
+                Note::Again { .. } => content.saved.complete.clear(),
             }
         }
         if let Err(error) = self.save().await {
@@ -333,12 +336,17 @@ impl Running {
 
     /// Has it go on, whatever went wrong before.
     pub(crate) fn go_on(&mut self) {
-        let force = self.saved.force;
-        self.wish.send_modify(|wish| {
-            wish.resumes += 1;
-            wish.force = force;
-        });
+        self.wish.send_modify(|wish| wish.resumes += 1);
         self.stillness = Stillness::new();
+    }
+
+    /// Has it replace different files until it is complete.
+    pub(crate) fn replace_different(&mut self) {
+        // What does so already goes on.
+        if !self.saved.force {
+            self.saved.replace_different();
+            self.wish.send_modify(|wish| wish.forces += 1);
+        }
     }
 
     /// Whether it is called so.

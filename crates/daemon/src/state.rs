@@ -225,7 +225,8 @@ mod tests {
     #[test]
     fn what_is_complete_is_not_replaced_after_a_restart() {
         let folder = tempfile::tempdir().unwrap();
-        let json = r#"{"v":1,"next":3,"contents":[{"number":1,"force":true,"complete":"/a"},{"number":2,"force":true}]}"#;
+        let json =
+            r#"{"v":1,"next":3,"contents":[{"number":1,"force":true,"complete":"/a"},{"number":2,"force":true}]}"#;
         std::fs::write(folder.path().join(FILE), json).unwrap();
         let saved = Store::open(folder.path()).unwrap().load().unwrap();
         assert_eq!(saved.contents.iter().map(|content| content.force).collect::<Vec<_>>(), [false, true]);
