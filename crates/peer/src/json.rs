@@ -91,6 +91,9 @@ events! {
         url: String,
         /// What it serves: each swarm in a few words.
         swarms: Vec<String>,
+        /// Where its metrics are; empty if there are none.
+        #[serde(default)]
+        metrics: String,
     }
     /// A file is being hashed; ten times a second at most.
     "hashing" Hashing {

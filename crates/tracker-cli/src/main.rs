@@ -101,7 +101,7 @@ struct Arguments {
     /// How peers reach it: quic, tcp, or auto for both on the same port
     #[arg(long, value_name = "TRANSPORT", default_value = "auto")]
     transport: Kind,
-    /// Say over HTTP how it is doing, for Prometheus
+    /// Serve metrics over HTTP, for Prometheus
     ///
     /// Answer /metrics, /livez and /readyz over HTTP at this address, or at this port of loopback. Everyone who reaches it may look
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = settings::loopback_unless_told)]
@@ -329,7 +329,7 @@ fn run(arguments: &Arguments) -> Result<(), (ExitCode, anyhow::Error)> {
 #[cfg(feature = "metrics")]
 async fn answer_scrapes(address: SocketAddr, server: &Arc<Server>) -> Result<(), (ExitCode, anyhow::Error)> {
     let bound = metrics::serve(address, server.clone()).await.map_err(|error| {
-        let hint = format!("metrics cannot be had at {address}: {error}. Choose another address with --metrics");
+        let hint = format!("cannot serve metrics at {address}: {error}. Choose another address with --metrics");
         (ExitCode::AddressInUse, anyhow::anyhow!(hint))
     })?;
     say(format_args!("Metrics at http://{bound}/metrics"));

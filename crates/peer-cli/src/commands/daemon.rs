@@ -87,7 +87,7 @@ pub struct DaemonArguments {
     /// Downloads at once; others wait for them
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), default_value_t = 5)]
     at_once: u16,
-    /// Say over HTTP how it is doing, for Prometheus
+    /// Serve metrics over HTTP, for Prometheus
     ///
     /// Answer /metrics, /livez and /readyz over HTTP at this address, or at this port of loopback. Everyone who reaches it may look
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = settings::loopback_unless_told)]
@@ -173,7 +173,7 @@ pub async fn run(mut arguments: DaemonArguments, read_again: ReadAgain) -> Resul
 #[cfg(feature = "metrics")]
 async fn answer_scrapes(address: SocketAddr, service: &Arc<Service>) -> Result<SocketAddr, Failure> {
     metrics::serve(address, service.clone()).await.map_err(|error| {
-        let sentence = format!("metrics cannot be had at {address}: {error}. Choose another address with --metrics");
+        let sentence = format!("cannot serve metrics at {address}: {error}. Choose another address with --metrics");
         Failure::new(ExitCode::AddressInUse, sentence)
     })
 }

@@ -68,11 +68,11 @@ pub struct GatewayCommand {
     port: u16,
     /// Most bytes kept of what is brought
     ///
-    /// Most bytes that are kept of what was downloaded and brought: the least recently used go first, and never what is being read.
-    /// Without it all is kept for which the disk has room (--keep-free)
+    /// Most bytes that are kept of what was downloaded and brought: the least recently used go first; what is being read is never removed.
+    /// Without it all is kept that the disk has room for (--keep-free)
     #[arg(long, value_name = "SIZE", value_parser = sizes::bytes)]
     cache: Option<u64>,
-    /// Say over HTTP how it is doing, for Prometheus
+    /// Serve metrics over HTTP, for Prometheus
     ///
     /// Answer /metrics, /livez and /readyz over HTTP at this address, or at this port of loopback. Everyone who reaches it may look
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = settings::loopback_unless_told)]
@@ -101,15 +101,14 @@ pub async fn run(mut arguments: GatewayCommand) -> Result<(), Failure> {
         served = begin(&mut arguments, tickets) => served,
         _ = heard(&mut signals) => return Ok(()),
     };
-    let (running, nodes) = served?;
-    let scraped = match arguments.metrics {
-        Some(address) => Some(answer_scrapes(address, &running).await?),
-        None => None,
-    };
+    let (mut running, nodes) = served?;
+    if let Some(address) = arguments.metrics {
+        running.has_metrics_at(answer_scrapes(address, &running).await?);
+    }
     if arguments.peer.json {
         tell(OutputStream::Output, &running.event());
     } else if !arguments.peer.quiet {
-        print(running.lines().into_iter().chain(scraped.map(|at| format!("Metrics at http://{at}/metrics"))))?;
+        print(running.lines())?;
     }
     heard(&mut signals).await;
     drop(running);
@@ -127,7 +126,7 @@ pub async fn run(mut arguments: GatewayCommand) -> Result<(), Failure> {
 #[cfg(feature = "metrics")]
 async fn answer_scrapes(address: SocketAddr, running: &Running) -> Result<SocketAddr, Failure> {
     metrics::serve(address, running).await.map_err(|error| {
-        let sentence = format!("metrics cannot be had at {address}: {error}. Choose another address with --metrics");
+        let sentence = format!("cannot serve metrics at {address}: {error}. Choose another address with --metrics");
         Failure::new(ExitCode::AddressInUse, sentence)
     })
 }

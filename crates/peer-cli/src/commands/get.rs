@@ -20,6 +20,7 @@ use crate::session::ahead::Ahead;
 use crate::session::connect::{self, NamedBy};
 use crate::session::find::{Found, by_ticket, find_ahead};
 use crate::session::lan::{self as network, ByDefault, Holders, Raced};
+use crate::session::origin::SilentTracker;
 use crate::session::patience::Patience;
 use crate::session::query::complain;
 use crate::session::temp_folder::{self, TempFolder};
@@ -443,7 +444,7 @@ async fn begin(session: &Session, arguments: &GetArguments, what: What, lan: Opt
         What::Ticket(ticket) => {
             let found = of_ticket(session, arguments, &ticket, lan, (finding, &tell)).await;
             let is_silent = found.as_ref().is_err_and(|failure| failure.code == ExitCode::TrackerUnreachable);
-            let found = session.or_from_origin(found, ticket.content(), ticket.secret())?;
+            let found = session.or_from_origin(found, ticket.content(), ticket.secret(), SilentTracker::AskedAgain)?;
             if is_silent {
                 network::join_later(session.node.clone(), TrackerAddress::all_of(&ticket));
             }
@@ -459,7 +460,7 @@ async fn begin(session: &Session, arguments: &GetArguments, what: What, lan: Opt
                 Found { content, name, size, asked, seeders: (others == 0).then_some(seeders), secret: None }
             });
             let is_silent = found.is_err();
-            let found = session.or_from_origin(found, Some(content), None)?;
+            let found = session.or_from_origin(found, Some(content), None, SilentTracker::AskedAgain)?;
             if is_silent {
                 network::join_later(session.node.clone(), trackers);
             }
@@ -480,31 +481,33 @@ async fn begin(session: &Session, arguments: &GetArguments, what: What, lan: Opt
                     let sentence =
                         format!("nobody on this network shares {content}. Say with -i which tracker to ask for it");
                     let failure = Failure::new(ExitCode::NotFound, sentence);
-                    session.or_from_origin(Err(failure), Some(content), None)?
+                    session.or_from_origin(Err(failure), Some(content), None, SilentTracker::LeftAlone)?
                 }
             }
         }
         What::Text(what, silent) => {
             let given = arguments.tracker_ip.as_deref().expect("a name without it was refused");
-            let mut later = None;
+            let (mut later, mut tracker) = (None, SilentTracker::LeftAlone);
             let found = async {
                 if let Some(failure) = silent {
                     return Err(failure);
                 }
                 let port = arguments.tracker_port;
                 later = Some(connect::unresolved(given, port, &arguments.peer)?);
+                tracker = SilentTracker::AskedAgain;
                 let trackers = connect::trackers(given, port, &arguments.peer, finding, &tell).await?;
                 later = Some(trackers.clone());
                 let ahead = Ahead::of_text(&what);
                 let join = connect::join(&session.node, trackers, NamedBy::Flags, finding, &tell);
                 let joined = ahead.during(&session.node, join).await?;
-                later = None;
+                (later, tracker) = (None, SilentTracker::Joined);
                 session.joined(joined.tracker);
                 find_ahead(&session.node, &what, &ahead, finding, &tell).await
             };
             let found = found.await;
             let wanted = what.parse::<Query>();
-            let found = session.or_from_origin(found, wanted.ok().and_then(|query| content_of(&query)), None)?;
+            let content = wanted.ok().and_then(|query| content_of(&query));
+            let found = session.or_from_origin(found, content, None, tracker)?;
             if let Some(trackers) = later {
                 network::join_later(session.node.clone(), trackers);
             }

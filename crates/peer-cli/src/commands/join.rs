@@ -24,6 +24,7 @@ use crate::session::find::find_ahead;
 use crate::session::gateway::{self, Source};
 use crate::session::input::{Input, Look};
 use crate::session::lan::{self, ByDefault};
+use crate::session::origin::SilentTracker;
 use crate::session::patience::Patience;
 use crate::session::{Session, SessionOptions, origin, site};
 use crate::ui::prompt;
@@ -198,12 +199,17 @@ async fn begin(session: &Session, arguments: &JoinArguments) -> Result<Option<In
         Err(failure) => return Err(failure),
     };
     left_out.iter().for_each(|sentence| session.note(sentence));
+    let mut tracker = if silent.is_some() { SilentTracker::AskedAgain } else { SilentTracker::Joined };
     for wanted in wanted {
         let found = match &silent {
             Some(failure) => Err(Failure::new(failure.code, failure.message.clone())),
             None => find_ahead(&session.node, wanted, &ahead, finding, &tell).await,
         };
-        let found = session.or_from_origin(found, content_of(wanted), None)?;
+        let is_silent = found.as_ref().is_err_and(|failure| failure.code == ExitCode::TrackerUnreachable);
+        let found = session.or_from_origin(found, content_of(wanted), None, tracker)?;
+        if is_silent {
+            tracker = SilentTracker::Told;
+        }
         session.download(found, &[]).await?;
     }
     if let Some(trackers) = later.filter(|_| silent.is_some()) {

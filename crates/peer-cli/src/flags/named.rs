@@ -30,7 +30,7 @@ pub fn trackers(given: &[String], port: u16) -> Result<Vec<NamedTracker>, Failur
             1 => {
                 "this is a ticket, where the name of a tracker is expected. These take it: peer-cli get, ls, inspect, doctor"
             }
-            _ => "a ticket stands among the trackers. These take it: peer-cli get, ls, inspect, doctor",
+            _ => "one of the trackers is a ticket. Use it with: peer-cli get, ls, inspect, doctor",
         });
     }
     if words.iter().any(|word| Code::find(word).is_some()) {

@@ -59,6 +59,8 @@ pub struct Running {
     about: Vec<String>,
     /// Whether its clients must know a token.
     has_token: bool,
+    /// Where its metrics are, if they can be had.
+    metrics: Option<String>,
     #[cfg_attr(not(feature = "metrics"), allow(dead_code, reason = "metrics alone tell of it"))]
     kept: Arc<dyn Fn() -> KeptNow + Send + Sync>,
     serving: tokio::task::JoinHandle<()>,
@@ -74,7 +76,13 @@ impl Running {
     /// What is said of it.
     pub fn lines(&self) -> Vec<String> {
         let served = self.about.iter().map(|about| format!("Over HTTP: {about}"));
-        std::iter::once(format!("Gateway at {}", self.url())).chain(served).collect()
+        let metrics = self.metrics.iter().map(|url| format!("Metrics at {url}"));
+        std::iter::once(format!("Gateway at {}", self.url())).chain(served).chain(metrics).collect()
+    }
+
+    /// Its metrics are served here.
+    pub fn has_metrics_at(&mut self, address: SocketAddr) {
+        self.metrics = Some(format!("http://{address}/metrics"));
     }
 
     /// Who can get what is shared, where that was said of the swarm without it.
@@ -96,7 +104,8 @@ impl Running {
 
     /// What is said of it, for programs.
     pub fn event(&self) -> Event {
-        Event::Gateway(json::Gateway { url: self.url(), swarms: self.about.clone() })
+        let metrics = self.metrics.clone().unwrap_or_default();
+        Event::Gateway(json::Gateway { url: self.url(), swarms: self.about.clone(), metrics })
     }
 
     pub fn url(&self) -> String {
@@ -263,7 +272,7 @@ pub async fn start_with(
         let figures = kept();
         KeptNow { bytes: figures.bytes, most: figures.most, kept: figures.kept, removed: figures.removed }
     });
-    Ok(Running { address, about, has_token, kept, serving: tokio::spawn(add(gateway).serve()) })
+    Ok(Running { address, about, has_token, metrics: None, kept, serving: tokio::spawn(add(gateway).serve()) })
 }
 
 /// Says what else is served.
@@ -288,7 +297,7 @@ pub async fn start(
     });
     let has_token = arguments.gateway_token.is_some();
     let (address, about, kept) = (address(arguments), about.collect(), Arc::new(KeptNow::default));
-    Ok(Running { address, about, has_token, kept, serving: tokio::spawn(async {}) })
+    Ok(Running { address, about, has_token, metrics: None, kept, serving: tokio::spawn(async {}) })
 }
 
 #[cfg(all(test, feature = "gateway"))]

@@ -26,7 +26,7 @@ fn samples() -> Vec<Event> {
     let file = InspectedFile { path: text(), size: 1, root: text(), executable: false };
     vec![
         Event::Ready(Ready { id: text(), listeners: vec![text()], tracker: text() }),
-        Event::Gateway(Gateway { url: text(), swarms: vec![text()] }),
+        Event::Gateway(Gateway { url: text(), swarms: vec![text()], metrics: text() }),
         Event::Hashing(Hashing { path: text(), done: 1, total: 2 }),
         Event::Skipped(Skipped { path: text(), reason: text() }),
         Event::Sharing(Sharing { content: text(), name: text(), size: 1, pieces: 1, held: 1, left_out: 1 }),

@@ -55,6 +55,32 @@ pub async fn open(session: &Session, request: OriginRequest<'_>) -> Result<Origi
     }
 }
 
+/// What is done about a tracker that does not answer, while what is wanted is read from its origin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SilentTracker {
+    /// It has said welcome before, and is asked again in the background.
+    Joined,
+    /// It is asked again in the background.
+    AskedAgain,
+    /// It is not asked again: nobody knows yet who it is.
+    LeftAlone,
+    /// That was said already.
+    Told,
+}
+
+impl SilentTracker {
+    /// What is said of it, behind why it does not answer.
+    fn sentence(self) -> Option<&'static str> {
+        match self {
+            SilentTracker::Joined | SilentTracker::AskedAgain => Some("It will be tried again in the background."),
+            SilentTracker::LeftAlone => Some(
+                "It will not be tried again, since this peer has never met it: --tracker-id says which tracker to expect there.",
+            ),
+            SilentTracker::Told => None,
+        }
+    }
+}
+
 impl Session {
     /// The origin that the user named.
     pub fn origin(&self) -> Option<Arc<dyn Fallback>> {
@@ -67,6 +93,7 @@ impl Session {
         found: Result<Found, Failure>,
         content: Option<ContentId>,
         secret: Option<Secret>,
+        tracker: SilentTracker,
     ) -> Result<Found, Failure> {
         let failure = match found {
             Ok(found) => return Ok(found),
@@ -76,9 +103,11 @@ impl Session {
         let Some(content) = content.filter(|&content| is_alone && self.has_origin(content)) else {
             return Err(failure);
         };
-        if failure.code == ExitCode::TrackerUnreachable {
-            self.without_tracker();
-            self.note(&format!("{}. It is tried again meanwhile.", capitalised(printable(&failure.message))));
+        if let Some(sentence) = tracker.sentence().filter(|_| failure.code == ExitCode::TrackerUnreachable) {
+            if tracker != SilentTracker::Joined {
+                self.without_tracker();
+            }
+            self.note(&format!("{}. {sentence}", capitalised(printable(&failure.message))));
         }
         self.note("Nobody is known who shares it: it is read from its origin, and shared on.");
         Ok(Found { content, name: String::new(), size: 0, asked: None, seeders: None, secret })
