@@ -74,6 +74,9 @@ pub enum TicketError {
     /// Its end is missing.
     #[error("the ticket was cut off after {0} characters. Copy the whole line once more")]
     CutOff(usize),
+    /// Only its beginning is there, as it is written where there is no room for all of it.
+    #[error("this is only the beginning of a ticket. Copy all of the line that `peer-cli share` printed")]
+    Shortened,
     /// It is of a later version.
     #[error("this ticket is of version {0}, which this program is too old for")]
     Version(u8),
@@ -167,6 +170,17 @@ impl Ticket {
     /// The ticket in a text, whatever stands around it and in between, or what is wrong with it. Nothing if there is none.
     pub fn find(text: &str) -> Option<Result<Self, TicketError>> {
         text::find(text, decode)
+    }
+
+    /// What is wrong with a ticket that is both damaged and broken up, as a mail breaks lines. Only for texts that are no names: one
+    /// that begins as a ticket does is taken for one.
+    pub fn damage(text: &str) -> Option<TicketError> {
+        text::damage(text, decode)
+    }
+
+    /// Whether a word is the beginning of a ticket and no more, as it is written where there is no room for all of it: `p2p2aeb6…`.
+    pub fn is_shortened(word: &str) -> bool {
+        text::is_shortened(word)
     }
 
     fn encode(&self, content: ContentId) -> Vec<u8> {

@@ -280,6 +280,42 @@ fn a_ticket_that_was_cut_off_is_told_from_a_name() {
     }
 }
 
+#[test]
+fn the_beginning_of_a_ticket_is_told_from_a_name() {
+    for beginning in ["p2p2aeb6…", "p2p2aeb6", "P2P5AEB6...", "p2p…", "p2p...", "p2pa…", "p2pahm4rgg"] {
+        assert!(Ticket::is_shortened(beginning), "{beginning}");
+    }
+    for name in [
+        "p2p",
+        "p2p2",
+        "p2p3test",
+        "p2p-notes…",
+        "p2p2 notes…",
+        "p2pnotes…",
+        "p2p-fileshare",
+        "p2p2aeb6.bin",
+        "p2p2023…",
+        "…",
+    ] {
+        assert!(!Ticket::is_shortened(name), "{name}");
+    }
+}
+
+#[test]
+fn a_damaged_ticket_that_is_broken_up_is_told_from_words() {
+    for ticket in all() {
+        let mut text = ticket.to_string();
+        let damaged = if &text[30..31] == "a" { "b" } else { "a" };
+        text.replace_range(30..31, damaged);
+        let parts: Vec<_> = text.as_bytes().chunks(16).map(|part| std::str::from_utf8(part).unwrap()).collect();
+        assert_eq!(Ticket::damage(&parts.join(" ")), Some(TicketError::Mistyped), "{text}");
+        assert_eq!(Ticket::damage(&parts[..2].join(" ")), Some(TicketError::CutOff(32)), "{text}");
+    }
+    for words in ["p2p2 my notes", "p2p notes of last summer and winter", "get p2p-files from the other machine here"] {
+        assert_eq!(Ticket::damage(words), None, "{words}");
+    }
+}
+
 fn address() -> impl Strategy<Value = SocketAddr> {
     (any::<IpAddr>(), 1..=u16::MAX).prop_map(SocketAddr::from)
 }

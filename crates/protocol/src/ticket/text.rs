@@ -12,6 +12,8 @@ const MEANT: usize = 34;
 const MEANT_SPELLED: usize = 20;
 /// And if the second character is right too, as in tickets of the first version.
 const MEANT_OLD: usize = 12;
+/// Characters of a ticket's beginning alone, a digit among them, that no file is called by chance.
+const BEGINNING: usize = 8;
 /// What the first version makes of the second character behind the prefix, and what the second version does; the first one is
 /// `a`.
 const SECOND: [u8; 4] = *b"efgh";
@@ -57,6 +59,15 @@ impl Letters {
         self.after_gap[at.min(self.after_gap.len())..].iter().take_while(|&&gap| !gap).count()
     }
 
+    /// Whether what stands there begins as some ticket does.
+    fn begins_as_one(&self, at: usize) -> bool {
+        match &self.letters[at..] {
+            [b'a', second, ..] => SECOND.contains(second) || SECOND_OF_SEVERAL.contains(second),
+            [b'2'..=b'7', ..] => true,
+            _ => false,
+        }
+    }
+
     /// Whether what stands there is meant as a ticket.
     fn is_meant(&self, at: usize) -> bool {
         let body = &self.letters[at..at + self.together(at)];
@@ -77,6 +88,32 @@ fn narrow(character: char) -> char {
     match character {
         '\u{ff01}'..='\u{ff5e}' => char::from((character as u32 - 0xff01) as u8 + b'!'),
         other => other,
+    }
+}
+
+/// What is wrong with the first of a text that begins as a ticket does and goes on as long, however it is broken up.
+pub(super) fn damage<T>(text: &str, decode: impl Fn(&[u8]) -> Result<(T, usize), TicketError>) -> Option<TicketError> {
+    let letters = Letters::of(text);
+    let is_long = |at: usize| PREFIX.len() + letters.letters[at..].len() >= MEANT_SPELLED;
+    let at = letters.begins().find(|&at| letters.begins_as_one(at) && is_long(at))?;
+    Some(decode(&letters.letters[at..]).err().unwrap_or(TicketError::Mistyped))
+}
+
+/// Whether a word is the beginning of a ticket and no more: `p2p2aeb6…`.
+pub(super) fn is_shortened(word: &str) -> bool {
+    let start = word.strip_suffix('…').or_else(|| word.strip_suffix("..."));
+    let (start, ends_in_dots) = (start.unwrap_or(word), start.is_some());
+    let letters = Letters::of(start);
+    let is_one_word = letters.letters.len() == start.len() && letters.letters.starts_with(PREFIX.as_bytes());
+    let is_spelled = || letters.letters[PREFIX.len()..].iter().all(|&character| value(character).is_some());
+    if !is_one_word || !is_spelled() {
+        return false;
+    }
+    let (body, begins_as_one) = (&letters.letters[PREFIX.len()..], letters.begins_as_one(PREFIX.len()));
+    match ends_in_dots {
+        true => body.len() < 2 || begins_as_one,
+        // `p2p3test` may be a file.
+        false => begins_as_one && word.len() >= BEGINNING && body[1..].iter().any(u8::is_ascii_digit),
     }
 }
 
