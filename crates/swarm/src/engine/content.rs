@@ -41,6 +41,8 @@ pub(crate) struct Content {
     pub(crate) spread: Rarity,
     /// Connected peers that want pieces.
     pub(crate) takers: u32,
+    /// The turn of the last peer that began to take part, or a later one.
+    pub(crate) newest: u64,
     /// When something was last under way, or was offered.
     pub(crate) busy: Duration,
     /// When a piece was last stored.
@@ -77,6 +79,7 @@ impl Content {
             given_up: VecDeque::new(),
             spread,
             takers: 0,
+            newest: 0,
             busy: Duration::ZERO,
             grew: Duration::ZERO,
             origin: None,
@@ -135,6 +138,12 @@ impl Content {
     /// How many pieces from `first` have at most so many bytes; at least one.
     pub(crate) fn within(&self, first: u32, bytes: u64) -> u32 {
         self.geometry.as_ref().map_or(1, |geometry| geometry.pieces_within(first, bytes))
+    }
+
+    /// Everyone is told by then of what has changed; `first` is when that is so of any content.
+    pub(crate) fn announce_by(&mut self, at: Duration, first: &mut Option<Duration>) {
+        self.announce_at = Some(self.announce_at.map_or(at, |earlier| earlier.min(at)));
+        *first = Some(first.map_or(at, |earlier| earlier.min(at)));
     }
 
     /// A request owes a piece.

@@ -94,22 +94,28 @@ impl Engine {
         let (now, turns) = (self.now, &mut self.turns);
         let theirs = state.participations.entry(id).or_insert_with(|| {
             *turns += 1;
+            content.newest = *turns;
             Participation { grew: now, joined: *turns, ..Participation::default() }
         });
+        let is_news = new || theirs.takes != wants || (pieces.is_some() && !theirs.manifest);
         if pieces.is_some() {
             theirs.has_manifest(now);
         }
         if let Some(len) = ours.or(pieces).filter(|_| matches!(theirs.have.len(), 0)) {
             theirs.have.resize(len);
         }
+        state.conduct.messages.grant_of(&mut theirs.granted, theirs.have.len().max(ours.unwrap_or(0)));
         // Peers that were not told yet are told now.
         let told = state.peer.told.remove(&id);
         let tell = new && !told && !(state.peer.dialled && content.wanted);
-        self.set_interest(conn, id, wants);
+        content.count(theirs, wants);
+        if is_news {
+            self.offer_of(id);
+            self.tick_soon();
+        }
         if tell {
             self.join(conn, id);
         }
-        self.next_tick = self.now;
     }
 
     fn has(&mut self, conn: ConnId, id: ContentId, runs: &[PieceRange], in_flight: &[PieceRange]) {
@@ -126,6 +132,12 @@ impl Engine {
         }
         if !runs.is_empty() {
             theirs.grew = self.now;
+        }
+        let in_flight = InFlight::new(in_flight);
+        let lacks = |run: &PieceRange| run.pieces().any(|piece| !theirs.have.contains(piece));
+        let is_news = !theirs.manifest || theirs.in_flight != in_flight || runs.iter().any(lacks);
+        if !is_news {
+            return;
         }
         let whole = matches!(runs, [PieceRange { first: 0, count }] if *count == len);
         let known = content.geometry.is_some();
@@ -161,7 +173,6 @@ impl Engine {
                 }
             }
         }
-        let in_flight = InFlight::new(in_flight);
         // What it declined because it was on its way, and is not any more, it would take after all.
         let declined = |piece: &u32| theirs.promised.get(piece).is_some_and(|promise| promise.stage == Stage::Declined);
         let lost: Vec<u32> = theirs.in_flight.without(&in_flight).into_iter().filter(declined).collect();
@@ -170,8 +181,10 @@ impl Engine {
         lost.into_iter().for_each(|piece| self.break_promise(conn, id, piece));
         self.uploads.delivered(self.now, delivered);
         self.yield_reads(conn, id);
-        self.fetch_manifests();
-        self.offer_more();
+        if !known {
+            self.fetch_manifests();
+        }
+        self.offer_of(id);
     }
 
     /// The other side will never ask for these pieces.
@@ -186,20 +199,24 @@ impl Engine {
             return self.close(conn, "it says the same pieces again and again");
         }
         theirs.skipped.resize(len);
+        let new = |run: &PieceRange| run.pieces().any(|piece| !theirs.skipped.contains(piece));
+        if !runs.iter().any(new) {
+            return;
+        }
         for piece in runs.iter().flat_map(|run| run.pieces()) {
             content.update(theirs, piece, |theirs| {
                 theirs.skipped.insert(piece);
             });
         }
-        self.offer_more();
+        self.offer_of(id);
     }
 
     /// The other side wants pieces, or does not want them any more.
     fn set_interest(&mut self, conn: ConnId, id: ContentId, takes: bool) {
         let (Some(content), Some(state)) = (self.contents.get_mut(&id), self.conns.get_mut(&conn)) else { return };
-        let Some(theirs) = state.participations.get_mut(&id) else { return };
+        let Some(theirs) = state.participations.get_mut(&id).filter(|theirs| theirs.takes != takes) else { return };
         content.count(theirs, takes);
-        self.offer_more();
+        self.offer_of(id);
     }
 
     /// Says to everyone who takes part that we want no more of a content.
@@ -227,6 +244,7 @@ impl Engine {
     pub(crate) fn forget_participation(&mut self, conn: ConnId, id: ContentId) {
         let Some(state) = self.conns.get_mut(&conn) else { return };
         let Some(mut theirs) = state.participations.remove(&id) else { return };
+        state.conduct.messages.forget(&theirs.granted);
         let Some(content) = self.contents.get_mut(&id) else { return };
         if content.geometry.is_some() {
             content.picker.left(&theirs.have, theirs.complete);
@@ -240,6 +258,9 @@ impl Engine {
 
     /// Tells everyone who takes part which pieces are new here, and which are on their way.
     pub(super) fn announce_pieces(&mut self) {
+        if self.announce_at.is_none_or(|at| self.now < at) {
+            return;
+        }
         let due = |content: &Content| content.announce_at.is_some_and(|at| self.now >= at);
         let due: Vec<ContentId> = self.contents.iter().filter(|(_, c)| due(c)).map(|(&id, _)| id).collect();
         for id in due {
@@ -252,6 +273,7 @@ impl Engine {
                 messages.iter().for_each(|message| self.actions.send(conn, message.clone()));
             }
         }
+        self.announce_at = self.contents.values().filter_map(|content| content.announce_at).min();
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use protocol::{PieceRange, PieceSet};
 
 use super::in_flight::InFlight;
+use super::peers::flood::Granted;
 use super::upload::promises::{Promise, Stage};
 
 /// The other side's part in one content.
@@ -29,6 +30,8 @@ pub(crate) struct Participation {
     pub(crate) promised: BTreeMap<u32, Promise>,
     /// Whether `Content::spread` counts it.
     pub(super) counted: bool,
+    /// For how many pieces of it there is work for nothing.
+    pub(super) granted: Granted,
     /// When it last said that it has something new.
     pub(crate) grew: Duration,
     /// Its turn among all who ever took part, and the last turn of those that it was told of: a list of whom it knows

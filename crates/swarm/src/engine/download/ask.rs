@@ -39,7 +39,7 @@ impl Engine {
             return false;
         };
         run.pieces().for_each(|piece| content.ask(piece));
-        content.announce_at.get_or_insert(self.now + self.config.have_delay);
+        content.announce_by(self.now + self.config.have_delay, &mut self.announce_at);
         content.busy = self.now;
         if state.download.is_idle() {
             state.rate.resume(self.now);

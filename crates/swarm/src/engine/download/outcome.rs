@@ -113,7 +113,7 @@ impl Engine {
         content.grew = self.now;
         content.spread.list(piece);
         content.unannounced.insert(piece);
-        content.announce_at.get_or_insert(self.now + self.config.have_delay);
+        content.announce_by(self.now + self.config.have_delay, &mut self.announce_at);
         if content.asked(piece) > 0 {
             // Other peers that were asked for it need not send it.
             for (request, owes_more) in self.downloads.need_not_bring(id, piece) {
@@ -129,7 +129,7 @@ impl Engine {
         }
         if content.wanted && content.lacked == 0 {
             content.wanted = false;
-            content.announce_at = Some(self.now);
+            content.announce_by(self.now, &mut self.announce_at);
             self.actions.completed(id);
             self.lose_interest(id);
         }
@@ -166,7 +166,7 @@ impl Engine {
     fn reopen(&mut self, id: ContentId, piece: u32) {
         let Some(content) = self.contents.get_mut(&id) else { return };
         if content.reopen(piece) {
-            content.announce_at.get_or_insert(self.now + self.config.have_delay);
+            content.announce_by(self.now + self.config.have_delay, &mut self.announce_at);
         }
     }
 

@@ -94,7 +94,7 @@ impl Engine {
         let outgoing =
             Outgoing { conn: ORIGIN, content: id, run, open, owed, heard, began: false, cause: Cause::OwnAccount };
         run.pieces().for_each(|piece| content.ask(piece));
-        content.announce_at.get_or_insert(self.now + self.config.have_delay);
+        content.announce_by(self.now + self.config.have_delay, &mut self.announce_at);
         let Some(origin) = &mut content.origin else { return };
         if origin.is_idle() {
             origin.rate.resume(self.now);

@@ -65,6 +65,8 @@ pub(crate) struct ConnectedPeer {
     /// When the connection was made, and when peers were last exchanged over it.
     pub(crate) since: Duration,
     pub(crate) exchanged: Duration,
+    /// The content with which the exchange goes on, if it is not over.
+    pub(crate) exchange_next: Option<ContentId>,
     /// Whether it said hello, and what it said then.
     pub(crate) greeted: bool,
     pub(crate) listeners: Vec<SocketAddr>,
@@ -82,6 +84,7 @@ impl ConnectedPeer {
             relayed: None,
             since: now,
             exchanged: now,
+            exchange_next: None,
             greeted: false,
             listeners: Vec::new(),
             site: String::new(),

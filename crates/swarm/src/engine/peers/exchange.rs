@@ -2,38 +2,67 @@
 
 use std::time::Duration;
 
-use protocol::PeerMessage;
+use protocol::{ContentId, Digest, PeerMessage};
 
 use super::connection::Connection;
 use crate::engine::{Engine, TICK};
+use crate::event::ConnId;
 
 /// How often peers are exchanged.
 const EXCHANGE: Duration = Duration::from_secs(5);
 /// Peers told in one exchange.
 const EXCHANGED: usize = 20;
+/// Looks at a peer's part in a content, in one tick; the next one goes on.
+const LOOKS: usize = 20_000;
 
 impl Engine {
     /// Tells each connected peer of those that joined since it was last told.
     pub(crate) fn exchange_peers(&mut self) {
         let is_due = |state: &Connection| self.now.saturating_sub(state.peer.exchanged) + TICK >= EXCHANGE;
-        let due: Vec<_> = self.conns.iter().filter(|(_, state)| is_due(state)).map(|(&conn, _)| conn).collect();
-        for conn in due {
-            let Some(mut state) = self.conns.remove(&conn) else { continue };
-            state.peer.exchanged = self.now;
-            for (&id, theirs) in &mut state.participations {
-                let joined = |other: &'_ Connection| other.participation(&id).map(|theirs| theirs.joined);
-                let fresh = self.conns.values().filter_map(|other| Some((joined(other)?, other)));
-                let mut fresh: Vec<_> = fresh.filter(|&(joined, _)| joined > theirs.told).collect();
-                fresh.sort_unstable_by_key(|&(joined, _)| joined);
-                fresh.truncate(EXCHANGED);
-                theirs.told = fresh.last().map_or(theirs.told, |&(joined, _)| joined);
-                let asker = state.peer.address.ip();
-                let peers: Vec<_> = fresh.into_iter().filter_map(|(_, other)| other.peer.address_for(asker)).collect();
-                if !peers.is_empty() {
-                    self.actions.send(conn, PeerMessage::Peers { content: id, peers });
-                }
-            }
-            self.conns.insert(conn, state);
+        let mut due: Vec<_> = self.conns.iter().filter(|(_, state)| is_due(state)).map(|(&conn, _)| conn).collect();
+        if self.peers.exchanges_late {
+            due.sort_by_key(|conn| self.conns.get(conn).map(|state| state.peer.exchanged));
         }
+        let mut looks = LOOKS.max(self.conns.len());
+        self.peers.exchanges_late = false;
+        for conn in due {
+            self.exchange_with(conn, &mut looks);
+            if self.peers.exchanges_late {
+                return;
+            }
+        }
+    }
+
+    fn exchange_with(&mut self, conn: ConnId, looks: &mut usize) {
+        let Some(mut state) = self.conns.remove(&conn) else { return };
+        let asker = state.peer.address.ip();
+        let from = state.peer.exchange_next.take().unwrap_or(ContentId(Digest([0; 32])));
+        for (&id, theirs) in state.participations.range_mut(from..) {
+            // Nobody has come since it was told of all.
+            if self.contents.get(&id).is_some_and(|content| content.newest <= theirs.told) {
+                continue;
+            }
+            let Some(left) = looks.checked_sub(self.conns.len()) else {
+                (state.peer.exchange_next, self.peers.exchanges_late) = (Some(id), true);
+                break;
+            };
+            *looks = left;
+            let joined = |other: &'_ Connection| other.participation(&id).map(|theirs| theirs.joined);
+            let fresh = self.conns.values().filter_map(|other| Some((joined(other)?, other)));
+            let mut fresh: Vec<_> = fresh.filter(|&(joined, _)| joined > theirs.told).collect();
+            fresh.sort_unstable_by_key(|&(joined, _)| joined);
+            let all = fresh.len() <= EXCHANGED;
+            fresh.truncate(EXCHANGED);
+            let last = fresh.last().map_or(theirs.told, |&(joined, _)| joined);
+            theirs.told = if all { self.turns } else { last };
+            let peers: Vec<_> = fresh.into_iter().filter_map(|(_, other)| other.peer.address_for(asker)).collect();
+            if !peers.is_empty() {
+                self.actions.send(conn, PeerMessage::Peers { content: id, peers });
+            }
+        }
+        if state.peer.exchange_next.is_none() {
+            state.peer.exchanged = self.now;
+        }
+        self.conns.insert(conn, state);
     }
 }

@@ -9,7 +9,6 @@ use std::time::Duration;
 use protocol::{ContentId, PeerMessage, PieceRange};
 
 use crate::engine::Engine;
-use crate::engine::participation::Participation;
 use crate::event::ConnId;
 
 /// Units for any message, for each run in it, and for each peer that is named.
@@ -32,19 +31,42 @@ const EARNED: u64 = 400;
 pub(crate) struct MessageBudget {
     units: u64,
     since: Duration,
-    /// Pieces that were granted for contents.
+    /// Pieces of the contents that both take part in, and as many as they ever were: for so many work was granted.
+    pieces: u64,
     granted: u64,
 }
 
+/// Pieces of a content that count among those of a connection.
+#[derive(Debug, Default)]
+pub(crate) struct Granted(u64);
+
 impl MessageBudget {
     pub(crate) fn new(now: Duration, suspect: bool) -> Self {
-        MessageBudget { units: if suspect { SUSPECT_BURST } else { BURST }, since: now, granted: 0 }
+        MessageBudget { units: if suspect { SUSPECT_BURST } else { BURST }, since: now, pieces: 0, granted: 0 }
+    }
+
+    /// Both take part in a content of so many pieces.
+    pub(crate) fn grant_of(&mut self, granted: &mut Granted, pieces: u32) {
+        let before = std::mem::replace(&mut granted.0, u64::from(pieces));
+        self.pieces = self.pieces - before + granted.0;
+        self.grant(self.pieces);
+    }
+
+    /// The other side takes part in it no more.
+    pub(crate) fn forget(&mut self, granted: &Granted) {
+        self.pieces -= granted.0;
     }
 
     /// Both take part in contents of so many pieces in all.
     fn grant(&mut self, pieces: u64) {
         self.units += pieces.saturating_sub(self.granted) * TIMES;
         self.granted = self.granted.max(pieces);
+    }
+
+    /// Pieces for which work is granted, and as many as there ever were.
+    #[cfg(test)]
+    pub(crate) fn granted_pieces(&self) -> (u64, u64) {
+        (self.pieces, self.granted)
     }
 
     pub(crate) fn earn(&mut self) {
@@ -72,18 +94,22 @@ impl MessageBudget {
 impl Engine {
     /// Whether a connection may have us do what this message means. If not it is let go, and remembered.
     pub(crate) fn may_say(&mut self, conn: ConnId, message: &PeerMessage) -> bool {
-        let Some(state) = self.conns.get(&conn) else { return false };
-        // As many as either side says; of a content that it joins only now, too.
-        let said = |(id, theirs): (&ContentId, &Participation)| u64::from(theirs.have.len()).max(self.pieces_of(id));
-        let joins = match message {
-            PeerMessage::Join { content, .. } if !state.takes_part_in(content) => self.pieces_of(content),
-            _ => 0,
-        };
-        let pieces = joins + state.participations.iter().map(said).sum::<u64>();
         let cost = MESSAGE + self.work_of(conn, message);
         let Some(state) = self.conns.get_mut(&conn) else { return false };
         let rate = if state.was_of_use() { USEFUL } else { OTHERS };
-        state.conduct.messages.grant(pieces);
+        let ours = |id| self.contents.get(id).map_or(0, |content| content.pieces());
+        let budget = &mut state.conduct.messages;
+        if let Some(id) = content_of(message) {
+            match state.participations.get_mut(id) {
+                // As many as either side says.
+                Some(theirs) => budget.grant_of(&mut theirs.granted, theirs.have.len().max(ours(id))),
+                // What it joins only now counts, too.
+                None if matches!(message, PeerMessage::Join { .. }) => {
+                    budget.grant(budget.pieces + u64::from(ours(id)))
+                }
+                None => {}
+            }
+        }
         if state.conduct.messages.spend(self.now, rate, cost) {
             return true;
         }
@@ -141,6 +167,21 @@ impl Engine {
                 looks(runs)
             }
         }
+    }
+}
+
+/// The content that a message is about.
+fn content_of(message: &PeerMessage) -> Option<&ContentId> {
+    match message {
+        PeerMessage::Join { content, .. }
+        | PeerMessage::Have { content, .. }
+        | PeerMessage::Skip { content, .. }
+        | PeerMessage::Interest { content, .. }
+        | PeerMessage::Offer { content, .. }
+        | PeerMessage::Decline { content, .. }
+        | PeerMessage::Peers { content, .. }
+        | PeerMessage::Withdraw { content } => Some(content),
+        PeerMessage::Hello { .. } | PeerMessage::Bye | PeerMessage::Prove { .. } | PeerMessage::Proven { .. } => None,
     }
 }
 

@@ -154,7 +154,7 @@ impl Engine {
             self.shut_out(peer);
         }
         self.downloads.offering.remove(&conn);
-        self.next_tick = self.now;
+        self.tick_soon();
     }
 
     /// Drops peers that owe us pieces and have sent nothing for too long, or next to nothing beside others: what it owes can

@@ -50,6 +50,8 @@ pub(crate) struct Peers {
     offences: BoundedMap<IpAddr, u32>,
     /// Bytes that strangers of an address have to give or take before their word about their site counts.
     doubts: BoundedMap<IpAddr, u64>,
+    /// Whether the last tick had no time for all exchanges of peers that were due.
+    exchanges_late: bool,
 }
 
 /// What is remembered of a peer that is not connected.

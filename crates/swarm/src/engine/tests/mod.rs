@@ -6,6 +6,7 @@ mod download;
 mod first;
 mod greedy;
 mod hostile;
+mod many;
 mod origin;
 mod peers;
 mod sites;
@@ -22,7 +23,7 @@ use protocol::{
 };
 
 use super::bounded_map::MOST_KEYS;
-use super::{Config, Engine};
+use super::{Config, EARLY, Engine, MOST_EARLY, TICK};
 use crate::event::{Action, ConnId, Event, Failure, RequestId, ServeId};
 
 const PIECE: u32 = 1024;

@@ -43,6 +43,8 @@ const FRESH: u64 = 2;
 /// stranger.
 const TRIED: usize = 8;
 const TRIAL: u64 = 64 << 10;
+/// Contents that had nothing to offer, after which no more are looked at before the next tick.
+const IN_VAIN: usize = 16;
 /// Pieces that are looked at for one offer.
 const TRIES: u32 = 64;
 /// Where fairness is asked for, a peer may take so many bytes more than it gave before others come first.
@@ -90,17 +92,39 @@ impl Engine {
         self.uploads.amounts(total, size, self.config.request_bytes)
     }
 
-    /// Offers pieces until enough is promised.
+    /// Offers pieces of any content until enough is promised. While many contents are taken, not all of them are looked at.
     pub(crate) fn offer_more(&mut self) {
+        let contents = self.taken_contents();
+        self.offer_from(contents, IN_VAIN);
+    }
+
+    /// The same, and looks at all of them.
+    pub(crate) fn offer_of_all(&mut self) {
+        let contents = self.taken_contents();
+        self.offer_from(contents, usize::MAX);
+    }
+
+    /// Offers pieces of the one content that a peer has said something of: what it says of many would be work for all of them each time.
+    pub(crate) fn offer_of(&mut self, id: ContentId) {
+        let is_taken = self.contents.get(&id).is_some_and(|content| content.takers > 0);
+        self.offer_from(if is_taken { vec![id] } else { Vec::new() }, IN_VAIN);
+    }
+
+    fn taken_contents(&self) -> Vec<ContentId> {
+        self.contents.iter().filter(|(_, content)| content.takers > 0).map(|(&id, _)| id).collect()
+    }
+
+    /// Looks at contents by chance, until so many of them had nothing to offer.
+    fn offer_from(&mut self, mut contents: Vec<ContentId>, mut in_vain: usize) {
         let mut offers: BTreeMap<(ConnId, ContentId), Vec<PieceRange>> = BTreeMap::new();
-        let mut contents: Vec<ContentId> =
-            self.contents.iter().filter(|(_, content)| content.takers > 0).map(|(&id, _)| id).collect();
-        while !contents.is_empty() {
+        let urgent = self.uploads.urgent();
+        while !contents.is_empty() && in_vain > 0 {
             let turn = if contents.len() == 1 { 0 } else { self.rng.usize(..contents.len()) };
-            if let Some((conn, run)) = self.next_offer(contents[turn]) {
+            if let Some((conn, run)) = self.next_offer(contents[turn], &urgent) {
                 offers.entry((conn, contents[turn])).or_default().push(run);
             } else {
                 contents.swap_remove(turn);
+                in_vain -= 1;
             }
         }
         self.uploads.rest();
@@ -109,8 +133,8 @@ impl Engine {
     }
 
     /// Bytes that are promised, without those that a reader waits for: such questions reduce nobody's offers.
-    fn owed(&self) -> u64 {
-        let spared = self.uploads.urgent().into_iter().filter_map(|(conn, bytes)| {
+    fn owed(&self, urgent: &BTreeMap<ConnId, u64>) -> u64 {
+        let spared = urgent.iter().filter_map(|(&conn, &bytes)| {
             let upload = &self.conns.get(&conn)?.upload;
             upload.counted.then_some(bytes.min(upload.promised))
         });
@@ -118,10 +142,10 @@ impl Engine {
     }
 
     /// Promises the next run of a content, if there is room and someone lacks what we hold.
-    fn next_offer(&mut self, id: ContentId) -> Option<(ConnId, PieceRange)> {
+    fn next_offer(&mut self, id: ContentId, urgent: &BTreeMap<ConnId, u64>) -> Option<(ConnId, PieceRange)> {
         let content = self.contents.get(&id)?;
         let (run, target) = self.amounts(content.total(), content.piece_size());
-        let owed = self.owed();
+        let owed = self.owed(urgent);
         let room = owed < target;
         if !room && !self.conns.values().any(|state| !state.upload.counted && state.upload.promised == 0) {
             return None;
@@ -162,7 +186,7 @@ impl Engine {
     pub(crate) fn offer_fresh(&mut self, id: ContentId, piece: u32) {
         let Some(content) = self.contents.get(&id) else { return };
         let (run, target) = self.amounts(content.total(), content.piece_size());
-        let room = (target..target + FRESH * run).contains(&self.owed());
+        let room = (target..target + FRESH * run).contains(&self.owed(&self.uploads.urgent()));
         if !room || content.spread.count(piece) * RARE >= content.takers {
             return;
         }

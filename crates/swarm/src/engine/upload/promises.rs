@@ -74,6 +74,7 @@ impl Engine {
     /// The other side does not want what it was offered.
     pub(crate) fn declined(&mut self, conn: ConnId, id: ContentId, runs: &[PieceRange]) {
         let Some(state) = self.conns.get_mut(&conn) else { return };
+        let was_counted = state.upload.counted;
         state.upload.answers(self.now);
         let Some(theirs) = state.participation(&id) else { return };
         let offered = |run: &PieceRange| {
@@ -81,9 +82,12 @@ impl Engine {
             range.filter(|(_, promise)| promise.stage == Stage::Offered).map(|(&piece, _)| piece).collect::<Vec<_>>()
         };
         let pieces: Vec<u32> = runs.iter().flat_map(offered).collect();
+        let is_news = !pieces.is_empty();
         pieces.into_iter().for_each(|piece| self.promise(conn, id, piece, Stage::Declined));
         self.recount(conn);
-        self.offer_more();
+        if is_news || self.conns.get(&conn).is_some_and(|state| state.upload.counted != was_counted) {
+            self.offer_of(id);
+        }
     }
 
     /// Forgets promises that were not answered or not kept, and lets those rest who do not answer.
