@@ -34,6 +34,8 @@ const HELD_UP: Duration = Duration::from_millis(50);
 const SURELY_HELD_UP: Duration = Duration::from_millis(200);
 /// While the uplink's rate is unknown, a serve that takes this long counts as held up, until it ends and shows the rate.
 const UNKNOWN: Duration = Duration::from_secs(1);
+/// Who is found so many times in a row is given no worse chance than before.
+const MOST_FOUND: u32 = 7;
 /// For so long after someone was found to hold an answer up, one more answer is sent beside.
 const FOUND: Duration = Duration::from_secs(2);
 /// While the rate is unknown, twice as many answers are started each time that this has passed.
@@ -50,6 +52,9 @@ pub(crate) struct Upload {
     pub(crate) taken: u64,
     /// Whether it takes its answers much more slowly than they could be sent.
     held_up: bool,
+    /// How often in a row it was found to do so, and how many answers it has taken in time since.
+    found: u32,
+    in_time: u32,
     /// Questions of it that wait.
     waiting: usize,
     /// Whether it ever answered an offer, and when it last asked for something or declined it.
@@ -67,6 +72,8 @@ impl Default for Upload {
             counted: true,
             taken: 0,
             held_up: false,
+            found: 0,
+            in_time: 0,
             waiting: 0,
             has_answered: false,
             answered: Duration::ZERO,
@@ -85,6 +92,23 @@ impl Upload {
     /// Whether it has taken nothing yet.
     fn is_stranger(&self) -> bool {
         self.taken == 0
+    }
+
+    /// It holds an answer up.
+    fn holds_up(&mut self) {
+        (self.held_up, self.found, self.in_time) = (true, (self.found + 1).min(MOST_FOUND), 0);
+    }
+
+    /// It has taken an answer in time. What its buffers take says little: each time that it is found again, it has to take twice as many
+    /// before others wait for it.
+    fn takes_in_time(&mut self) {
+        self.in_time += 1;
+        if self.in_time >= 1 << self.found.saturating_sub(1) {
+            self.held_up = false;
+        }
+        if self.in_time >= 4 << self.found {
+            self.found = 0;
+        }
     }
 }
 

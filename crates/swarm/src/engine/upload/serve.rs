@@ -138,7 +138,7 @@ impl Engine {
             run.pieces().for_each(|piece| self.sent(conn, content, piece));
             let rtt = self.conns.get(&conn).map_or(Duration::ZERO, |state| state.rate.rtt);
             if self.now.saturating_sub(began) <= self.uploads.patience(rtt, 0, bytes) {
-                self.set_held_up(conn, false);
+                self.note_in_time(conn);
             }
         }
         self.serve_next();
@@ -157,14 +157,21 @@ impl Engine {
     fn find_held_up(&mut self) {
         let late = self.uploads.late(self.now, &Books { conns: &self.conns, contents: &self.contents });
         for conn in late {
-            self.set_held_up(conn, true);
+            self.note_late(conn);
             self.uploads.note_held_up(self.now, self.config.upload_slots);
         }
     }
 
-    fn set_held_up(&mut self, conn: ConnId, held_up: bool) {
+    fn note_late(&mut self, conn: ConnId) {
         if let Some(state) = self.conns.get_mut(&conn) {
-            state.upload.held_up = held_up;
+            state.upload.holds_up();
+            self.uploads.recount(&mut state.upload);
+        }
+    }
+
+    fn note_in_time(&mut self, conn: ConnId) {
+        if let Some(state) = self.conns.get_mut(&conn) {
+            state.upload.takes_in_time();
             self.uploads.recount(&mut state.upload);
         }
     }

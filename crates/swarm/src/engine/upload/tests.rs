@@ -165,3 +165,23 @@ fn promises_to_those_who_do_not_take_them_keep_nobody_waiting() {
     uploads.recount(&mut upload);
     assert_eq!((uploads.promised, upload.promised), (100, 100));
 }
+
+#[test]
+fn each_time_that_it_is_found_a_peer_takes_twice_as_many_in_time_before_others_wait_for_it() {
+    /// How many answers it takes in time until it holds none up any more.
+    fn until_trusted(upload: &mut Upload) -> u32 {
+        upload.holds_up();
+        let mut answers = 0;
+        while upload.held_up {
+            upload.takes_in_time();
+            answers += 1;
+        }
+        answers
+    }
+    let mut upload = Upload::default();
+    let all: Vec<_> = (0..9).map(|_| until_trusted(&mut upload)).collect();
+    assert_eq!(all, [1, 2, 4, 8, 16, 32, 64, 64, 64]);
+    // Who takes all for a long time is a peer like any other again.
+    (0..4 << MOST_FOUND).for_each(|_| upload.takes_in_time());
+    assert_eq!(until_trusted(&mut upload), 1);
+}
