@@ -118,9 +118,9 @@ fn advice_speaks_of_what_was_typed() {
         assert!(!errors.contains("-d") && !errors.contains("-i"), "{errors}");
     }
     let errors = run(&["ls", "127.0.0.1:9", "--tracker-id", &wrong], 3);
-    assert!(errors.contains(nobody) && errors.contains("behind the colon") && !errors.contains("-d"), "{errors}");
+    assert!(errors.contains(nobody) && errors.contains("is 9 its port (HOST") && !errors.contains("-d"), "{errors}");
     let errors = run(&["get", "-i=127.0.0.1", "-d=9", "--tracker-id", &wrong, "file"], 3);
-    assert!(errors.contains(nobody) && errors.contains("is -d its port"), "{errors}");
+    assert!(errors.contains(nobody) && errors.contains("is 9 its port (-d"), "{errors}");
 
     let somebody = format!("somebody else answers at 127.0.0.1:{port}");
     let errors = run(&["get", &ticket(swarm.port)], 3);

@@ -80,7 +80,8 @@ impl Auto {
             biased;
             first = &mut quic => match first {
                 // It is there and is someone else, or we are closed: TCP would say the same.
-                Ok(_) | Err(TransportError::WrongPeer { .. } | TransportError::Closed) => first,
+                Ok(_)
+                | Err(TransportError::WrongPeer { .. } | TransportError::NotTrusted(_) | TransportError::Closed) => first,
                 Err(error) => tcp.await.inspect(|_| fell_back(addr)).map_err(|other| telling(error, other)),
             },
             first = &mut tcp => match first {
@@ -88,7 +89,7 @@ impl Auto {
                     fell_back(addr);
                     Ok(connection)
                 }
-                Err(other @ (TransportError::WrongPeer { .. } | TransportError::NotAdmitted(_))) => Err(other),
+                Err(other) if says_most(&other) => Err(other),
                 Err(_) => quic.await,
             },
         }
@@ -96,8 +97,13 @@ impl Auto {
 }
 
 /// The error that says most of why neither worked.
-fn telling(quic: TransportError, tcp: TransportError) -> TransportError {
-    if matches!(tcp, TransportError::WrongPeer { .. } | TransportError::NotAdmitted(_)) { tcp } else { quic }
+pub(crate) fn telling(quic: TransportError, tcp: TransportError) -> TransportError {
+    if says_most(&tcp) { tcp } else { quic }
+}
+
+/// Whether it is known that somebody is there, and why nothing comes of it.
+pub(crate) fn says_most(error: &TransportError) -> bool {
+    matches!(error, TransportError::WrongPeer { .. } | TransportError::NotAdmitted(_) | TransportError::NotTrusted(_))
 }
 
 fn fell_back(addr: SocketAddr) {

@@ -383,6 +383,9 @@ pub enum TransportError {
     /// The handshake failed: the other side's certificate will not do, or it speaks another protocol.
     #[error("handshake refused: {0}")]
     Handshake(String),
+    /// The other side's certificate is not taken here.
+    #[error("{0}")]
+    NotTrusted(Untrusted),
     /// The other side does not take our certificate.
     #[error("this side's certificate is not taken there: {0}")]
     NotAdmitted(&'static str),
@@ -433,4 +436,26 @@ pub enum TransportError {
     /// The operating system refused something else.
     #[error("{0}")]
     Io(String),
+}
+
+impl TransportError {
+    /// Whether somebody answers there, and no handshake comes of it: another try ends in the same way.
+    pub fn is_failed_handshake(&self) -> bool {
+        matches!(self, TransportError::Handshake(_) | TransportError::NotTrusted(_))
+    }
+}
+
+/// Why the other side's certificate is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Untrusted {
+    /// A CA has signed it, and this side trusts none: it is of a closed swarm, and this side takes part in open ones.
+    #[error("its swarm is closed, and this side was given no CA of it")]
+    ClosedSwarm,
+    /// None of the trusted CAs has signed it.
+    #[error("its certificate is not of a CA that is trusted here")]
+    OtherCa,
+    /// It is expired, or not valid yet.
+    #[error("its certificate is expired, or not valid yet")]
+    OutOfDate,
 }

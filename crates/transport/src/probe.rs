@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use protocol::PeerId;
 use tokio::time::sleep;
 
-use crate::auto::HEAD_START;
+use crate::auto::{HEAD_START, says_most, telling};
 use crate::{Kind, TransportError, Trust, quic, tcp};
 
 impl Kind {
@@ -27,10 +27,12 @@ impl Kind {
                 tokio::select! {
                     first = &mut quic => match first {
                         Ok(id) => Ok(id),
-                        Err(error) => tcp.await.map_err(|_| error),
+                        Err(error @ TransportError::NotTrusted(_)) => Err(error),
+                        Err(error) => tcp.await.map_err(|other| telling(error, other)),
                     },
                     first = &mut tcp => match first {
                         Ok(id) => Ok(id),
+                        Err(error) if says_most(&error) => Err(error),
                         Err(_) => quic.await,
                     },
                 }
@@ -46,7 +48,7 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
-    use crate::{Authority, Config, Identity, from_now};
+    use crate::{Authority, Config, Identity, Untrusted, from_now};
 
     fn here() -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], 0))
@@ -76,13 +78,13 @@ mod tests {
         let (ours, other) = (Authority::generate().unwrap(), Authority::generate().unwrap());
         let member = ours.certify("tracker", &Identity::generate().unwrap(), from_now(Duration::from_secs(600)));
         let member = member.unwrap();
-        for kind in [Kind::Quic, Kind::Tcp] {
+        for kind in [Kind::Quic, Kind::Tcp, Kind::Auto] {
             let config = Config { trust: ours.trust(), ..Config::new(member.clone(), vec![here()]) };
             let there = kind.bind(config).unwrap();
             let address = there.listeners()[0];
             assert_eq!(kind.probe(address, &ours.trust()).await, Ok(member.peer_id()));
-            for trust in [other.trust(), Trust::Anyone] {
-                assert!(matches!(kind.probe(address, &trust).await, Err(TransportError::Handshake(_))), "{kind:?}");
+            for (trust, why) in [(other.trust(), Untrusted::OtherCa), (Trust::Anyone, Untrusted::ClosedSwarm)] {
+                assert_eq!(kind.probe(address, &trust).await, Err(TransportError::NotTrusted(why)), "{kind:?}");
             }
             there.close().await;
         }

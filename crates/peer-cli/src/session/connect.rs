@@ -1,5 +1,6 @@
 //! Becoming a peer: a key, ports, and a tracker that proves who it is.
 
+use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -7,10 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use peer::{Joined, Node, NodeBuilder, PeerError, ScanOptions, TrackerAddress};
-use protocol::{NOT_SHARED_NOW, NOT_YET, PeerId, Secret, Ticket};
+use protocol::{NOT_SHARED_NOW, NOT_YET, PeerId, Secret, Ticket, printable};
 use tokio::task::JoinSet;
 use transport::{
-    Certs, Config, Identity, IdentityError, SharedPort, Transport, TransportError, Trust, peer_id_of_certificate_pem,
+    Certs, Config, Identity, IdentityError, SharedPort, Transport, TransportError, Trust, Untrusted,
+    peer_id_of_certificate_pem,
 };
 
 use crate::error::{ExitCode, Failure, RAISE_LIMIT, failure};
@@ -271,10 +273,13 @@ async fn join_with(
                 return Err(Failure::new(ExitCode::NotFound, sentence));
             }
             let advice = match error {
-                PeerError::Tracker { .. } => unreached(named_by),
-                PeerError::WrongTracker { .. } => impostor(named_by),
+                PeerError::Tracker { reason: TransportError::NotTrusted(why), ref address } => {
+                    return Err(untrusted(why, address));
+                }
+                PeerError::Tracker { .. } => unreached(named_by, trackers.iter().flat_map(|it| &it.addresses)),
+                PeerError::WrongTracker { .. } => impostor(named_by).to_owned(),
                 PeerError::Refused(ref reason) if reason == NOT_SHARED_NOW => {
-                    "Is it still meant to be shared there? --wait 10m waits for it; or ask for a new ticket"
+                    "Is it still meant to be shared there? --wait 10m waits for it; or ask for a new ticket".to_owned()
                 }
                 error => return Err(error.into()),
             };
@@ -305,7 +310,7 @@ fn with_port(host: &str, port: u16) -> String {
 fn may_come(error: &PeerError) -> bool {
     match error {
         PeerError::Tracker { reason, .. } => {
-            !matches!(reason, TransportError::Handshake(_) | TransportError::NotAdmitted(_))
+            !reason.is_failed_handshake() && !matches!(reason, TransportError::NotAdmitted(_))
         }
         PeerError::Refused(reason) => reason == NOT_SHARED_NOW,
         _ => false,
@@ -350,29 +355,51 @@ impl<'a> Speech<'a> {
     }
 }
 
-pub(super) fn unreached(named_by: NamedBy) -> &'static str {
+/// What to try where a tracker at these addresses does not answer.
+pub(super) fn unreached<'a>(named_by: NamedBy, tried: impl IntoIterator<Item = &'a SocketAddr>) -> String {
+    let ports: BTreeSet<_> = tried.into_iter().map(SocketAddr::port).collect();
+    let its_port = match ports.first() {
+        Some(port) if ports.len() == 1 => format!("is {port} its port"),
+        _ => "are these the right ports".to_owned(),
+    };
     match named_by {
-        NamedBy::Flags => {
-            "Is it running, is -d its port, or the one behind its name, and does UDP or TCP get through? If the swarm is closed, give --ca. \
-             `peer-cli doctor -i TRACKER_IP` tries the way to it"
+        NamedBy::Flags => format!(
+            "Is it running, {its_port} (-d names another), and does UDP or TCP get through? `peer-cli doctor -i TRACKER_IP` tries the \
+             way to it"
+        ),
+        NamedBy::Place => format!(
+            "Is it running, {its_port} (HOST:PORT names another), and does UDP or TCP get through? `peer-cli doctor HOST:PORT` tries \
+             the way to it"
+        ),
+        NamedBy::Doctor => format!("Is it running, {its_port}, and does UDP or TCP get through?"),
+        NamedBy::Ticket => "Is it still being shared, and does a firewall let UDP or TCP through? If it has moved, ask for a new ticket; \
+                            `peer-cli doctor` with the ticket tries the way"
+            .to_owned(),
+        NamedBy::Lan => {
+            "It was heard of on this network: does a firewall there let UDP or TCP through?".to_owned()
         }
-        NamedBy::Place => {
-            "Is it running, is the port behind the colon its own (9999 if none is given), and does UDP or TCP get through? \
-             If the swarm is closed, give --ca. `peer-cli doctor -i TRACKER_IP` tries the way to it"
-        }
-        NamedBy::Doctor => {
-            "Is it running, is its port the right one (9999 if none is given), and does UDP or TCP get through? If the swarm is \
-             closed, give --ca"
-        }
-        NamedBy::Ticket => {
-            "Is it still being shared, and does a firewall let UDP or TCP through? If it has moved, ask for a new ticket; `peer-cli \
-             doctor` with the ticket tries the way. If the swarm is closed, give --ca"
-        }
-        NamedBy::Lan => "It was heard of on this network: does a firewall there let UDP or TCP through?",
-        NamedBy::Own => {
-            "It runs in this process: does a firewall keep this machine from talking to itself, or is its loopback interface down?"
-        }
+        NamedBy::Own => "It runs in this process: does a firewall keep this machine from talking to itself, or is its loopback interface \
+                         down?"
+            .to_owned(),
     }
+}
+
+/// Why the certificate of the tracker there is not taken, and what to do.
+pub(super) fn untrusted(why: Untrusted, place: &str) -> Failure {
+    let sentence = match why {
+        Untrusted::OtherCa => format!(
+            "the tracker at {place} is of another swarm, or the CA of this one was replaced: {why}. Give --ca with the CA that it has \
+             now, or leave out --ca if its swarm is open"
+        ),
+        Untrusted::OutOfDate => format!(
+            "the tracker at {place} cannot be trusted: {why}. It needs a new one, unless the clock of this machine, or of that one, is \
+             wrong"
+        ),
+        _ => format!(
+            "this swarm is closed: give --ca with the certificate of its CA (ca.pem). The tracker at {place} lets in nobody without"
+        ),
+    };
+    Failure::new(ExitCode::Refused, printable(&sentence))
 }
 
 fn impostor(named_by: NamedBy) -> &'static str {
@@ -535,8 +562,30 @@ mod tests {
     #[test]
     fn doctor_is_recommended_to_all_but_doctor() {
         for named_by in [NamedBy::Flags, NamedBy::Place, NamedBy::Ticket, NamedBy::Doctor] {
-            let recommends = unreached(named_by).contains("peer-cli doctor");
+            let recommends = unreached(named_by, &[]).contains("peer-cli doctor");
             assert_eq!(recommends, named_by != NamedBy::Doctor, "{named_by:?}");
+        }
+    }
+
+    #[test]
+    fn the_port_that_was_tried_is_named_in_advice() {
+        let at = |all: &[&str]| all.iter().map(|text| text.parse().unwrap()).collect::<Vec<SocketAddr>>();
+        for named_by in [NamedBy::Flags, NamedBy::Place, NamedBy::Doctor] {
+            let advice = unreached(named_by, &at(&["127.0.0.1:9998", "[::1]:9998"]));
+            assert!(advice.contains("is 9998 its port"), "{advice}");
+            let advice = unreached(named_by, &at(&["127.0.0.1:9998", "127.0.0.1:9997"]));
+            assert!(advice.contains("are these the right ports"), "{advice}");
+        }
+    }
+
+    #[test]
+    fn a_closed_swarm_is_said_to_be_one_before_all_else() {
+        let Failure { code, message, .. } = untrusted(Untrusted::ClosedSwarm, "127.0.0.1:9999");
+        assert_eq!(code, ExitCode::Refused);
+        assert!(message.starts_with("this swarm is closed: give --ca "), "{message}");
+        for why in [Untrusted::ClosedSwarm, Untrusted::OtherCa, Untrusted::OutOfDate] {
+            let Failure { message, .. } = untrusted(why, "127.0.0.1:9999");
+            assert!(message.contains("127.0.0.1:9999") && !message.contains("port"), "{message}");
         }
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use lan::Lan;
 use peer::{Node, RedeemError, TrackerAddress};
 use protocol::{Code, Ticket, printable};
+use transport::TransportError;
 
 use crate::error::{ExitCode, Failure};
 use crate::flags::named::{self, NamedTracker};
@@ -135,7 +136,7 @@ pub async fn redeem(
         return Err(Failure::new(ExitCode::TrackerUnreachable, printable(&sentence)));
     }
     let is_known = wrong == 0 || failure == RedeemError::Unanswered;
-    Err(refused(if is_known { &failure } else { &RedeemError::Wrong }, *named_by))
+    Err(refused(if is_known { &failure } else { &RedeemError::Wrong }, *named_by, places))
 }
 
 /// Tries a few times where somebody is busy.
@@ -156,8 +157,12 @@ async fn redeem_at(
     }
 }
 
-fn refused(error: &RedeemError, named_by: NamedBy) -> Failure {
+fn refused(error: &RedeemError, named_by: NamedBy, places: &[TrackerAddress]) -> Failure {
     let (code, sentence) = match error {
+        // The last one that was asked has said so.
+        RedeemError::Tracker(TransportError::NotTrusted(why)) => {
+            return connect::untrusted(*why, &places.last().map(TrackerAddress::place).unwrap_or_default());
+        }
         RedeemError::Wrong | RedeemError::NoMailbox => (
             ExitCode::Refused,
             "That code is wrong, or it has been used. Ask for a new one, or for the ticket.".to_owned(),
@@ -176,7 +181,10 @@ fn refused(error: &RedeemError, named_by: NamedBy) -> Failure {
             ExitCode::Refused,
             "the tracker knows no codes: it is of an earlier version. Ask for the ticket".to_owned(),
         ),
-        error => (ExitCode::TrackerUnreachable, format!("{error}. {}", connect::unreached(named_by))),
+        error => {
+            let tried = places.iter().flat_map(|place| &place.addresses);
+            (ExitCode::TrackerUnreachable, format!("{error}. {}", connect::unreached(named_by, tried)))
+        }
     };
     Failure::new(code, printable(&sentence))
 }

@@ -343,7 +343,10 @@ async fn ask(
             Err(_) => silent(),
         };
         if !matches!(error, TransportError::Unreachable(_)) || !patience.waits() {
-            let advice = connect::unreached(named_by);
+            if let TransportError::NotTrusted(why) = error {
+                return Err(connect::untrusted(why, &places));
+            }
+            let advice = connect::unreached(named_by, &addresses);
             let sentence = format!("the tracker at {places} cannot be reached: {error}. {advice}");
             return Err(Failure::new(ExitCode::TrackerUnreachable, printable(&sentence)));
         }

@@ -11,7 +11,6 @@ use swarm::{ANNOUNCED_TO, Event};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use transport::TransportError;
 
 use super::item::OwnTask;
 use super::state::Driver;
@@ -256,7 +255,8 @@ async fn first_of(firsts: Vec<oneshot::Receiver<Result<Joined, PeerError>>>) -> 
 
 /// Why none of several trackers is there: one that is silent may come, and is said before one that refuses.
 fn of_all(mut errors: Vec<PeerError>) -> PeerError {
-    let is_silent = |error: &PeerError| matches!(error, PeerError::Tracker { reason, .. } if !matches!(reason, TransportError::Handshake(_)));
+    let is_silent =
+        |error: &PeerError| matches!(error, PeerError::Tracker { reason, .. } if !reason.is_failed_handshake());
     let silent = |error: &PeerError| match error {
         PeerError::Tracker { address, .. } if is_silent(error) => Some(address.clone()),
         _ => None,

@@ -307,13 +307,13 @@ fn telling(failed: Vec<(usize, TransportError)>, addresses: &[SocketAddr], own: 
         ip.is_loopback() || own.contains(&ip)
     };
     let elsewhere = addresses.iter().any(|address| !is_here(address));
-    let tells = |error: &TransportError| match error {
+    let tells = |turn: usize, error: &TransportError| match error {
         TransportError::NotAdmitted(_) => 3,
-        TransportError::WrongPeer { addr, .. } if elsewhere && is_here(addr) => 0,
-        TransportError::WrongPeer { .. } => 2,
+        TransportError::WrongPeer { .. } | TransportError::NotTrusted(_) if elsewhere && is_here(&addresses[turn]) => 0,
+        TransportError::WrongPeer { .. } | TransportError::NotTrusted(_) => 2,
         _ => 1,
     };
-    let most = failed.into_iter().max_by_key(|(turn, error)| (tells(error), std::cmp::Reverse(*turn)));
+    let most = failed.into_iter().max_by_key(|(turn, error)| (tells(*turn, error), std::cmp::Reverse(*turn)));
     most.map_or_else(|| TransportError::Lost("it has no address".to_owned()), |(_, error)| error)
 }
 

@@ -13,7 +13,7 @@ use rustls::{AlertDescription, CertificateError, DigitallySignedStruct, Distingu
 use webpki::KeyUsage;
 
 use super::{Identity, Trust};
-use crate::Whom;
+use crate::{Untrusted, Whom};
 
 /// The protocol's name in the handshake; a peer that speaks another one is refused there.
 pub(crate) const ALPN: &[u8] = b"p2p-fileshare/1";
@@ -160,12 +160,12 @@ pub(crate) fn not_admitted(alert: AlertDescription) -> Option<&'static str> {
 }
 
 /// What we have against the other side's certificate, if that is why we have ended a handshake with this alert.
-pub(crate) fn not_taken(alert: AlertDescription) -> Option<&'static str> {
-    match alert {
-        AlertDescription::UnknownCA => {
-            Some("its certificate is not of a CA that is trusted here: is it of another swarm, or was its CA replaced?")
-        }
-        AlertDescription::CertificateExpired => Some("its certificate is expired, or not valid yet"),
+pub(crate) fn not_taken(alert: AlertDescription, trust: &Trust) -> Option<Untrusted> {
+    match (alert, trust) {
+        // It did not sign itself.
+        (AlertDescription::UnknownCA, Trust::Anyone) => Some(Untrusted::ClosedSwarm),
+        (AlertDescription::UnknownCA, Trust::Authorities(_)) => Some(Untrusted::OtherCa),
+        (AlertDescription::CertificateExpired, _) => Some(Untrusted::OutOfDate),
         _ => None,
     }
 }

@@ -16,7 +16,7 @@ use super::uplink::{self, ConnectionPacer};
 use super::windows::Windows;
 use crate::expiry::{self, Expiry};
 use crate::identity::{EXPORTER, Meant, exporter_for, not_admitted, not_taken, peer_id_of};
-use crate::{BoxFuture, Connection, LinkStats, RecvStream, SendStream, Stream, TransportError};
+use crate::{BoxFuture, Connection, LinkStats, RecvStream, SendStream, Stream, TransportError, Trust, Untrusted};
 
 pub(super) struct QuicConnection {
     inner: Arc<quinn::Connection>,
@@ -97,9 +97,9 @@ impl From<ConnectionError> for TransportError {
 }
 
 /// What we have against the other side's certificate, if that is why the handshake failed.
-pub(super) fn not_taken_for(error: &ConnectionError) -> Option<&'static str> {
+pub(super) fn not_taken_for(error: &ConnectionError, trust: &Trust) -> Option<Untrusted> {
     let ConnectionError::TransportError(error) = error else { return None };
-    not_taken(alert(error.code)?)
+    not_taken(alert(error.code)?, trust)
 }
 
 /// A TLS alert is a code of its own (RFC 9001, 4.8).

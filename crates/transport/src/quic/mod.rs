@@ -207,8 +207,8 @@ impl Quic {
             {
                 Err(TransportError::Unreachable(address))
             }
-            Ok(Err(error)) => Err(match (connection::not_taken_for(&error), error.into()) {
-                (Some(reason), _) => refused(reason.to_owned()),
+            Ok(Err(error)) => Err(match (connection::not_taken_for(&error, &self.trust), error.into()) {
+                (Some(untrusted), _) => TransportError::NotTrusted(untrusted),
                 (None, TransportError::Lost(reason)) => refused(reason),
                 (None, other) => other,
             }),

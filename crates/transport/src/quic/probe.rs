@@ -48,8 +48,8 @@ async fn shake_hands(endpoint: &Endpoint, address: SocketAddr, trust: &Trust) ->
         {
             Err(TransportError::Unreachable(address))
         }
-        (None, Ok(Err(error))) => Err(match (connection::not_taken_for(&error), error.into()) {
-            (Some(reason), _) => refused(reason.to_owned()),
+        (None, Ok(Err(error))) => Err(match (connection::not_taken_for(&error, trust), error.into()) {
+            (Some(untrusted), _) => TransportError::NotTrusted(untrusted),
             (None, TransportError::Lost(reason)) => refused(reason),
             (None, other) => other,
         }),

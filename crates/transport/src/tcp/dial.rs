@@ -63,6 +63,8 @@ pub(super) struct Dialler {
     pub(super) address: SocketAddr,
     pub(super) expected: Option<PeerId>,
     pub(super) tls: Arc<rustls::ClientConfig>,
+    /// Whom `tls` lets in.
+    pub(super) trust: Trust,
     /// Told who answered instead, if someone else did.
     pub(super) found: Arc<OnceLock<PeerId>>,
     pub(super) token: Token,
@@ -91,9 +93,7 @@ impl Dialler {
                 // What is left of a peer that opens no leg.
                 None if matches!(self.route, Route::Relayed { .. }) && is_cut(&error) => unreachable(),
                 Some(reason) => TransportError::NotAdmitted(reason),
-                None => {
-                    TransportError::Handshake(not_taken_for(&error).map_or_else(|| error.to_string(), str::to_owned))
-                }
+                None => failed(&error, &self.trust),
             }
         })
     }
@@ -127,9 +127,7 @@ pub(crate) async fn probe(address: SocketAddr, trust: &Trust) -> Result<PeerId, 
     match (proven.get(), ended) {
         (Some(&id), _) => Ok(id),
         (None, Err(_)) => Err(unreachable()),
-        (None, Ok(Err(error))) => {
-            Err(TransportError::Handshake(not_taken_for(&error).map_or_else(|| error.to_string(), str::to_owned)))
-        }
+        (None, Ok(Err(error))) => Err(failed(&error, trust)),
         (None, Ok(Ok(_))) => Err(TransportError::Handshake("it has proven no key".to_owned())),
     }
 }
@@ -148,10 +146,12 @@ fn refusal(error: &std::io::Error) -> Option<&'static str> {
     }
 }
 
-/// What we have against the other side's certificate, if that is why we ended.
-fn not_taken_for(error: &std::io::Error) -> Option<&'static str> {
-    match error.get_ref()?.downcast_ref()? {
-        rustls::Error::InvalidCertificate(error) => not_taken(error.clone().into()),
+/// Why a handshake failed that the other side has not refused.
+fn failed(error: &std::io::Error, trust: &Trust) -> TransportError {
+    let tls = error.get_ref().and_then(|error| error.downcast_ref());
+    let untrusted = match tls {
+        Some(rustls::Error::InvalidCertificate(error)) => not_taken(error.clone().into(), trust),
         _ => None,
-    }
+    };
+    untrusted.map_or_else(|| TransportError::Handshake(error.to_string()), TransportError::NotTrusted)
 }

@@ -34,7 +34,7 @@ fn dialler(stranger: &Tcp, to: &Tcp) -> Dialler {
     let tls =
         Arc::new(stranger.identity.client_tls(&Trust::Anyone, crate::Whom::Peer(to.peer_id()), found.clone()).unwrap());
     let (address, expected) = (to.listeners()[0], Some(to.peer_id()));
-    Dialler { route: Route::Direct, address, expected, tls, found, token: rand_token() }
+    Dialler { route: Route::Direct, address, expected, tls, trust: Trust::Anyone, found, token: rand_token() }
 }
 
 /// Waits until something that takes its time is so.

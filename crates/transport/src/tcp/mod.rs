@@ -221,7 +221,8 @@ impl Tcp {
         let tls = Arc::new(tls.map_err(|error| TransportError::Handshake(error.to_string()))?);
         let token = rand_token();
         let relayed = matches!(route, Route::Relayed { .. });
-        let dialler = Dialler { route, address, expected: whom.expected(), tls, found, token };
+        let trust = self.trust.clone();
+        let dialler = Dialler { route, address, expected: whom.expected(), tls, trust, found, token };
         let thread = self.next_thread();
         let (shared, running) = (self.shared.clone(), self.shared.running.clone());
         let task = thread.clone().spawn(async move {

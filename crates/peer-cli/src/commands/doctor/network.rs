@@ -7,7 +7,7 @@ use std::time::Duration;
 use peer::TrackerAddress;
 use protocol::PeerId;
 use tokio::task::JoinSet;
-use transport::{Config, Connection, Kind, Transport, TransportError, first_hop_datagram};
+use transport::{Config, Connection, Kind, Transport, TransportError, Untrusted, first_hop_datagram};
 
 use super::finding::Finding;
 use super::router::{self, Over};
@@ -121,7 +121,7 @@ fn judge(
     findings.push(match (udp, tcp) {
         (Ok(reached), _) => Finding::good("udp", where_is(reached)),
         (Err(error), Ok(_)) => router::whose_firewall(error, udp_works),
-        (Err(error), Err(_)) => Finding::bad("udp", ExitCode::TrackerUnreachable, error.to_string(), advice(error)),
+        (Err(error), Err(_)) => Finding::bad("udp", status(error), error.to_string(), advice(error)),
     });
     findings.push(match tcp {
         Ok(reached) => Finding::good("tcp", where_is(reached)),
@@ -139,15 +139,32 @@ fn judge(
     findings
 }
 
+fn status(error: &TransportError) -> ExitCode {
+    match error {
+        TransportError::NotTrusted(_) => ExitCode::Refused,
+        _ => ExitCode::TrackerUnreachable,
+    }
+}
+
 fn advice(error: &TransportError) -> &'static str {
     match error {
         TransportError::WrongPeer { .. } => {
             "Someone else is there, or the tracker was set up anew: compare --tracker-id with what it prints"
         }
-        TransportError::NotAdmitted(_) | TransportError::Handshake(_) => {
-            "Is the swarm closed? Give --ca, and a certificate of it that is still good"
+        TransportError::NotTrusted(Untrusted::OtherCa) => {
+            "Give --ca with the CA that its swarm has now, or leave out --ca if its swarm is open"
         }
-        _ => "Is it running? Is -d its port? Does a firewall stand between?",
+        TransportError::NotTrusted(Untrusted::OutOfDate) => {
+            "It needs a new one, unless the clock of this machine, or of that one, is wrong"
+        }
+        TransportError::NotTrusted(_) => "Give --ca with the certificate of its CA (ca.pem)",
+        TransportError::NotAdmitted(_) => {
+            "Take part with a certificate of its CA that is still good (--certs, or --cert and --key)"
+        }
+        TransportError::Handshake(_) => {
+            "Something else than a tracker seems to be there: check the address and the port"
+        }
+        _ => "Is it running there, and is that its port? Does a firewall stand between?",
     }
 }
 

@@ -450,7 +450,7 @@ impl Client {
                         return None;
                     }
                 }
-                Err(PeerError::Tracker { reason, .. }) if !matches!(reason, TransportError::Handshake(_)) => {}
+                Err(PeerError::Tracker { reason, .. }) if !reason.is_failed_handshake() => {}
                 Err(error) => {
                     let is_new = reported.len() < REASONS && reported.insert(error.to_string());
                     if is_new && !self.report(TrackerNews::Unfit(error)).await {
