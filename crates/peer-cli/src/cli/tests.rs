@@ -146,6 +146,29 @@ fn the_tables_of_flags_in_the_docs_are_made_of_these() {
     settings::keep_table(page.as_ref(), command()).unwrap();
 }
 
+/// The table of commands is written by hand: it has a row for each, with its other names, and none for what is no command.
+#[test]
+fn the_table_of_commands_in_the_docs_has_each_of_these() {
+    let page = include_str!("../../../../docs/use/commands.md");
+    let table =
+        page.lines().skip_while(|line| !line.starts_with("| command |")).take_while(|line| line.starts_with('|'));
+    let cells: Vec<&str> = table.filter_map(|row| row.strip_prefix("| ")?.split(" | ").next()).collect();
+    let words = |cell: &str| cell.split(['`', ' ', ',', ')', '(']).map(str::to_owned).collect::<Vec<_>>();
+    for command in command().get_subcommands().filter(|command| command.get_name() != "man") {
+        let names = |cell: &&&str| words(cell).windows(2).any(|pair| pair == ["peer-cli", command.get_name()]);
+        let cell = cells.iter().find(names);
+        let cell = cell.unwrap_or_else(|| panic!("commands.md has no row for {}", command.get_name()));
+        for alias in command.get_all_aliases() {
+            assert!(words(cell).contains(&alias.to_owned()), "{cell} lacks {alias}");
+        }
+    }
+    for cell in cells {
+        let words = words(cell);
+        let mut named = words.windows(2).filter(|pair| pair[0] == "peer-cli" && !pair[1].starts_with('-'));
+        assert!(named.all(|pair| command().find_subcommand(&pair[1]).is_some()), "{cell}");
+    }
+}
+
 /// A new flag is none of these until it is listed.
 #[test]
 fn flags_of_the_working_folder_are_given_once_and_name_nothing() {
