@@ -165,8 +165,12 @@ pub fn parse_as<T: FromArgMatches>(
     }
     sources.extend_from_slice(&in_files);
     let more = found.into_iter().flat_map(|(_, words)| words);
-    let matches = command.try_get_matches_from(given.insert(words, more));
-    let matches = matches.map_err(|error| with_notes(with_sources(error, &sources), &notes))?;
+    let words = given.insert(words, more);
+    let matches = command.try_get_matches_from_mut(&words);
+    let matches = matches.map_err(|error| {
+        let error = refusal::with_what_needs_it(error, &command, &words);
+        with_notes(with_sources(error, &sources), &notes)
+    })?;
     let arguments = T::from_arg_matches(&matches)?;
     let command = given.command().map(str::to_owned);
     Ok(Parsed { arguments, notes, in_files, command, typed: given.typed() })

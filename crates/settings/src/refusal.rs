@@ -1,6 +1,10 @@
 //! What is wrong with a command line, in one sentence with the nearest name: clap says it in five lines.
 
+use std::ffi::{OsStr, OsString};
+
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::parser::ValueSource;
+use clap::{Arg, Command};
 
 /// What clap found wrong, as a sentence.
 pub fn sentence(error: &clap::Error) -> String {
@@ -40,17 +44,79 @@ pub fn sentence(error: &clap::Error) -> String {
                 }
             }
         }
-        ErrorKind::MissingRequiredArgument => match error.get(ContextKind::InvalidArg) {
-            // One is enough of what may be given several times.
-            Some(ContextValue::Strings(missing)) => {
-                let missing: Vec<_> = missing.iter().map(|name| name.trim_end_matches("...")).collect();
-                format!("{} is missing", missing.join(" and "))
+        ErrorKind::MissingRequiredArgument => match (text(ContextKind::PriorArg), missing(error)) {
+            (_, missing) if missing.is_empty() => as_one_line(error),
+            ("", missing) => {
+                let missing: Vec<_> = missing.iter().map(|name| shown(name)).collect();
+                format!("{} {} missing", missing.join(" and "), if missing.len() == 1 { "is" } else { "are" })
             }
-            _ => as_one_line(error),
+            (needs_it, missing) => {
+                let missing: Vec<_> = missing.iter().map(|name| name_of(name)).collect();
+                format!("{needs_it} needs {}", missing.join(" and "))
+            }
         },
         ErrorKind::ValueValidation => in_plain_words(&as_one_line(error)),
         _ => as_one_line(error),
     }
+}
+
+/// What is missing, as clap writes it: `--ca <FILE>`.
+fn missing(error: &clap::Error) -> &[String] {
+    match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::Strings(missing)) if error.kind() == ErrorKind::MissingRequiredArgument => missing,
+        _ => &[],
+    }
+}
+
+/// Without that a switch may be given a value, which hardly anyone needs; and one is enough of what may be given several times.
+fn shown(missing: &str) -> &str {
+    missing.split_once("[=").map_or(missing, |(flag, _)| flag).trim_end_matches("...")
+}
+
+/// A flag without its value.
+fn name_of(missing: &str) -> &str {
+    let shown = shown(missing);
+    if shown.starts_with('-') { shown.split(' ').next().unwrap_or(shown) } else { shown }
+}
+
+/// The same error, and in it the flag that is of no use without the one that is missing, if that is why it is: clap does not say
+/// that. Each flag of the line is tried alone.
+pub(crate) fn with_what_needs_it(mut error: clap::Error, command: &Command, words: &[OsString]) -> clap::Error {
+    let missing = missing(&error).to_vec();
+    if !missing.is_empty()
+        && let Some(flag) = what_needs(&missing, command, words)
+    {
+        error.insert(ContextKind::PriorArg, ContextValue::String(flag));
+    }
+    error
+}
+
+fn what_needs(missing: &[String], command: &Command, words: &[OsString]) -> Option<String> {
+    let whole = command.clone().ignore_errors(true).try_get_matches_from(words).ok()?;
+    let (mut line, mut of, mut matches) = (vec![words.first()?.clone()], command, &whole);
+    while let Some((name, inner)) = matches.subcommand() {
+        line.push(name.into());
+        (of, matches) = (of.find_subcommand(name)?, inner);
+    }
+    let lacked_by = |line: &[OsString]| {
+        let error = command.clone().try_get_matches_from(line).err();
+        missing.iter().filter(|name| error.as_ref().is_some_and(|error| self::missing(error).contains(name))).count()
+    };
+    // It is missing whatever else stands there.
+    if lacked_by(&line) > 0 {
+        return None;
+    }
+    let typed =
+        of.get_arguments().filter(|arg| matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine));
+    let flags = typed.filter_map(|arg| Some((arg, format!("--{}", arg.get_long()?))));
+    let needs_it = |(arg, flag): &(&Arg, String)| {
+        let most = arg.get_num_args().map_or(0, |values| values.min_values());
+        let mut line = line.clone();
+        line.push(flag.into());
+        line.extend(matches.get_raw(arg.get_id().as_str()).into_iter().flatten().take(most).map(OsStr::to_owned));
+        lacked_by(&line) == missing.len()
+    };
+    flags.into_iter().find(needs_it).map(|(_, flag)| flag)
 }
 
 /// Without what the standard library says of texts that are no values.

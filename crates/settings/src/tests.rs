@@ -280,6 +280,9 @@ fn what_is_wrong_is_one_sentence_with_the_nearest_name() {
     assert_eq!(said("-i h --prot 1"), "there is no flag --prot; did you mean --port?");
     assert_eq!(said("hash x y"), "\"y\" is one word too many");
     assert_eq!(said("hash"), "<FILE> is missing");
+    assert_eq!(said("-i h -m 1 2"), "--missing needs --seeder");
+    assert_eq!(said("run -i h --ca x -m 1"), "--missing needs --seeder");
+    assert_eq!(said("-m 1"), "--host <HOST> and --seeder are missing");
     assert_eq!(said("-i h -n"), "--name <NAME> needs a value");
     assert_eq!(said("-i h -p many"), "invalid value 'many' for '--port <PORT>': that is no whole number");
     let conflict = said("-i h --identity k");

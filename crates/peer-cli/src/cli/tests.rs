@@ -118,6 +118,16 @@ fn what_is_typed_nearly_right_is_answered_with_what_is_right() {
     assert_eq!(said(&["get", "x", "-S"]), "-S is a flag of join, not of get");
     assert_eq!(said(&["hash", "x", path]), format!("{path:?} is one word too many"));
     assert_eq!(said(&["receive"]), "<TICKET|CODE|ID|NAME> is missing: peer-cli get -h shows examples");
+    for (typed, flag, needed) in [
+        (&["watch", "h", "--copies", "3"][..], "--copies", "--until-complete"),
+        (&["-i", "h", "-m", "1"], "--missing", "--seeder"),
+        (&["get", "x", "--cert=a", "--key=b"], "--cert", "--ca"),
+        (&["get", "x", "--key=b"], "--key", "--cert and --ca"),
+        (&["get", "x", "--origin-allow", "h"], "--origin-allow", "--origin-fallback"),
+        (&["gateway", &ticket, "--open"], "--open", "--tracker-ip"),
+    ] {
+        assert_eq!(said(typed), format!("{flag} needs {needed}"), "{typed:?}");
+    }
     // The whole line, behind what was typed already.
     let line = ["peer-cli", "get", &ticket];
     for typed in [&["peer-cli"][..], &["peer-cli", "get"]] {

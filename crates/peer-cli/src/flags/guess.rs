@@ -12,7 +12,7 @@ pub fn sentence(program: &clap::Command, words: &[OsString], error: &clap::Error
         return tip;
     }
     let said = settings::sentence(error);
-    if error.kind() != ErrorKind::MissingRequiredArgument {
+    if error.kind() != ErrorKind::MissingRequiredArgument || error.get(ContextKind::PriorArg).is_some() {
         return said;
     }
     let named = words.iter().skip(1).find_map(|word| program.find_subcommand(word));
