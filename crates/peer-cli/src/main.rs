@@ -3,6 +3,7 @@
 mod cli;
 mod commands;
 mod error;
+mod features;
 mod flags;
 mod session;
 mod ui;

@@ -237,6 +237,7 @@ fn run(arguments: &Arguments) -> Result<(), (ExitCode, anyhow::Error)> {
         let cannot = |error| (ExitCode::CannotWrite, anyhow::anyhow!("{}: {error}", folder.display()));
         return settings::man_pages(&NAMES, command(), folder).map_err(cannot);
     }
+    must_be_built(arguments)?;
     if arguments.init.init_closed {
         return certs::make(&arguments.init, &arguments.certs);
     }
@@ -325,6 +326,20 @@ fn run(arguments: &Arguments) -> Result<(), (ExitCode, anyhow::Error)> {
     served
 }
 
+/// Fails if something is asked for that this build lacks, before anything is begun.
+fn must_be_built(arguments: &Arguments) -> Result<(), (ExitCode, anyhow::Error)> {
+    let parts = [
+        (arguments.metrics.is_some(), cfg!(feature = "metrics"), "metrics", "metrics"),
+        (arguments.page.is_some(), cfg!(feature = "web"), "the page", "web"),
+    ];
+    match parts.into_iter().find(|(is_asked_for, is_built, ..)| *is_asked_for && !is_built) {
+        Some((.., part, feature)) => {
+            Err((ExitCode::Usage, anyhow::anyhow!(settings::not_built(part, "tracker", feature))))
+        }
+        None => Ok(()),
+    }
+}
+
 /// Answers scrapes for as long as the tracker runs.
 #[cfg(feature = "metrics")]
 async fn answer_scrapes(address: SocketAddr, server: &Arc<Server>) -> Result<(), (ExitCode, anyhow::Error)> {
@@ -338,8 +353,8 @@ async fn answer_scrapes(address: SocketAddr, server: &Arc<Server>) -> Result<(),
 
 #[cfg(not(feature = "metrics"))]
 async fn answer_scrapes(_: SocketAddr, _: &Arc<Server>) -> Result<(), (ExitCode, anyhow::Error)> {
-    let hint = "this tracker was built without metrics: build it with --features metrics, or leave out --metrics";
-    Err((ExitCode::Usage, anyhow::anyhow!(hint)))
+    // It was refused at the start.
+    Ok(())
 }
 
 /// Shows the page for as long as the tracker runs.
@@ -362,8 +377,8 @@ async fn show_page(
 
 #[cfg(not(feature = "web"))]
 async fn show_page(_: SocketAddr, _: Option<&Path>, _: &Arc<Server>) -> Result<(), (ExitCode, anyhow::Error)> {
-    let hint = "this tracker was built without the page: build it with --features web, or leave out --page";
-    Err((ExitCode::Usage, anyhow::anyhow!(hint)))
+    // It was refused at the start.
+    Ok(())
 }
 
 /// Bytes, as `512MiB`. With less than a few mebibytes there is no room for the peers of one file.

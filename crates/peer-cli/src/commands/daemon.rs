@@ -19,6 +19,7 @@ use transport::Identity;
 
 use crate::commands::control::{SocketArguments, absolute, control_failure};
 use crate::error::{ExitCode, Failure};
+use crate::features::Feature;
 use crate::flags::gateway::GatewayArguments;
 use crate::flags::links::{LinkArguments, own_files};
 use crate::flags::peer::{PeerArguments, with_port};
@@ -123,6 +124,9 @@ pub async fn run(mut arguments: DaemonArguments, read_again: ReadAgain) -> Resul
     let mut signals = Signals::listen();
     settings::end_when_stuck(ends, |_| 0);
     page::is_asked_for(&arguments.gateway)?;
+    if arguments.metrics.is_some() {
+        Feature::Metrics.must_be_built()?;
+    }
     let place = ControlPlace::of_daemon(arguments.socket.path()).map_err(|error| control_failure(&error))?;
     let started = async {
         let config = configure(&mut arguments, read_again).await?;
@@ -180,8 +184,7 @@ async fn answer_scrapes(address: SocketAddr, service: &Arc<Service>) -> Result<S
 
 #[cfg(not(feature = "metrics"))]
 async fn answer_scrapes(_: SocketAddr, _: &Arc<Service>) -> Result<SocketAddr, Failure> {
-    let sentence = "this peer-cli was built without metrics: build it with --features metrics, or leave out --metrics";
-    Err(Failure::new(ExitCode::Usage, sentence))
+    Err(Feature::Metrics.not_built())
 }
 
 /// Whether a signal ends a daemon: on Unix a hang-up has it read its settings again, on Windows its window is closed.

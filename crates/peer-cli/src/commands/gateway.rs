@@ -12,6 +12,7 @@ use protocol::Ticket;
 use settings::Signals;
 
 use crate::error::{ExitCode, Failure};
+use crate::features::Feature;
 use crate::flags::gateway::{GatewayArguments, GatewayOriginArguments};
 use crate::flags::named::{self, NamedTracker, TrustedTracker};
 use crate::flags::peer::PeerArguments;
@@ -95,6 +96,9 @@ impl GatewayCommand {
 /// Serves until it is told to stop.
 pub async fn run(mut arguments: GatewayCommand) -> Result<(), Failure> {
     gateway::check(&arguments.gateway, &arguments.brought())?;
+    if arguments.metrics.is_some() {
+        Feature::Metrics.must_be_built()?;
+    }
     let tickets = tickets(&arguments)?;
     let mut signals = Signals::listen();
     let served = tokio::select! {
@@ -133,8 +137,7 @@ async fn answer_scrapes(address: SocketAddr, running: &Running) -> Result<Socket
 
 #[cfg(not(feature = "metrics"))]
 async fn answer_scrapes(_: SocketAddr, _: &Running) -> Result<SocketAddr, Failure> {
-    let sentence = "this peer-cli was built without metrics: build it with --features metrics, or leave out --metrics";
-    Err(Failure::new(ExitCode::Usage, sentence))
+    Err(Feature::Metrics.not_built())
 }
 
 /// The tickets, and whether it is clear which swarms are meant.

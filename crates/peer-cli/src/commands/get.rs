@@ -195,7 +195,7 @@ pub async fn run(mut arguments: GetArguments) -> Result<(), Failure> {
     let output = temporary.as_ref().map_or(arguments.output.as_deref().unwrap_or(&default), TempFolder::path);
     // Of what goes to standard output nobody sees a name.
     let names = if arguments.to_stdout() { NamePolicy::Rename } else { arguments.names.policy() };
-    let node = origin::with_named(node, &arguments.fallback)?;
+    let node = origin::with_named(node, &arguments.fallback);
     let node = node.output(output).overwrite(arguments.force).names(names).start();
     let folder = output.to_owned();
     let named_origins = arguments.fallback.origin_fallback.then(|| arguments.peer.hashes().to_owned());

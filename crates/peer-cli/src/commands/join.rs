@@ -133,12 +133,13 @@ impl JoinArguments {
 
 /// Runs until it is told to stop, or is done.
 pub async fn run(mut arguments: JoinArguments) -> Result<(), Failure> {
+    let origin = arguments.origin()?;
+    gateway::is_asked_for(&arguments.gateway)?;
     site::settle(&mut arguments.peer).await;
     let node = connect::bind(&arguments.peer, arguments.port, arguments.listeners)?;
     let node =
         node.lan(lan::start(&arguments.peer, ByDefault::Off)).output(&arguments.output).names(arguments.names.policy());
-    let origin = arguments.origin()?;
-    let node = origin::with_named(node, &arguments.fallback)?.start();
+    let node = origin::with_named(node, &arguments.fallback).start();
     let gateway = gateway::beside(&arguments.gateway, || Source::of(&node, "what this peer has")).await?;
     let end = if arguments.exit_when_done && !arguments.seeder { End::Done } else { End::Never };
     let options = SessionOptions {

@@ -134,6 +134,6 @@ fn ticket(
 
 #[cfg(not(feature = "origins"))]
 async fn publish(arguments: &PublishArguments) -> Result<(), Failure> {
-    let PublishArguments { url, beside: _, open: _, origin: _, cut: _, query: _, tracker_is_typed: _ } = arguments;
-    Err(crate::session::origin::not_built(url))
+    let PublishArguments { url: _, beside: _, open: _, origin: _, cut: _, query: _, tracker_is_typed: _ } = arguments;
+    Err(crate::features::Feature::Origins.not_built())
 }

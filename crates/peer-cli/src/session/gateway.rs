@@ -8,6 +8,7 @@ use peer::json::{self, Event};
 use peer::{ContentId, Node, Secret};
 
 use crate::error::{ExitCode, Failure};
+use crate::features::Feature;
 use crate::flags::gateway::{GatewayArguments, GatewayOriginArguments, PORT};
 
 /// A swarm that a gateway serves.
@@ -121,7 +122,7 @@ pub async fn beside(arguments: &GatewayArguments, source: impl FnOnce() -> Sourc
     }
 }
 
-/// Whether there is to be one beside something else.
+/// Whether there is to be one beside something else. Fails where this build has none.
 pub fn is_asked_for(arguments: &GatewayArguments) -> Result<bool, Failure> {
     let is_meant =
         arguments.gateway_token.is_some() || !arguments.gateway_host.is_empty() || !arguments.s3_bucket.is_empty();
@@ -130,22 +131,16 @@ pub fn is_asked_for(arguments: &GatewayArguments) -> Result<bool, Failure> {
             "--gateway-token, --gateway-host and --s3-bucket are for a gateway: --gateway says where it listens";
         return Err(Failure::new(ExitCode::Usage, sentence));
     }
-    Ok(arguments.address.is_some())
+    let is_asked_for = arguments.address.is_some();
+    if is_asked_for {
+        Feature::Gateway.must_be_built()?;
+    }
+    Ok(is_asked_for)
 }
 
 /// Where it is to listen.
 fn address(arguments: &GatewayArguments) -> SocketAddr {
     arguments.address.unwrap_or((Ipv4Addr::LOCALHOST, PORT).into())
-}
-
-/// Whether this build has a gateway at all.
-pub fn must_be_built() -> Result<(), Failure> {
-    if cfg!(feature = "gateway") {
-        return Ok(());
-    }
-    let sentence = "this program was built without the gateway. What is handed out has it, and so has what \
-                    `cargo build --release -p peer-cli --features gateway` builds";
-    Err(Failure::new(ExitCode::Usage, sentence))
 }
 
 /// The registry of the public images is not at its name.
@@ -202,7 +197,7 @@ fn places(arguments: &GatewayArguments) -> Result<Vec<gateway::BucketPlace>, Fai
 
 /// Fails where what is asked for cannot be: before anybody is waited for.
 pub fn check(arguments: &GatewayArguments, brought: &Brought<'_>) -> Result<(), Failure> {
-    must_be_built()?;
+    Feature::Gateway.must_be_built()?;
     #[cfg(feature = "gateway")]
     return places(arguments).and_then(|_| origins(brought)).map(|_| ());
     #[cfg(not(feature = "gateway"))]
@@ -290,7 +285,7 @@ pub async fn start(
     sources: Vec<Source>,
     _: Option<Brought<'_>>,
 ) -> Result<Running, Failure> {
-    must_be_built()?;
+    Feature::Gateway.must_be_built()?;
     let about = sources.into_iter().map(|Source { node, about, ticket, all, output }| {
         drop((node, ticket, all, output));
         about

@@ -12,7 +12,6 @@ use crate::session::gateway::{self, Running, Source};
 pub fn is_asked_for(arguments: &GatewayArguments) -> Result<bool, Failure> {
     let is_asked_for = gateway::is_asked_for(arguments)?;
     if is_asked_for {
-        gateway::must_be_built()?;
         settings::keep_recent_log();
     }
     Ok(is_asked_for)

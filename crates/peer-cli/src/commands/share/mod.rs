@@ -15,6 +15,7 @@ use protocol::MAX_TICKET_TRACKERS;
 
 use crate::commands::get::BYTES;
 use crate::error::{ExitCode, Failure};
+use crate::features::Feature;
 use crate::flags::cut::Cut;
 use crate::flags::end::End;
 use crate::flags::gateway::GatewayArguments;
@@ -309,7 +310,11 @@ impl ShareArguments {
                 "--receivers counts peers, and everyone whom the gateway answers would get it besides: leave out one of them",
             );
         }
+        gateway::is_asked_for(&self.gateway)?;
         let has_origin = self.paths.iter().any(|path| origins::url(path).is_some());
+        if has_origin {
+            Feature::Origins.must_be_built()?;
+        }
         if !has_origin && !self.origin.only.is_empty() {
             return usage("--only is for what is shared from a URL: of a folder here, share the files that are meant");
         }

@@ -11,6 +11,7 @@ use peer::{ContentId, Fallback, Manifest, NodeBuilder, Remote, Secret, received_
 use protocol::printable;
 
 use crate::error::{ExitCode, Failure};
+use crate::features::Feature;
 use crate::flags::cut::Cut;
 use crate::flags::fallback::FallbackArguments;
 use crate::flags::origins::OriginArguments;
@@ -50,8 +51,8 @@ pub async fn open(session: &Session, request: OriginRequest<'_>) -> Result<Origi
     return reading::open(session, request).await;
     #[cfg(not(feature = "origins"))]
     {
-        let _ = (session, request.cut, request.flags, request.cache);
-        Err(not_built(request.url))
+        let _ = (session, request.url, request.cut, request.flags, request.cache);
+        Err(Feature::Origins.not_built())
     }
 }
 
@@ -130,8 +131,11 @@ impl Session {
     }
 }
 
-/// The origin that the user names for a download, if it is one.
+/// The origin that the user names for a download, if it is one. Fails where this build reads none.
 pub fn fallback(flags: &FallbackArguments) -> Result<Option<Arc<dyn Fallback>>, Failure> {
+    if flags.origin_fallback {
+        Feature::Origins.must_be_built()?;
+    }
     let Some(url) = &flags.origin else { return Ok(None) };
     if crate::flags::origins::url(url.as_ref()).is_none() {
         let url = printable(&protocol::redacted(url));
@@ -141,26 +145,15 @@ pub fn fallback(flags: &FallbackArguments) -> Result<Option<Arc<dyn Fallback>>, 
     #[cfg(feature = "origins")]
     return reading::fallback(url, flags).map(Some);
     #[cfg(not(feature = "origins"))]
-    Err(not_built(url))
+    Err(Feature::Origins.not_built())
 }
 
 /// Lets a node read origins that manifests name, as far as the user allows it.
-pub fn with_named(node: NodeBuilder, flags: &FallbackArguments) -> Result<NodeBuilder, Failure> {
-    if !flags.origin_fallback {
-        return Ok(node);
-    }
+pub fn with_named(node: NodeBuilder, flags: &FallbackArguments) -> NodeBuilder {
     #[cfg(feature = "origins")]
-    return Ok(reading::with_named(node, flags));
-    #[cfg(not(feature = "origins"))]
-    Err(not_built("--origin-fallback"))
-}
-
-/// What is to be done with a program that cannot read from origins.
-#[cfg(not(feature = "origins"))]
-pub fn not_built(url: &str) -> Failure {
-    let sentence = format!(
-        "{}: this program was built without origins. Take a released one, or build it with --features origins",
-        protocol::redacted(url)
-    );
-    Failure::new(ExitCode::Usage, sentence)
+    if flags.origin_fallback {
+        return reading::with_named(node, flags);
+    }
+    let _ = flags;
+    node
 }
