@@ -27,7 +27,14 @@ fn refused(command: Command, code: i32, sentence: &str) {
 fn values_that_make_no_sense_are_usage_errors() {
     let machines = Machines::new();
     machines.put("here", "file", b"bytes");
-    let cases: [(&[&str], &str); 19] = [
+    let ticket = ["p2p2aeb6mfrggzdf", "mztwq2lknnwg23tpob", "yxg5dvozyt0snyoe"];
+    let cases: [(&[&str], &str); 25] = [
+        (&["get", ticket[0], ticket[1], ticket[2]], "damaged: a character of the ticket is wrong"),
+        (&["get", "p2p2", "my", "notes"], "Put a name with spaces in quotes"),
+        (&["get", "p2p2aeb6…"], "this is only the beginning of a ticket"),
+        (&["get", "p2p2aeb6"], "this is only the beginning of a ticket"),
+        (&["inspect", "p2p…"], "this is only the beginning of a ticket"),
+        (&["p2p2aeb6..."], "this is only the beginning of a ticket"),
         (&["share", "--log-level=nonsense", "file"], "off, error, warn, info, debug or trace"),
         (&["share", "--log-level=peer=loud", "file"], "off, error, warn, info, debug or trace"),
         (&["share", "--budget=0", "file"], "1MiB to 1TiB"),

@@ -8,7 +8,7 @@ use clap::Args;
 use daemon::control::{
     Answer, Client, ContentStatus, ControlError, Doing, ErrorCode, Kind as ContentKind, Place, Request, Which, line,
 };
-use protocol::Ticket;
+use protocol::{Ticket, TicketError};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::error::{ExitCode, Failure};
@@ -205,6 +205,9 @@ fn requests(arguments: &AddArguments) -> Result<Vec<Request>, Failure> {
             continue;
         }
         // A path is meant from where it is typed.
+        if Ticket::is_shortened(what) && !Path::new(what).exists() {
+            return Err(Failure::new(ExitCode::Usage, TicketError::Shortened.to_string()));
+        }
         for path in patterns::meant(vec![what.into()])? {
             must_exist(&path)?;
             requests.push(request(arguments, absolute_text(&path)?, false)?);

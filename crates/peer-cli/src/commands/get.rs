@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use lan::Lan;
 use peer::{Glob, NamePolicy, TrackerAddress, received_manifest};
-use protocol::{Code, ContentId, ContentMatch, Query, QueryError, Secret, Ticket, printable};
+use protocol::{Code, ContentId, ContentMatch, Query, QueryError, Secret, Ticket, TicketError, printable};
 
 use crate::error::{ExitCode, Failure};
 use crate::flags::end::End;
@@ -307,13 +307,19 @@ fn asked(arguments: &GetArguments) -> Result<Asked, Failure> {
     }
     let [what] = &arguments.what[..] else {
         let what = arguments.what.join(" ");
-        return usage(format!("{what:?} is no ticket. Put a name with spaces in quotes"));
+        return usage(match Ticket::damage(&what) {
+            Some(error) => format!("{error}. If it is a name with spaces, put it in quotes"),
+            None => format!("{what:?} is no ticket. Put a name with spaces in quotes"),
+        });
     };
     match what.parse::<Query>() {
         _ if what.trim().is_empty() => usage(QueryError::Empty.to_string()),
         Err(error) => usage(error.to_string()),
         Ok(_) if arguments.tracker_ip.is_none() && Path::new(what).exists() => {
             usage(format!("{what:?} is no ticket, and is here already. To send it: peer-cli share {}", quoted(what)))
+        }
+        Ok(_) if Ticket::is_shortened(what) && !arguments.as_name => {
+            usage(format!("{}. For a file of that name, give -f before it", TicketError::Shortened))
         }
         Ok(query) if arguments.tracker_ip.is_none() => Ok(Asked::Unplaced(query)),
         Ok(_) => Ok(Asked::Placed(What::Text(what.clone(), None))),

@@ -9,7 +9,7 @@ use peer::json::{self, Event, InspectedFile};
 use peer::{
     Node, PeerError, kept_manifests, manifest_path, manifests_of, read_manifest, received_by_name, received_manifest,
 };
-use protocol::{ContentId, Manifest, Query, Ticket};
+use protocol::{ContentId, Manifest, Query, Ticket, TicketError};
 
 use crate::error::{ExitCode, Failure};
 use crate::session::ahead::Ahead;
@@ -64,6 +64,9 @@ pub async fn run(arguments: InspectArguments) -> Result<(), Failure> {
 /// reads as the beginning of an id may be the name of an own file, where no swarm is asked for the content.
 fn local(what: &str, hashes: &Path, asks: bool) -> Result<Option<Manifest>, Failure> {
     let digits = match what.parse().map_err(PeerError::from)? {
+        Query::Name(_) if Ticket::is_shortened(what) && !Path::new(what).exists() => {
+            return Err(Failure::new(ExitCode::Usage, TicketError::Shortened.to_string()));
+        }
         Query::Name(_) => return local_file(what, hashes),
         Query::Id(id) => return Ok(kept(hashes, id)),
         Query::Prefix(digits) => digits,

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use protocol::{Query, Ticket};
+use protocol::{Query, Ticket, TicketError};
 
 /// What is wrong with a command line, and what to type instead, in one sentence.
 pub fn sentence(program: &clap::Command, words: &[OsString], error: &clap::Error) -> String {
@@ -126,7 +126,10 @@ fn without_command(words: &[OsString], typed: &str) -> Option<String> {
         return Some(format!("there is no command {typed:?}. To send it: peer-cli share {}", paths.join(" ")));
     }
     // What is no name is a ticket that lacks something.
-    let error = typed.parse::<Query>().err()?;
+    let error = match Ticket::is_shortened(typed) {
+        true => TicketError::Shortened.into(),
+        false => typed.parse::<Query>().err()?,
+    };
     Some(format!("{error}. To get what it is for: peer-cli get, and the ticket"))
 }
 

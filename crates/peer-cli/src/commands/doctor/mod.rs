@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use peer::TrackerAddress;
-use protocol::Ticket;
+use protocol::{Ticket, TicketError};
 use settings::Signals;
 
 use crate::error::{ExitCode, Failure};
@@ -54,7 +54,13 @@ impl DoctorArguments {
 
     /// The ticket that was given, if it is one.
     fn ticket(&self) -> Result<Option<Ticket>, Failure> {
-        let ticket = self.place.as_deref().and_then(Ticket::find).transpose();
+        let place = self.place.as_deref();
+        // No host is called so.
+        let is_shortened = place.is_some_and(|place| place.ends_with(['…', '.']) && Ticket::is_shortened(place));
+        let ticket = match is_shortened {
+            true => Err(TicketError::Shortened),
+            false => place.and_then(Ticket::find).transpose(),
+        };
         ticket.map_err(|error| Failure::new(ExitCode::Usage, error.to_string()))
     }
 }
