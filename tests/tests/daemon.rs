@@ -228,6 +228,10 @@ fn what_is_wrong_is_said_in_a_sentence() {
     damaged.replace_range(20..21, if &ticket[20..21] == "a" { "b" } else { "a" });
     says(daemon.control("add", &[&damaged]), 2, "damaged");
     says(daemon.control("add", &[cut]), 2, "cut off");
+    says(daemon.control("add", &["p2p2aeb6…"]), 2, "only the beginning of a ticket");
+    let said = daemon.control("prioritise", &["1"]);
+    assert!(said.stdout.is_empty(), "{}", String::from_utf8_lossy(&said.stdout));
+    says(said, 0, "shares have no order; nothing changed");
     // A second one with the same state, or in the same place.
     let mut second = machines.command("a", "daemon", &["-p0", "--socket"]);
     second.arg(machines.folder("a").join("other"));

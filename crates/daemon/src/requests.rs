@@ -273,19 +273,29 @@ impl Service {
     async fn prioritise(&self, which: &Which, answers: &mpsc::Sender<Answer>) -> Answered {
         let (views, shares) = {
             let mut inner = self.inner();
-            let numbers = inner.meant(which)?;
+            let meant = inner.meant(which)?;
+            let is_share = |number: &u64| {
+                let mut contents = inner.contents.iter();
+                contents.any(|content| content.saved.number == *number && content.saved.kind == Kind::Share)
+            };
+            let (shares, downloads): (Vec<u64>, Vec<u64>) = meant.into_iter().partition(is_share);
             // In the order in which they were named.
             inner.contents.sort_by_key(|content| {
-                numbers.iter().position(|number| *number == content.saved.number).unwrap_or(usize::MAX)
+                downloads.iter().position(|number| *number == content.saved.number).unwrap_or(usize::MAX)
             });
             inner.look_at_queue();
-            let meant = &inner.contents[..numbers.len()];
-            let views: Vec<_> = meant.iter().map(|content| content.view.borrow().clone()).collect();
-            (views, meant.iter().any(|content| content.saved.kind == Kind::Share))
+            let moved = &inner.contents[..downloads.len()];
+            let views: Vec<_> = moved.iter().map(|content| content.view.borrow().clone()).collect();
+            (views, shares.len())
+        };
+        let note = match (shares, views.len()) {
+            (0, _) => "",
+            (_, 0) => "shares have no order; nothing changed",
+            _ => "shares have no order; the downloads alone go first",
         };
         self.save().await?;
         let (count, _) = self.tell(views, answers).await?;
-        Ok((count, if shares { "what is shared from here waits for nothing".to_owned() } else { String::new() }))
+        Ok((count, note.to_owned()))
     }
 
     async fn limit(&self, up: Option<u64>, down: Option<u64>) -> Answered {
