@@ -146,7 +146,11 @@ impl Session {
             many => format!("{} files and folders", many.len()),
         };
         let help = if self.screen.takes_commands { " Type help for commands." } else { "" };
-        let until = if self.screen.is_terminal() { "until Ctrl-C" } else { "until it is stopped" };
+        let until = match (self.screen.is_terminal(), names.len()) {
+            (true, _) => "until Ctrl-C",
+            (false, 0 | 1) => "until it is stopped",
+            (false, _) => "until they are stopped",
+        };
         self.screen.say(&format!("Sharing {what} {until}. {who}{help}"));
     }
 

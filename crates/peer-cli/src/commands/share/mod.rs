@@ -244,8 +244,8 @@ pub async fn run(mut arguments: ShareArguments) -> Result<(), Failure> {
         shares.expect_more(false);
         let shared_since = shared.since.unwrap_or_else(Moment::now);
         session.begun()?;
-        let promise = Audience::of(&arguments.peer).promise(arguments.open);
-        session.sharing(&gateway.as_ref().map_or_else(|| promise.to_owned(), |gateway| gateway.promise(promise)));
+        let promise = Audience::of(&arguments.peer).promise(arguments.open, shared.contents.len());
+        session.sharing(&gateway.as_ref().map_or_else(|| promise.clone(), |gateway| gateway.promise(&promise)));
         session.gateway(gateway.as_ref());
         if arguments.open && shared.is_near {
             shared.say_names(session);
