@@ -6,7 +6,7 @@ use crate::Names;
 
 /// Values that name a file, a host, an identity or a way to deal with them.
 const HARMFUL: [&str; 10] =
-    ["FILE", "FOLDER", "NAME", "TRACKER_IP", "ADDRESS", "ADDRESS:PORT", "FINGERPRINT", "PEER", "POLICY", "SHELL"];
+    ["FILE", "FOLDER", "NAME", "TRACKER_IP", "ADDRESS", "ADDRESS:PORT", "ID", "PEER", "POLICY", "SHELL"];
 
 /// What is wrong with the flags that a program lists as harmless, a sentence each, for its tests: each is given once and takes
 /// a number, a size, a rate, a level or the like. `names_no_file` are those whose NAME is that of something else than a file.

@@ -3,19 +3,18 @@
 use bytesize::ByteSize;
 use transport::Kind;
 
-/// In a line, by transport: as memory allows, and over TCP as descriptors do.
+/// In a line, by transport: as memory allows, and over TCP as descriptors do, where these allow fewer.
 pub fn room(kind: Kind, memory: ByteSize, [quic, tcp]: [u64; 2], sockets: usize) -> String {
+    let by_memory = format!("as --memory {} allows", memory.display().iec());
+    let by_sockets = "as the limit of open files (ulimit -n) allows";
     let few = (sockets as u64) < tcp;
-    let over_quic = format!("{} peers over QUIC", rounded(quic));
-    let over_tcp = match few {
-        true => format!("{} over TCP (ulimit -n)", rounded(sockets as u64)),
-        false => format!("{} over TCP", rounded(tcp)),
-    };
-    let memory = memory.display().iec();
-    match kind {
-        Kind::Quic => format!("Room for {over_quic} (--memory {memory})"),
-        Kind::Tcp => format!("Room for peers: {over_tcp} (--memory {memory})"),
-        _ => format!("Room for {over_quic} or {over_tcp} (--memory {memory})"),
+    let (quic, tcp) = (rounded(quic), rounded(tcp.min(sockets as u64)));
+    match (kind, few) {
+        (Kind::Quic, _) => format!("Room for {quic} peers over QUIC, {by_memory}"),
+        (Kind::Tcp, false) => format!("Room for {tcp} peers over TCP, {by_memory}"),
+        (Kind::Tcp, true) => format!("Room for {tcp} peers over TCP, {by_sockets}"),
+        (_, false) => format!("Room for {quic} peers over QUIC or {tcp} over TCP, {by_memory}"),
+        (_, true) => format!("Room for {quic} peers over QUIC, {by_memory}, or for {tcp} over TCP, {by_sockets}"),
     }
 }
 
@@ -35,9 +34,15 @@ mod tests {
     fn room_is_said_by_what_bounds_it() {
         let memory = ByteSize(1 << 30);
         let said = room(Kind::Auto, memory, [21_234, 35_678], 100_000);
-        assert_eq!(said, "Room for 21,000 peers over QUIC or 35,000 over TCP (--memory 1.0 GiB)");
+        assert_eq!(said, "Room for 21,000 peers over QUIC or 35,000 over TCP, as --memory 1.0 GiB allows");
         let said = room(Kind::Auto, memory, [21_234, 35_678], 512);
-        assert_eq!(said, "Room for 21,000 peers over QUIC or 510 over TCP (ulimit -n) (--memory 1.0 GiB)");
-        assert_eq!(room(Kind::Quic, memory, [7, 9], 6), "Room for 7 peers over QUIC (--memory 1.0 GiB)");
+        assert_eq!(
+            said,
+            "Room for 21,000 peers over QUIC, as --memory 1.0 GiB allows, or for 510 over TCP, as the limit of open files (ulimit -n) \
+             allows"
+        );
+        assert_eq!(room(Kind::Quic, memory, [7, 9], 6), "Room for 7 peers over QUIC, as --memory 1.0 GiB allows");
+        let said = room(Kind::Tcp, memory, [7, 9], 6);
+        assert_eq!(said, "Room for 6 peers over TCP, as the limit of open files (ulimit -n) allows");
     }
 }

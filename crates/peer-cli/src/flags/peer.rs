@@ -50,7 +50,7 @@ pub struct PeerArguments {
     /// The tracker's id, which it prints at start; of several trackers one for all, or one for each in their order, with commas
     /// between them. If it is not given, it is read from the tracker's certificate in the certs
     /// folder; where there is none, `peer-cli` shows the id at the first time, asks, and remembers it (not when started with -i alone)
-    #[arg(long, value_name = "FINGERPRINT", value_delimiter = ',')]
+    #[arg(long, value_name = "ID", value_delimiter = ',')]
     pub tracker_id: Vec<protocol::PeerId>,
     /// Folder with certificates and the tracker's key
     ///
