@@ -100,6 +100,17 @@ impl Lab {
         ip(&["-n", &self.name("tracker"), "address", "add", "203.0.113.2/24", "dev", "wan"])
     }
 
+    /// What the tracker sends and what it is sent passes a line of so many Mbit/s each way, whose queue holds 50 ms of it.
+    pub fn limit_tracker(&self, line: u32) -> anyhow::Result<()> {
+        let rate = format!("{line}mbit");
+        for (at, device) in [("tracker", "wan"), ("net", "tracker")] {
+            let at = self.name(at);
+            let queue = ["rate", &rate, "burst", "32kb", "latency", "50ms"];
+            call("tc", &[&["-n", &at, "qdisc", "add", "dev", device, "root", "tbf"], &queue[..]].concat(), None)?;
+        }
+        Ok(())
+    }
+
     fn put_behind(&self, router: &str, machine: &str, number: u8) -> anyhow::Result<()> {
         let (router, machine) = (self.name(router), self.name(machine));
         let (inside, own) = (format!("10.0.{number}.1"), format!("10.0.{number}.2"));

@@ -46,6 +46,9 @@ struct Arguments {
     /// The tracker relays: every pair has to be complete
     #[arg(long)]
     relay: bool,
+    /// Mbit/s that the tracker's line carries each way, with what is relayed: how fast that is, is printed
+    #[arg(long, value_name = "MBIT", value_parser = clap::value_parser!(u32).range(1..))]
+    line: Option<u32>,
     /// Share with everyone, instead of with those who have the ticket
     #[arg(long)]
     open: bool,
@@ -100,6 +103,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         folder: &folder,
         patience: Duration::from_secs(arguments.patience),
         relay: arguments.relay,
+        line: arguments.line,
         open: arguments.open,
         moves: arguments.moves,
     };

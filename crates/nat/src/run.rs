@@ -25,6 +25,8 @@ pub struct Scene<'a> {
     pub folder: &'a Path,
     pub patience: Duration,
     pub relay: bool,
+    /// Mbit/s of the tracker's line, each way.
+    pub line: Option<u32>,
     pub open: bool,
     /// The sharer gets another address once the first piece has come.
     pub moves: bool,
@@ -41,10 +43,12 @@ pub enum Way {
 }
 
 /// What came of a run.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Outcome {
     /// From the start of the getter to the first verified piece; nothing if none came.
     pub first: Option<Duration>,
+    /// Bytes a second of the file, from the first piece until all is verified; nothing if all came at once.
+    pub rate: Option<f64>,
     pub complete: bool,
     pub equal: bool,
     pub way: Option<Way>,
@@ -64,6 +68,9 @@ impl Scene<'_> {
         };
         let (at_tracker, at_sharer, at_getter) = (own("tracker")?, own("sharer")?, own("getter")?);
         let lab = Lab::build(sharer, getter)?;
+        if let Some(line) = self.line {
+            lab.limit_tracker(line)?;
+        }
 
         let mut command = lab.tracker(&self.programs.tracker);
         command.args(["--bind", "0.0.0.0"]);
@@ -90,8 +97,7 @@ impl Scene<'_> {
         log(&mut command);
         let began = Instant::now();
         let mut get = Program::start("the getter", command, &at_getter)?;
-        let mut outcome =
-            Outcome { first: None, complete: false, equal: false, way: None, transports: Vec::new(), trouble: None };
+        let mut outcome = Outcome::default();
         let listened = self.listen(&mut get, began, &mut outcome, || match self.moves {
             true => lab.move_to_another_address(Side::Sharer, sharer),
             false => Ok(()),
@@ -121,6 +127,7 @@ impl Scene<'_> {
         first_came: impl Fn() -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let mut moved = Ok(());
+        let mut before = 0;
         let left = self.patience.saturating_sub(began.elapsed());
         get.find_event("a whole file", left, |event: Event| {
             if let Some(Connected { transport, .. }) = Connected::from_event(event.clone()) {
@@ -131,14 +138,18 @@ impl Scene<'_> {
                 }
                 outcome.transports.push(transport.to_string());
             }
-            let came = Progress::from_event(event.clone()).is_some_and(|progress| progress.have > 0);
+            let progress = Progress::from_event(event.clone()).filter(|progress| progress.have > 0);
             let verified = Verified::from_event(event).is_some();
-            if (came || verified) && outcome.first.is_none() {
+            if (progress.is_some() || verified) && outcome.first.is_none() {
                 outcome.first = Some(began.elapsed());
+                before = progress.map_or(u64::MAX, |progress| progress.received);
                 moved = first_came();
             }
             verified.then_some(())
         })?;
+        let size = std::fs::metadata(self.file)?.len();
+        let lasted = outcome.first.map(|first| (began.elapsed() - first).as_secs_f64());
+        outcome.rate = lasted.filter(|_| before < size).map(|seconds| (size - before) as f64 / seconds);
         moved
     }
 }

@@ -1,5 +1,6 @@
 //! What came of all runs, a row a pair, and whether that is as it should be.
 
+use std::cmp::Ordering;
 use std::time::Duration;
 
 use anyhow::ensure;
@@ -19,7 +20,7 @@ pub struct Table {
 
 impl Table {
     pub fn new(relay: bool) -> Self {
-        println!("{:>8} {:>8} | complete  equal  direct  relayed | first piece: median, most", "sharer", "getter");
+        println!("{:>8} {:>8} | complete  equal  direct  relayed | first piece: median, most | MiB/s: median", "sharer", "getter");
         Table { relay, rows: Vec::new() }
     }
 
@@ -32,13 +33,15 @@ impl Table {
             Some((median, most)) => format!("{:6.3} s {:6.3} s", median.as_secs_f64(), most.as_secs_f64()),
             None => "     -        -".to_owned(),
         };
+        let rate = median_of(outcomes.iter().filter_map(|one| one.rate).collect(), f64::total_cmp);
+        let rate = rate.map_or("-".to_owned(), |rate| format!("{:.2}", rate / f64::from(1 << 20)));
         let mut transports: Vec<_> = outcomes.iter().flat_map(|one| one.transports.iter().cloned()).collect();
         transports.sort();
         transports.dedup();
         let (sharer, getter) = pair;
         let of = |count: usize| format!("{count}/{}", outcomes.len());
         println!(
-            "{sharer:>8} {getter:>8} | {:>8} {:>6} {:>7} {:>8} | {time}  {}",
+            "{sharer:>8} {getter:>8} | {:>8} {:>6} {:>7} {:>8} | {time} | {rate:>6}  {}",
             of(complete),
             of(equal),
             of(direct),
@@ -81,7 +84,11 @@ fn is_direct(one: &Outcome) -> bool {
     one.equal && one.way == Some(Way::Direct)
 }
 
-fn median(mut times: Vec<Duration>) -> Option<Duration> {
-    times.sort_unstable();
-    times.get(times.len() / 2).copied()
+fn median(times: Vec<Duration>) -> Option<Duration> {
+    median_of(times, Ord::cmp)
+}
+
+fn median_of<T: Copy>(mut all: Vec<T>, order: impl FnMut(&T, &T) -> Ordering) -> Option<T> {
+    all.sort_unstable_by(order);
+    all.get(all.len() / 2).copied()
 }
