@@ -74,7 +74,7 @@ pub(crate) struct Task {
 enum Next {
     /// Look at the wish again.
     Again,
-    /// It is over.
+    /// It is over: the node has ended, if nobody has told it to.
     End,
 }
 
@@ -375,6 +375,7 @@ impl Task {
         let begun = self.begin(&ticket, &tracked, content).await;
         let next = match begun {
             Ok(download) => self.follow(&tracked, download, wish).await,
+            Err(_) if tracked.node.has_ended() => Next::End,
             Err(reason) => self.fails(&reason).await,
         };
         tracked.release(self.saved.number);

@@ -29,4 +29,4 @@ mod service;
 pub mod state;
 
 pub use nodes::{Home, NewNode};
-pub use service::{Service, ServiceConfig, ServiceRun, Settings, StartError};
+pub use service::{Fault, Service, ServiceConfig, ServiceRun, Settings, StartError};

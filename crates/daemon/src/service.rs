@@ -257,6 +257,21 @@ impl Service {
     }
 }
 
+/// Why a service ends by itself: it is to be started again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Fault {
+    /// Nothing is shared any more.
+    #[error("the peer of what it shares has ended")]
+    Home,
+    /// A content, by its number, stands as it stood last.
+    #[error("what looks after number {0} has ended")]
+    Content(u64),
+    /// No request is answered any more.
+    #[error("what answers requests has ended")]
+    Control,
+}
+
 /// A service with what it hears.
 #[must_use = "it answers while `run` runs"]
 pub struct ServiceRun {
@@ -271,18 +286,22 @@ impl ServiceRun {
         &self.service
     }
 
-    /// Answers for as long as it is polled.
-    pub async fn run(self) {
+    /// Answers for as long as it is polled, unless a part of it ends that nobody has told to.
+    pub async fn run(self) -> Fault {
         let ServiceRun { service, listener, mut inbox } = self;
         let mut queue = interval(QUEUE);
         queue.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let serving = crate::control::serve(listener, service.clone());
+        let (serving, home) = (crate::control::serve(listener, service.clone()), service.home());
         tokio::pin!(serving);
         loop {
             tokio::select! {
-                () = &mut serving => return,
+                () = &mut serving => return Fault::Control,
+                () = home.ended() => return Fault::Home,
                 Some(note) = inbox.recv() => service.noted(note).await,
                 _ = queue.tick() => {
+                    if let Some(number) = service.inner().ended() {
+                        return Fault::Content(number);
+                    }
                     service.inner().look_at_queue();
                     if let Err(error) = service.save_what_is_left().await {
                         tracing::debug!(%error, "the state can still not be written");
@@ -297,6 +316,11 @@ impl Inner {
     fn saved(&self) -> Saved {
         let contents = self.contents.iter().map(|content| content.saved.clone()).collect();
         Saved { up: self.up, down: self.down, next: self.next, contents, ..Saved::default() }
+    }
+
+    /// The number of a content whose task has ended: those that were told to are not here any more.
+    fn ended(&self) -> Option<u64> {
+        self.contents.iter().find(|content| content.task.is_finished()).map(|content| content.saved.number)
     }
 
     /// The limits that hold.
@@ -358,5 +382,60 @@ impl Running {
     pub(crate) fn begins_with(&self, prefix: &str) -> bool {
         let prefix = prefix.trim_end_matches('…');
         prefix.len() >= SHORTEST_PREFIX && self.view.borrow().content.starts_with(&prefix.to_ascii_lowercase())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::path::Path;
+
+    use peer::{Identity, MemoryNetwork, TrackerAddress};
+
+    use super::*;
+
+    /// A service in a folder, whose tracker does not answer.
+    async fn service(folder: &Path) -> ServiceRun {
+        let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let transport = MemoryNetwork::new().bind(&Identity::generate().unwrap(), vec![at(0)]).unwrap();
+        let node = Node::builder(Arc::new(transport)).hashes(folder.join("hashes")).output(folder);
+        let id = Identity::generate().unwrap().peer_id();
+        let home = Home {
+            node,
+            trackers: vec![TrackerAddress { addresses: vec![at(1)], id, name: None }],
+            addresses: Box::new(<[SocketAddr]>::to_vec),
+            is_told: true,
+            secrets: None,
+            own_tracker: None,
+        };
+        let settings = Settings { up: None, down: None, at_once: 1 };
+        let config = ServiceConfig {
+            state: folder.join("state"),
+            downloads: folder.to_owned(),
+            home,
+            new_node: Box::new(|| Err("there is one node".to_owned())),
+            settings: settings.clone(),
+            read_settings: Box::new(move || Ok(settings.clone())),
+        };
+        Service::start(config, &Place::of_daemon(Some(&folder.join("control"))).unwrap()).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn it_ends_when_its_node_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = service(folder.path()).await;
+        run.service().home().shutdown().await;
+        assert_eq!(run.run().await, Fault::Home);
+    }
+
+    #[tokio::test]
+    async fn it_ends_when_nothing_looks_after_a_content() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = service(folder.path()).await;
+        let path = folder.path().join("gone").display().to_string();
+        let content = run.service().begin(SavedContent { number: 7, path, ..SavedContent::default() });
+        content.task.abort();
+        run.service().inner().contents.push(content);
+        assert_eq!(run.run().await, Fault::Content(7));
     }
 }

@@ -197,6 +197,16 @@ impl Commands {
         Commands(commands)
     }
 
+    /// Whether nobody answers any more.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.0.is_closed()
+    }
+
+    /// Waits until nobody answers any more.
+    pub(crate) async fn ended(&self) {
+        self.0.closed().await;
+    }
+
     /// Asks, and waits for the answer.
     pub(crate) async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, PeerError> {
         let (reply, answer) = oneshot::channel();

@@ -394,6 +394,16 @@ impl Node {
         let _ = self.commands.ask(|reply| Command::SetRates { rates: Rates::Down(rate), reply }).await;
     }
 
+    /// Whether it has ended: it was shut down, or a fault of this library has ended it.
+    pub fn has_ended(&self) -> bool {
+        self.commands.has_ended()
+    }
+
+    /// Waits until it has ended. Then nothing is shared and downloaded any more, whatever was said last of it.
+    pub async fn ended(&self) {
+        self.commands.ended().await;
+    }
+
     /// Says goodbye to peers and tracker, syncs what is verified, and ends.
     pub async fn shutdown(&self) {
         let _ = self.commands.ask(|reply| Command::Shutdown { reply }).await;

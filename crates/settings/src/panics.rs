@@ -1,7 +1,8 @@
 //! A panic ends a program as other errors do: with a sentence, and its own exit status.
 //!
 //! Some calls of libraries panic where a system grants nothing more, as when there is no descriptor left for the pipe by which
-//! signals arrive. What is left is a fault of ours, and is to be reported.
+//! signals arrive. What is left is a fault of ours, and is to be reported: of a task, in the log, since a runtime goes on
+//! without it.
 
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use std::sync::Mutex;
@@ -23,8 +24,12 @@ pub fn catch_panic<T>(work: impl FnOnce() -> T) -> Result<T, String> {
         if std::thread::current().id() != own {
             return others(info);
         }
+        let described = describe(info);
+        if tokio::task::try_id().is_some() {
+            log(described.clone());
+        }
         if let Ok(mut sentence) = SENTENCE.lock() {
-            *sentence = Some(describe(info));
+            *sentence = Some(described);
         }
     }));
     // What was half done is dropped: only the sentence is used.
@@ -36,6 +41,11 @@ pub fn catch_panic<T>(work: impl FnOnce() -> T) -> Result<T, String> {
 /// of it.
 pub fn swallowed_panic() -> Option<String> {
     SENTENCE.lock().ok()?.take()
+}
+
+/// Says in the log that a task has ended. From another thread: what panics may hold what the log is written with.
+fn log(sentence: String) {
+    let _ = std::thread::Builder::new().spawn(move || tracing::error!("a task has ended: {sentence}"));
 }
 
 fn describe(info: &PanicHookInfo) -> String {
@@ -67,6 +77,35 @@ mod tests {
         assert_eq!(catch_panic(|| panic::catch_unwind(|| list_of_none()[0]).is_err()), Ok(true));
         assert!(swallowed_panic().is_some_and(|sentence| sentence.contains("index out of")));
         assert_eq!(swallowed_panic(), None);
+        // Not a test of its own: hooks are the whole process's.
+        a_panic_of_a_task_is_logged();
+    }
+
+    fn a_panic_of_a_task_is_logged() {
+        let (lines, logged) = std::sync::mpsc::channel();
+        let log = tracing_subscriber::fmt().with_ansi(false).with_writer(move || Line(lines.clone())).finish();
+        tracing::subscriber::set_global_default(log).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let has_ended =
+            catch_panic(|| runtime.block_on(async { tokio::spawn(async { list_of_none()[0] }).await.is_err() }));
+        assert_eq!(has_ended, Ok(true));
+        let line = logged.iter().find(|line| line.contains("a task has ended")).unwrap();
+        assert!(line.contains("ERROR") && line.contains("index out of") && line.contains("panics.rs:"), "{line}");
+        swallowed_panic();
+    }
+
+    /// Passes on what is logged.
+    struct Line(std::sync::mpsc::Sender<String>);
+
+    impl std::io::Write for Line {
+        fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+            let _ = self.0.send(String::from_utf8_lossy(line).into_owned());
+            Ok(line.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
     }
 
     fn list_of_none() -> Vec<u8> {

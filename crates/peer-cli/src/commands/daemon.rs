@@ -4,6 +4,7 @@
 mod metrics;
 mod page;
 
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -142,7 +143,7 @@ pub async fn run(mut arguments: DaemonArguments, read_again: ReadAgain) -> Resul
         let bound = answer_scrapes(address, &service).await?;
         say(&arguments.peer, &format!("Metrics at http://{bound}/metrics"));
     }
-    let gateway = page::serve(&arguments.gateway, &service).await?;
+    let mut gateway = page::serve(&arguments.gateway, &service).await?;
     for line in gateway.iter().flat_map(page::lines) {
         say(&arguments.peer, &line);
     }
@@ -151,14 +152,16 @@ pub async fn run(mut arguments: DaemonArguments, read_again: ReadAgain) -> Resul
     tokio::pin!(watchdog);
     let serving = run.run();
     tokio::pin!(serving);
-    loop {
+    let failed = |what: &dyn Display| Err(Failure::new(ExitCode::Other, format!("{what}. Start it again")));
+    let result = loop {
         let signal = tokio::select! {
-            () = &mut serving => break,
+            fault = &mut serving => break failed(&fault),
+            () = page::ended(&mut gateway) => break failed(&"its gateway has ended"),
             () = &mut watchdog => continue,
             signal = signals.next() => signal,
         };
         if ends(signal) {
-            break;
+            break Ok(());
         }
         manager.reloading();
         match service.reload().await {
@@ -166,11 +169,11 @@ pub async fn run(mut arguments: DaemonArguments, read_again: ReadAgain) -> Resul
             Err(reason) => tracing::warn!(reason, "the settings stay as they were"),
         }
         manager.ready();
-    }
+    };
     manager.stopping();
     drop(gateway);
     service.shut_down().await;
-    Ok(())
+    result
 }
 
 /// Answers scrapes for as long as the daemon runs, and says where.

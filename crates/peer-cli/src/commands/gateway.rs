@@ -10,6 +10,7 @@ use clap::Args;
 use peer::Node;
 use protocol::Ticket;
 use settings::Signals;
+use tokio::task::JoinSet;
 
 use crate::error::{ExitCode, Failure};
 use crate::features::Feature;
@@ -114,16 +115,25 @@ pub async fn run(mut arguments: GatewayCommand) -> Result<(), Failure> {
     } else if !arguments.peer.quiet {
         print(running.lines())?;
     }
-    heard(&mut signals).await;
-    drop(running);
+    let mut ended = JoinSet::new();
+    for node in nodes.clone() {
+        ended.spawn(async move { node.ended().await });
+    }
+    let failed = |what: &str| Err(Failure::new(ExitCode::Other, format!("{what} has ended. Start it again")));
+    let result = tokio::select! {
+        _ = heard(&mut signals) => Ok(()),
+        Some(_) = ended.join_next() => failed("the peer of a swarm"),
+        () = running.ended() => failed("its listener"),
+    };
+    drop((running, ended));
     for node in nodes {
         // A second Ctrl-C ends it at once; an orderly end takes a moment at most.
         tokio::select! {
             () = node.shutdown() => {}
-            _ = heard(&mut signals) => return Ok(()),
+            _ = heard(&mut signals) => return result,
         }
     }
-    Ok(())
+    result
 }
 
 /// Answers scrapes for as long as the gateway runs, and says where.

@@ -109,6 +109,11 @@ impl Running {
         Event::Gateway(json::Gateway { url: self.url(), swarms: self.about.clone(), metrics })
     }
 
+    /// Waits until it serves no more, which nobody has told it.
+    pub async fn ended(&mut self) {
+        let _ = (&mut self.serving).await;
+    }
+
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }

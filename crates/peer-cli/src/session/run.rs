@@ -97,6 +97,7 @@ impl Session {
                     }
                     Err(RecvError::Closed) => return Err(Failure::new(ExitCode::Other, "the peer has ended")),
                 },
+                () = self.node.ended() => return Err(Failure::new(ExitCode::Other, "the peer has ended")),
                 _ = tick.tick() => {
                     // What was told of before comes first.
                     let mut next = Next::GoOn;

@@ -39,6 +39,14 @@ async fn start(arguments: &GatewayArguments, sources: Vec<Source>, _: &Arc<Servi
     gateway::start(arguments, sources, None).await
 }
 
+/// Waits until it serves no more, if there is one.
+pub async fn ended(gateway: &mut Option<Running>) {
+    match gateway {
+        Some(gateway) => gateway.ended().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// What is said of it.
 pub fn lines(running: &Running) -> Vec<String> {
     let url = running.url();
