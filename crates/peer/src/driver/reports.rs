@@ -208,10 +208,15 @@ impl Driver {
         if let PeerMessage::Peers { content, peers } = &mut message
             && let Some(link) = self.links.get(&conn)
         {
-            let source = Source::Peer(link.connection.remote_addr().ip());
-            self.setup.book.not_dialled(*content, &self.setup.dialled.keep(source, peers));
-            peers.retain(|peer| !peer.addresses.is_empty());
-            named = Some((*content, peers.iter().map(|peer| peer.id).collect::<Vec<_>>()));
+            if self.items.contains_key(content) {
+                let source = Source::Peer(link.connection.remote_addr().ip());
+                self.setup.book.not_dialled(*content, &self.setup.dialled.keep(source, peers));
+            } else {
+                // Nobody is dialled for it.
+                peers.iter_mut().for_each(|peer| peer.addresses.clear());
+            }
+            let somewhere = peers.iter().filter(|peer| !peer.addresses.is_empty());
+            named = Some((*content, somewhere.map(|peer| peer.id).collect::<Vec<_>>()));
         }
         match message {
             PeerMessage::Interest { content, interested: false } => self.wants_no_more(conn, content),
@@ -243,6 +248,10 @@ impl Driver {
 
     pub(super) fn let_in(&mut self, let_in: LetIn) {
         let LetIn { connection, dialled, control, proven, places } = let_in;
+        // Who comes from behind a router shows that there are peers behind it.
+        if !dialled && connection.transport() != RELAY {
+            self.setup.dial_limiter.answered(connection.remote_addr());
+        }
         let conn = self.next_conn;
         self.next_conn += 1;
         let (peer, remote) = (connection.peer_id(), connection.remote_addr());

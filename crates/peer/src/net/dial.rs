@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
@@ -139,7 +140,7 @@ impl Dialler {
 
     async fn reach(self, peer: PeerAddress, manner: Manner, reports: mpsc::Sender<Report>) {
         let Dialler { transport, limiter, book } = self;
-        let mut addresses = nearest_first(in_turns(peer.addresses));
+        let addresses = nearest_first(in_turns(peer.addresses));
         let (through, beside) = match manner {
             Manner::First(through) => (through, false),
             Manner::BesideRelay => (None, true),
@@ -147,11 +148,17 @@ impl Dialler {
         if !beside {
             book.begins(peer.id, &addresses);
         }
-        addresses.retain(|&address| limiter.may_dial(address));
-        let tried = !addresses.is_empty();
+        let tried = AtomicBool::new(false);
+        // Each is counted when it is its turn: where the first one answers, the others have no part in it.
+        let may_dial = |address| {
+            let may = limiter.may_dial(address);
+            tried.fetch_or(may, Ordering::Relaxed);
+            may
+        };
         let direct = async {
-            let dialled = timeout(DIAL, first(transport.clone(), peer.id, addresses, For::Peer)).await;
-            let connection = dialled.map_err(|_| None)?.map_err(|error| Some(error).filter(|_| tried))?;
+            let dialling = first_of(transport.clone(), peer.id, addresses, For::Peer, may_dial);
+            let dialled = timeout(DIAL, dialling).await.map_err(|_| None)?;
+            let connection = dialled.map_err(|error| Some(error).filter(|_| tried.load(Ordering::Relaxed)))?;
             limiter.answered(connection.remote_addr());
             let _ = reports.send(Report::Connected { connection, dialled: true }).await;
             Ok(())
@@ -263,10 +270,21 @@ pub(crate) async fn first(
     addresses: Vec<SocketAddr>,
     role: For,
 ) -> Result<Arc<dyn Connection>, TransportError> {
+    first_of(transport, id, addresses, role, |_| true).await
+}
+
+/// The same, without addresses that may not be dialled when it is their turn.
+async fn first_of(
+    transport: Arc<dyn Transport>,
+    id: PeerId,
+    addresses: Vec<SocketAddr>,
+    role: For,
+    may_dial: impl Fn(SocketAddr) -> bool,
+) -> Result<Arc<dyn Connection>, TransportError> {
     let (mut tries, mut failed) = (tokio::task::JoinSet::new(), Vec::new());
     let mut left = addresses.iter().copied().enumerate();
     loop {
-        let next = left.next();
+        let next = left.find(|&(_, address)| may_dial(address));
         if let Some((turn, address)) = next {
             let transport = transport.clone();
             tries.spawn(async move {
@@ -363,6 +381,22 @@ mod tests {
         let found = first(dialler, peer.peer_id(), addresses, For::Peer).await;
         assert_eq!(found.unwrap().remote_addr(), peer.listeners()[0]);
         assert_eq!(began.elapsed(), Duration::ZERO, "nobody is there, so nothing is waited for");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_counts_as_dialled_when_it_is_its_turn() {
+        let network = transport::MemoryNetwork::new();
+        let bind = |name: &[u8], at: &str| network.bind(PeerId::of_public_key(name), parse(&[at])).unwrap();
+        let (dialler, peer) = (Arc::new(bind(b"dialler", "10.0.0.1:9")), bind(b"peer", "10.0.0.2:9"));
+        let counted = std::sync::Mutex::new(Vec::new());
+        let addresses = parse(&["10.0.0.3:9", "10.0.0.4:9", "10.0.0.2:9", "10.0.0.5:9", "10.0.0.6:9"]);
+        let may_dial = |address: SocketAddr| {
+            counted.lock().unwrap().push(address);
+            address.ip() != IpAddr::from([10, 0, 0, 4])
+        };
+        let found = first_of(dialler, peer.peer_id(), addresses.clone(), For::Peer, may_dial).await;
+        assert_eq!(found.unwrap().remote_addr(), peer.listeners()[0]);
+        assert_eq!(counted.into_inner().unwrap(), addresses[..3], "those behind the one that answers do not");
     }
 
     #[test]

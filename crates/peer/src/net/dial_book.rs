@@ -11,7 +11,7 @@ use crate::lock::lock;
 
 /// Peers, and addresses that were not dialled, that are remembered. The oldest goes first.
 const PEERS: usize = 256;
-const NOT_DIALLED: usize = 16;
+pub(crate) const NOT_DIALLED: usize = 16;
 /// Peers that one report names.
 const NAMED: usize = 16;
 

@@ -27,6 +27,7 @@ use tokio::time::Instant;
 use transport::{have_in_common, is_inner_interface, network_bits};
 
 use crate::lock::lock;
+use crate::net::dial_book::NOT_DIALLED;
 
 /// The addresses of this machine are looked up again after this long: machines move.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
@@ -59,7 +60,8 @@ impl DialFilter {
         DialFilter { private, listeners, interfaces: Mutex::new(None) }
     }
 
-    /// Leaves only addresses that may be dialled, perhaps none of a peer. Gives those that may not, but would with `--dial-private`.
+    /// Leaves only addresses that may be dialled, perhaps none of a peer. Gives some of those that may not, but would with
+    /// `--dial-private`: as many as are shown.
     pub(crate) fn keep(&self, source: Source, peers: &mut [PeerAddress]) -> Vec<SocketAddr> {
         let mut left_out = Vec::new();
         let scoped = |address: &SocketAddr| Scope::of(address.ip()) == Scope::Private;
@@ -73,7 +75,8 @@ impl DialFilter {
                 let may = address.port() != 0 && self.allows(source, *address, &own);
                 if !may {
                     tracing::debug!(%address, ?source, "is not dialled: --dial-private would");
-                    if address.port() != 0 && Scope::of(address.ip()) == Scope::Private {
+                    let is_shown = left_out.len() < NOT_DIALLED && !left_out.contains(address);
+                    if is_shown && address.port() != 0 && Scope::of(address.ip()) == Scope::Private {
                         left_out.push(*address);
                     }
                 }
@@ -303,6 +306,20 @@ mod tests {
             assert_eq!(allowed(&filter, Source::Tracker(far), address), expected, "{address}");
             assert!(!allowed(&filter, Source::Peer(far), address), "{address} named by a peer");
         }
+    }
+
+    /// They are for people, who see a few, and anyone may name 2,048 in a message.
+    #[test]
+    fn few_of_many_addresses_that_are_not_dialled_are_kept() {
+        let address = |n: u16| SocketAddr::from(([10, 0, (n >> 8) as u8, n as u8], 9000));
+        let of = |n: u16| PeerAddress {
+            id: PeerId::of_public_key(&n.to_le_bytes()),
+            addresses: (0..32).map(|at| address((n * 32 + at) / 2)).collect(),
+        };
+        let mut peers: Vec<_> = (0..64).map(of).collect();
+        let left_out = filter(false).keep(Source::Peer("203.0.113.7".parse().unwrap()), &mut peers);
+        assert_eq!(left_out, (0..NOT_DIALLED as u16).map(address).collect::<Vec<_>>(), "each once");
+        assert!(peers.iter().all(|peer| peer.addresses.is_empty()));
     }
 
     #[test]

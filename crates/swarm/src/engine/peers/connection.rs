@@ -11,6 +11,7 @@ use crate::engine::download::Download;
 use crate::engine::participation::Participation;
 use crate::engine::rate::Rate;
 use crate::engine::upload::Upload;
+use crate::scope::Scope;
 
 /// A peer may make its round trip as long as it likes, and gets no more patience than for these: the first until a piece has gone either
 /// way, the second afterwards, since a satellite under load takes seconds.
@@ -99,11 +100,13 @@ impl ConnectedPeer {
     }
 
     /// Where this peer can be reached by someone at `asker`: where we see it, if it takes connections there; the address that we
-    /// see with the ports it named; and the addresses it named, but loopback only for loopback. Who takes none is told to nobody.
+    /// see with the ports it named; and the addresses it named, but loopback only for loopback, and, as trackers have it, public ones
+    /// only if they are its own: it must not have others dial whom it likes. Who takes none is told to nobody.
     pub(crate) fn address_for(&self, asker: IpAddr) -> Option<PeerAddress> {
         let seen = self.address.ip();
         // As for trackers: whose own address is seen is behind no router that changes ports.
-        let translated = !self.listeners.iter().any(|own| own.ip().to_canonical() == seen.to_canonical());
+        let translated = !self.listeners.iter().any(is_own);
+        let is_own = |address: &SocketAddr| address.ip().to_canonical() == seen.to_canonical();
         let is_listener = self.address.port() != 0 && !self.listeners.is_empty() && translated;
         let seen_port = is_listener.then_some(self.address);
         let ports: BTreeSet<u16> = self.listeners.iter().map(SocketAddr::port).collect();
@@ -113,7 +116,13 @@ impl ConnectedPeer {
             .into_iter()
             .chain(ports.into_iter().map(|port| SocketAddr::new(seen, port)))
             .chain(self.listeners.iter().copied())
-            .filter(|address| !address.ip().is_unspecified() && (!address.ip().is_loopback() || asker.is_loopback()))
+            .filter(|address| match Scope::of(address.ip()) {
+                Scope::Nowhere => false,
+                Scope::Loopback => asker.to_canonical().is_loopback(),
+                // What is on this machine may have any of its addresses.
+                Scope::Public => is_own(address) || seen.to_canonical().is_loopback(),
+                Scope::Link | Scope::Private => true,
+            })
             .filter(|&address| listed.insert(address))
             .take(MOST_ADDRESSES)
             .collect();
@@ -181,6 +190,15 @@ mod tests {
 
     #[test]
     fn the_port_that_was_seen_is_passed_on_where_a_router_gives_it() {
+    /// A peer must not have all others dial a third party.
+    #[test]
+    fn a_public_address_of_somebody_else_is_passed_on_to_nobody() {
+        let peer =
+            peer(&["198.51.100.1:53", "[2001:db8::1]:53", "224.0.0.251:5353", "192.0.2.1:9000", "10.0.0.1:9000"]);
+        assert_eq!(told(&peer, "192.0.2.7")[..2], ["192.0.2.1:53", "192.0.2.1:5353"], "the ports at its own address");
+        assert_eq!(told(&peer, "192.0.2.7")[2..], ["192.0.2.1:9000", "10.0.0.1:9000"]);
+    }
+
         let mut behind = peer(&["10.0.0.1:9000"]);
         assert_eq!(told(&behind, "192.0.2.7"), ["192.0.2.1:5000", "192.0.2.1:9000", "10.0.0.1:9000"]);
         // It came over TCP, or through a relay.
