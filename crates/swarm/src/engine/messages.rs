@@ -75,7 +75,7 @@ impl Engine {
             PeerMessage::Interest { content, interested } => self.set_interest(conn, content, interested),
             PeerMessage::Offer { content, runs } => self.offered(conn, content, &runs),
             PeerMessage::Decline { content, runs } => self.declined(conn, content, &runs),
-            PeerMessage::Peers { content, peers } => self.found(content, peers, PeerSource::Peer),
+            PeerMessage::Peers { content, peers } => self.found(content, peers, PeerSource::Peer(conn)),
             PeerMessage::Withdraw { content } => self.withdrawn(conn, content),
             PeerMessage::Bye => self.close(conn, "goodbye"),
             // The driver of the engine checks proofs.

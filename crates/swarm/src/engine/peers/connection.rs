@@ -59,8 +59,9 @@ pub(crate) struct ConnectedPeer {
     pub(crate) id: PeerId,
     /// Where it is; the port is 0 if it takes no connections there.
     pub(crate) address: SocketAddr,
-    /// Whether we dialled it.
+    /// Whether we dialled it, and then because other peers had named it, and not the tracker.
     pub(crate) dialled: bool,
+    pub(crate) hearsay: bool,
     /// If a relay carries the connection: when the peer is dialled directly.
     pub(crate) relayed: Option<Relayed>,
     /// When the connection was made, and when peers were last exchanged over it.
@@ -82,6 +83,7 @@ impl ConnectedPeer {
             id,
             address,
             dialled,
+            hearsay: false,
             relayed: None,
             since: now,
             exchanged: now,
@@ -104,9 +106,9 @@ impl ConnectedPeer {
     /// only if they are its own: it must not have others dial whom it likes. Who takes none is told to nobody.
     pub(crate) fn address_for(&self, asker: IpAddr) -> Option<PeerAddress> {
         let seen = self.address.ip();
+        let is_own = |address: &SocketAddr| address.ip().to_canonical() == seen.to_canonical();
         // As for trackers: whose own address is seen is behind no router that changes ports.
         let translated = !self.listeners.iter().any(is_own);
-        let is_own = |address: &SocketAddr| address.ip().to_canonical() == seen.to_canonical();
         let is_listener = self.address.port() != 0 && !self.listeners.is_empty() && translated;
         let seen_port = is_listener.then_some(self.address);
         let ports: BTreeSet<u16> = self.listeners.iter().map(SocketAddr::port).collect();
@@ -188,8 +190,6 @@ mod tests {
         assert_eq!(told(&peer, "127.0.0.1").len(), beyond.len() + 1);
     }
 
-    #[test]
-    fn the_port_that_was_seen_is_passed_on_where_a_router_gives_it() {
     /// A peer must not have all others dial a third party.
     #[test]
     fn a_public_address_of_somebody_else_is_passed_on_to_nobody() {
@@ -199,6 +199,8 @@ mod tests {
         assert_eq!(told(&peer, "192.0.2.7")[2..], ["192.0.2.1:9000", "10.0.0.1:9000"]);
     }
 
+    #[test]
+    fn the_port_that_was_seen_is_passed_on_where_a_router_gives_it() {
         let mut behind = peer(&["10.0.0.1:9000"]);
         assert_eq!(told(&behind, "192.0.2.7"), ["192.0.2.1:5000", "192.0.2.1:9000", "10.0.0.1:9000"]);
         // It came over TCP, or through a relay.

@@ -22,6 +22,10 @@ const OWN_CHOICE: usize = 4;
 const ENOUGH_TAKERS: u32 = 16;
 /// Addresses of a peer that is dialled back: the likeliest. It dials us at all that it knows itself.
 const DIALLED_BACK: usize = 4;
+/// Addresses of a peer that another peer names: the likeliest.
+const MOST_OF_PEER: usize = 8;
+/// This part of all connections and dials is for peers of which only other peers have said something, at most.
+const HEARSAY: usize = 2;
 /// While fewer peers than this are known, the tracker has no others to name.
 const FEWEST_NAMED: usize = SAMPLE / 2;
 
@@ -29,7 +33,10 @@ impl Engine {
     /// Peers of a content were heard of.
     pub(crate) fn found(&mut self, content_id: ContentId, found: Vec<PeerAddress>, source: PeerSource) {
         let Some(content) = self.contents.get_mut(&content_id) else { return };
-        for PeerAddress { id, addresses } in found {
+        for PeerAddress { id, mut addresses } in found {
+            if source != PeerSource::Tracker {
+                addresses.truncate(MOST_OF_PEER);
+            }
             // One that is dialled nowhere may be reached through the tracker's relay.
             let is_somewhere = !addresses.is_empty() || source == PeerSource::Tracker;
             if id != self.me && !self.peers.is_banned(&id) && is_somewhere {
@@ -70,7 +77,8 @@ impl Engine {
         }
     }
 
-    /// Dials known peers of contents that we want, in random order, as far as there is room.
+    /// Dials known peers of contents that we want, as far as there is room: first those that the tracker has named or that gave us
+    /// something, then those that other peers have named, which may be made up. Each in random order.
     pub(crate) fn dial_more(&mut self) {
         // Those who dialled us and have given nothing may be a crowd that is here to keep us from the others.
         let is_stranger = |state: &&Connection| !state.peer.dialled && !state.was_of_use();
@@ -83,16 +91,24 @@ impl Engine {
         if room == 0 {
             return;
         }
+        let is_hearsay = |state: &&Connection| state.peer.hearsay && !state.was_of_use();
+        let hearsay = self.conns.values().filter(is_hearsay).count() + self.peers.hearsay_dials();
+        let mut others = (self.config.connections / HEARSAY).saturating_sub(hearsay);
+        others = others.min(self.peers.free_hearsay_dials(self.now));
         let mut candidates = Vec::new();
         for content in self.contents.values().filter(|content| content.wanted) {
-            let due = content.known.due(self.now).filter(|(id, _)| self.peers.is_free(id));
-            candidates.extend(due.map(|(id, addresses)| PeerAddress { id, addresses: addresses.to_vec() }));
+            let due = content.known.due(self.now).filter(|(id, ..)| self.peers.is_free(id));
+            candidates.extend(
+                due.map(|(id, addresses, vouched)| (PeerAddress { id, addresses: addresses.to_vec() }, vouched)),
+            );
         }
         self.rng.shuffle(&mut candidates);
-        for peer in candidates {
-            if room > 0 && self.peers.dial(peer.id, self.now) {
+        candidates.sort_by_key(|&(_, vouched)| !vouched);
+        for (peer, vouched) in candidates {
+            if room > 0 && (vouched || others > 0) && self.peers.dial(peer.id, self.now, vouched) {
                 self.actions.dial(peer);
                 room -= 1;
+                others -= usize::from(!vouched);
             }
         }
     }
@@ -107,11 +123,12 @@ impl Engine {
             }
             let Some(addresses) = content.known.addresses(&one.peer) else { continue };
             let addresses = addresses.iter().copied().take(DIALLED_BACK).collect();
-            let full = self.conns.len() + self.peers.dials() >= self.config.connections;
+            let dials = self.peers.dials() - self.peers.hearsay_dials();
+            let full = self.conns.len() + dials >= self.config.connections;
             if full || self.peers.free_dials(self.now) == 0 || !self.dial_backs.may_dial(self.now) {
                 return self.dial_backs.put_back(one);
             }
-            if self.peers.dial(one.peer, self.now) {
+            if self.peers.dial(one.peer, self.now, true) {
                 self.dial_backs.dials(one);
                 self.actions.dial(PeerAddress { id: one.peer, addresses });
             }
@@ -137,7 +154,7 @@ impl Engine {
         let Some(addresses) = wanted.find_map(|content| content.known.addresses(&id)).map(<[_]>::to_vec) else {
             return;
         };
-        if self.peers.free_dials(self.now) > 0 && self.peers.dial(id, self.now) {
+        if self.peers.free_dials(self.now) > 0 && self.peers.dial(id, self.now, true) {
             self.actions.dial(PeerAddress { id, addresses });
         }
     }
@@ -162,7 +179,7 @@ impl Engine {
             if addresses.is_empty() {
                 continue;
             }
-            if self.peers.free_dials(self.now) > 0 && self.peers.dial(id, self.now) {
+            if self.peers.free_dials(self.now) > 0 && self.peers.dial(id, self.now, true) {
                 self.actions.dial(PeerAddress { id, addresses });
             }
         }

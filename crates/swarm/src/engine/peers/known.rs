@@ -1,4 +1,7 @@
 //! The peers of a content that were heard of: where they are, and when to dial them next.
+//!
+//! A tracker says what it has seen. A peer may make up others, so what it says counts for less: it names few whom nobody has
+//! met, changes nothing that the tracker has said, and has nobody dialled again sooner.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -6,8 +9,11 @@ use std::time::Duration;
 
 use protocol::PeerId;
 
-/// Most peers that are remembered for one content.
+use crate::event::ConnId;
+
+/// Most peers that are remembered for one content, and of those that were named over one connection and never met.
 const MOST_KNOWN: usize = 400;
+const MOST_OF_ONE: usize = 32;
 /// A peer that gave us something is looked for this long after it was lost, with pauses of no more than this: a link that was
 /// dark should not stay so for us.
 const LOOKED_FOR: Duration = Duration::from_secs(60);
@@ -22,8 +28,8 @@ const NEWS: Duration = Duration::from_secs(1);
 pub(crate) enum PeerSource {
     /// The tracker, which has seen it.
     Tracker,
-    /// Another peer, which may make it up.
-    Peer,
+    /// Another peer, over this connection. It may make it up.
+    Peer(ConnId),
 }
 
 /// The peers of one content.
@@ -36,6 +42,8 @@ struct Known {
     addresses: Vec<SocketAddr>,
     /// Whether the tracker has named it.
     named: bool,
+    /// The connection over which another peer has named it, until it is met.
+    hearsay: Option<ConnId>,
     failures: u32,
     next_try: Duration,
     /// When a connection was lost over which it gave us something.
@@ -54,26 +62,45 @@ impl KnownPeers {
         free: impl Fn(&PeerId) -> bool,
     ) {
         if let Some(known) = self.0.get_mut(&peer) {
-            // No peer talks us out of what the tracker has said.
-            if source == PeerSource::Peer && known.named {
-                return;
+            match source {
+                PeerSource::Tracker => {
+                    (known.addresses, known.named, known.hearsay) = (addresses, true, None);
+                    // News of a peer that was hard to reach is worth another try.
+                    known.next_try = known.next_try.min(now + NEWS);
+                }
+                // No peer talks us out of what the tracker has said, or of what another has said and nobody has tried. Elsewhere
+                // it is looked for when it is its turn: whoever says so again and again has it dialled no sooner.
+                PeerSource::Peer(_) if known.named || known.failures == 0 => {}
+                PeerSource::Peer(_) => known.addresses = addresses,
             }
-            (known.addresses, known.named) = (addresses, source == PeerSource::Tracker);
-            // News of a peer that was hard to reach is worth another try.
-            known.next_try = known.next_try.min(now + NEWS);
             return;
         }
-        if self.0.len() >= MOST_KNOWN {
+        let is_vain = |known: &Known| match source {
             // Peers may be made up: those that never answer make room, and for the tracker's all that it did not name.
-            let vain = self.0.iter().filter(|(peer, known)| {
-                (known.failures > 0 || (source == PeerSource::Tracker && !known.named)) && free(peer)
-            });
+            PeerSource::Tracker => known.failures > 0 || !known.named,
+            PeerSource::Peer(_) => known.failures > 0 && !known.named,
+        };
+        let hearsay = match source {
+            PeerSource::Tracker => None,
+            PeerSource::Peer(conn) => Some(conn),
+        };
+        let of_one = |known: &Known| hearsay.is_some() && known.hearsay == hearsay;
+        let too_many = self.0.values().filter(|known| of_one(known)).count() >= MOST_OF_ONE;
+        if too_many || self.0.len() >= MOST_KNOWN {
+            let vain =
+                self.0.iter().filter(|(peer, known)| (!too_many || of_one(known)) && is_vain(known) && free(peer));
             let vainest = vain.max_by_key(|(_, known)| (!known.named, known.failures)).map(|(&peer, _)| peer);
-            vainest.and_then(|peer| self.0.remove(&peer));
+            let Some(vainest) = vainest else { return };
+            self.0.remove(&vainest);
         }
-        if self.0.len() < MOST_KNOWN {
-            let named = source == PeerSource::Tracker;
-            self.0.insert(peer, Known { addresses, named, failures: 0, next_try: now, lost: None });
+        let named = source == PeerSource::Tracker;
+        self.0.insert(peer, Known { addresses, named, hearsay, failures: 0, next_try: now, lost: None });
+    }
+
+    /// A connection with a peer stands: nobody has made it up.
+    pub(crate) fn met(&mut self, peer: &PeerId) {
+        if let Some(known) = self.0.get_mut(peer) {
+            known.hearsay = None;
         }
     }
 
@@ -94,10 +121,10 @@ impl KnownPeers {
         self.0.get(peer).is_some_and(|known| known.named)
     }
 
-    /// The peers whose pause is over, and where they are.
-    pub(crate) fn due(&self, now: Duration) -> impl Iterator<Item = (PeerId, &[SocketAddr])> + '_ {
+    /// The peers whose pause is over: where they are, and whether the tracker vouches for them, or what they gave us.
+    pub(crate) fn due(&self, now: Duration) -> impl Iterator<Item = (PeerId, &[SocketAddr], bool)> + '_ {
         let due = self.0.iter().filter(move |(_, known)| known.next_try <= now);
-        due.map(|(&peer, known)| (peer, &known.addresses[..]))
+        due.map(|(&peer, known)| (peer, &known.addresses[..], known.named || known.lost.is_some()))
     }
 
     /// A connection with a peer was lost over which it gave us something.
@@ -159,17 +186,57 @@ mod tests {
     fn a_peer_does_not_overrule_the_tracker() {
         let mut known = KnownPeers::default();
         learn(&mut known, 1, PeerSource::Tracker);
-        known.learn(peer(1), address(2), PeerSource::Peer, Duration::ZERO, |_| true);
+        known.learn(peer(1), address(2), PeerSource::Peer(7), Duration::ZERO, |_| true);
         assert_eq!(known.addresses(&peer(1)), Some(&address(1)[..]));
         known.learn(peer(1), address(3), PeerSource::Tracker, Duration::ZERO, |_| true);
         assert_eq!(known.addresses(&peer(1)), Some(&address(3)[..]));
     }
 
     #[test]
+    fn one_peer_names_few_whom_nobody_has_met() {
+        let (mut known, mut random) = (KnownPeers::default(), fastrand::Rng::with_seed(1));
+        let (liar, other) = (PeerSource::Peer(7), PeerSource::Peer(8));
+        (0..100).for_each(|number| learn(&mut known, number, liar));
+        assert_eq!(known.ids().count(), MOST_OF_ONE);
+        learn(&mut known, 200, other);
+        assert!(known.addresses(&peer(200)).is_some(), "others are heard");
+        known.met(&peer(0));
+        learn(&mut known, 201, liar);
+        assert!(known.addresses(&peer(201)).is_some(), "one of them is there");
+        known.back_off(&peer(1), Duration::ZERO, &mut random);
+        learn(&mut known, 202, liar);
+        assert!(
+            known.addresses(&peer(1)).is_none() && known.addresses(&peer(202)).is_some(),
+            "one that failed makes room"
+        );
+        learn(&mut known, 203, liar);
+        assert!(known.addresses(&peer(203)).is_none());
+        learn(&mut known, 203, PeerSource::Tracker);
+        assert!(known.is_named(&peer(203)));
+    }
+
+    #[test]
+    fn to_name_a_peer_again_has_it_dialled_no_sooner() {
+        let (mut known, mut random) = (KnownPeers::default(), fastrand::Rng::with_seed(1));
+        let tell = |known: &mut KnownPeers, port, source| {
+            known.learn(peer(1), address(port), source, Duration::ZERO, |_| true);
+            known.addresses(&peer(1)).map(<[_]>::to_vec)
+        };
+        tell(&mut known, 1, PeerSource::Peer(7));
+        assert_eq!(tell(&mut known, 2, PeerSource::Peer(8)), Some(address(1)), "the first was not tried");
+        (0..5).for_each(|_| known.back_off(&peer(1), Duration::ZERO, &mut random));
+        assert_eq!(tell(&mut known, 2, PeerSource::Peer(8)), Some(address(2)), "it was in vain");
+        let is_due = |known: &KnownPeers| known.due(Duration::from_secs(2)).next().is_some();
+        assert!(!is_due(&known));
+        tell(&mut known, 3, PeerSource::Tracker);
+        assert!(is_due(&known), "the tracker has seen it");
+    }
+
+    #[test]
     fn peers_that_others_named_make_room_for_the_trackers() {
         let mut known = KnownPeers::default();
-        (0..MOST_KNOWN).for_each(|number| learn(&mut known, number, PeerSource::Peer));
-        learn(&mut known, MOST_KNOWN, PeerSource::Peer);
+        (0..MOST_KNOWN).for_each(|number| learn(&mut known, number, PeerSource::Peer(number as ConnId / 20)));
+        learn(&mut known, MOST_KNOWN, PeerSource::Peer(99));
         assert!(known.addresses(&peer(MOST_KNOWN)).is_none(), "none of them has failed");
         known.learn(peer(MOST_KNOWN), address(1), PeerSource::Tracker, Duration::ZERO, |_| false);
         assert!(known.addresses(&peer(MOST_KNOWN)).is_none(), "none of them is free");

@@ -24,9 +24,9 @@ const BESIDE: f64 = 64.0;
 const QUIET: Duration = Duration::from_secs(60);
 
 impl Engine {
-    pub(crate) fn connected(&mut self, conn: ConnId, at: ConnectedPeer) {
+    pub(crate) fn connected(&mut self, conn: ConnId, mut at: ConnectedPeer) {
         let (peer, remote, dialled) = (at.id, at.address, at.dialled);
-        self.peers.dial_ended(&peer);
+        at.hearsay = self.peers.dial_ended(&peer) && dialled;
         if peer == self.me || self.peers.is_banned(&peer) || self.peers.is_shunned(&peer, self.now) {
             self.back_off(peer);
             return self.actions.close(conn, "not welcome");
@@ -56,6 +56,7 @@ impl Engine {
         }
         self.peers.connect(peer, conn);
         self.dial_backs.connected(&peer);
+        self.contents.values_mut().for_each(|content| content.known.met(&peer));
         let suspect = self.peers.is_suspect(&peer, remote.ip());
         let doubt = self.peers.doubt_about(&peer, remote.ip());
         let credit = self.peers.first_credit(&peer, remote.ip(), self.now);

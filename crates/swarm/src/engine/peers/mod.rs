@@ -40,8 +40,7 @@ const SUSPECT: u32 = 3;
 #[derive(Debug, Default)]
 pub(crate) struct Peers {
     connected: BTreeMap<PeerId, ConnId>,
-    /// Since when peers are being dialled.
-    dialling: BTreeMap<PeerId, Duration>,
+    dialling: BTreeMap<PeerId, Dialling>,
     banned: BoundedMap<PeerId, ()>,
     /// How often peers were forgiven what they sent wrong.
     pardons: BoundedMap<PeerId, u32>,
@@ -52,6 +51,14 @@ pub(crate) struct Peers {
     doubts: BoundedMap<IpAddr, u64>,
     /// Whether the last tick had no time for all exchanges of peers that were due.
     exchanges_late: bool,
+}
+
+/// A peer that is being dialled.
+#[derive(Debug, Clone, Copy)]
+struct Dialling {
+    since: Duration,
+    /// Whether the tracker has named it, or it gave us something. Others may be made up.
+    vouched: bool,
 }
 
 /// What is remembered of a peer that is not connected.
@@ -98,20 +105,35 @@ impl Peers {
         self.dialling.len()
     }
 
+    /// Peers that are being dialled and that only other peers have named.
+    pub(crate) fn hearsay_dials(&self) -> usize {
+        self.dialling.values().filter(|dialling| !dialling.vouched).count()
+    }
+
     /// How many more peers may be dialled now.
     pub(crate) fn free_dials(&self, now: Duration) -> usize {
-        let fresh = self.dialling.values().filter(|&&since| now.saturating_sub(since) < DIALLED_SOON).count();
-        DIALS.saturating_sub(fresh).min(ALL_DIALS.saturating_sub(self.dialling.len()))
+        free(DIALS, ALL_DIALS, now, self.dialling.values())
     }
 
-    /// A peer is dialled. False if it is being dialled already.
+    /// How many more may be that only other peers have named: half of all.
+    pub(crate) fn free_hearsay_dials(&self, now: Duration) -> usize {
+        let hearsay = self.dialling.values().filter(|dialling| !dialling.vouched);
+        free(DIALS / 2, ALL_DIALS / 2, now, hearsay)
+    }
+
+    /// A peer is dialled, for which the tracker vouches, or what it gave us, or neither. False if it is being dialled already.
     #[must_use]
-    pub(crate) fn dial(&mut self, peer: PeerId, now: Duration) -> bool {
-        self.dialling.insert(peer, now).is_none()
+    pub(crate) fn dial(&mut self, peer: PeerId, now: Duration, vouched: bool) -> bool {
+        let free = !self.dialling.contains_key(&peer);
+        if free {
+            self.dialling.insert(peer, Dialling { since: now, vouched });
+        }
+        free
     }
 
-    pub(crate) fn dial_ended(&mut self, peer: &PeerId) {
-        self.dialling.remove(peer);
+    /// A dial is over. Whether only other peers had named that peer.
+    pub(crate) fn dial_ended(&mut self, peer: &PeerId) -> bool {
+        self.dialling.remove(peer).is_some_and(|dialling| !dialling.vouched)
     }
 
     pub(crate) fn is_banned(&self, peer: &PeerId) -> bool {
@@ -201,6 +223,16 @@ impl Peers {
     }
 }
 
+/// How many more dials there may be of these: so many that have not taken long, and so many in all.
+fn free<'a>(fresh: usize, all: usize, now: Duration, dials: impl Iterator<Item = &'a Dialling>) -> usize {
+    let (mut young, mut count) = (0, 0);
+    for dialling in dials {
+        count += 1;
+        young += usize::from(now.saturating_sub(dialling.since) < DIALLED_SOON);
+    }
+    fresh.saturating_sub(young).min(all.saturating_sub(count))
+}
+
 /// What strangers are counted by: an IPv4 address, or the /64 in which each can have as many IPv6 addresses as it likes.
 fn address_group(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
@@ -237,16 +269,33 @@ mod tests {
     fn slow_dials_make_room_for_others_up_to_a_bound() {
         let mut peers = Peers::default();
         for number in 0..DIALS as u8 {
-            assert!(peers.dial(peer(number), NOW));
+            assert!(peers.dial(peer(number), NOW, true));
         }
-        assert!(!peers.dial(peer(0), NOW), "it is being dialled");
+        assert!(!peers.dial(peer(0), NOW, true), "it is being dialled");
         assert_eq!(peers.free_dials(NOW), 0);
         assert_eq!(peers.free_dials(NOW + DIALLED_SOON), DIALS);
-        let dialled = (0..ALL_DIALS as u8).filter(|&number| peers.dial(peer(number), NOW)).count();
+        let dialled = (0..ALL_DIALS as u8).filter(|&number| peers.dial(peer(number), NOW, true)).count();
         assert_eq!(dialled, ALL_DIALS - DIALS);
         assert_eq!(peers.free_dials(NOW + DIALLED_SOON), 0);
         peers.dial_ended(&peer(3));
         assert_eq!((peers.free_dials(NOW + DIALLED_SOON), peers.is_free(&peer(3))), (1, true));
+    }
+
+    #[test]
+    fn half_of_all_dials_are_for_peers_that_somebody_vouches_for() {
+        let mut peers = Peers::default();
+        let dialled =
+            (0..100).filter(|&number| peers.free_hearsay_dials(NOW) > 0 && peers.dial(peer(number), NOW, false));
+        assert_eq!(dialled.count(), DIALS / 2);
+        assert_eq!((peers.free_dials(NOW), peers.hearsay_dials()), (DIALS / 2, DIALS / 2));
+        let later = NOW + DIALLED_SOON;
+        let more = (100..200).filter(|&number| {
+            let at = later + DIALLED_SOON * u32::from(number);
+            peers.free_hearsay_dials(at) > 0 && peers.dial(peer(number), at, false)
+        });
+        assert_eq!(more.count() + DIALS / 2, ALL_DIALS / 2);
+        assert!(peers.free_dials(later + DIALLED_SOON * 200) >= DIALS && peers.dial_ended(&peer(0)));
+        assert_eq!(peers.free_hearsay_dials(later + DIALLED_SOON * 200), 1);
     }
 
     #[test]

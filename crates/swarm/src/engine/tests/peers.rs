@@ -148,6 +148,34 @@ fn made_up_peers_do_not_hide_one_that_the_tracker_names() {
     assert!(dialled);
 }
 
+/// Nobody answers at their addresses, and each dial takes long.
+#[test]
+fn made_up_peers_take_half_of_the_dials_at_most() {
+    let (mut engine, mut actions) = (lone_engine(true), Vec::new());
+    for conn in 1..=3 {
+        greet(&mut engine, conn, peer(conn as usize), &mut actions);
+        let made_up = |n| PeerAddress { id: stranger(conn * 64 + n), addresses: vec![address(4); 32] };
+        let message = PeerMessage::Peers { content: content(), peers: (0..64).map(made_up).collect() };
+        engine.handle(Duration::ZERO, Event::Message { conn, message }, &mut actions);
+    }
+    let wait = |engine: &mut Engine, seconds: std::ops::Range<u64>, actions: &mut Vec<Action>| {
+        seconds.for_each(|second| engine.handle(Duration::from_secs(second), Event::Tick, actions));
+        let dials = std::mem::take(actions).into_iter().filter_map(|action| match action {
+            Action::Dial { peer } => Some(peer),
+            _ => None,
+        });
+        dials.collect::<Vec<_>>()
+    };
+    let dialled = wait(&mut engine, 1..20, &mut actions);
+    assert_eq!(dialled.len(), Config::default().connections / 2);
+    assert!(dialled.iter().all(|peer| peer.addresses.len() == 8), "the likeliest");
+    let peers = (4..24).map(|n| PeerAddress { id: peer(n), addresses: vec![address(n)] }).collect();
+    engine.handle(Duration::from_secs(20), Event::Found { content: content(), peers }, &mut actions);
+    let mut named: Vec<_> = wait(&mut engine, 20..23, &mut actions).iter().map(|peer| peer.id).collect();
+    named.sort_unstable();
+    assert_eq!(named, (4..24).map(peer).collect::<Vec<_>>(), "all of the tracker's, and no others");
+}
+
 /// All of its addresses are in networks that one lets nobody choose: the relay may lead to it.
 #[test]
 fn a_peer_that_the_tracker_names_without_an_address_is_dialled_and_one_that_a_peer_names_is_not() {
