@@ -289,6 +289,7 @@ fn the_same_content_twice_is_one_share_until_the_first_is_removed() {
     }
     let second = daemon.contents().remove(1);
     assert!(second["reason"].as_str().unwrap().contains("the same content as number 1"), "{second}");
+    assert_eq!(second["state"], "waiting", "nothing is wrong with it");
     daemon.does("rm", &["1"]);
     daemon.first("the second is shared instead", |content| content["number"] == 2 && is("sharing")(content));
 }

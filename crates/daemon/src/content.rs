@@ -225,7 +225,14 @@ impl Task {
             Err(other) => {
                 let reason =
                     format!("it is the same content as number {other}, and waits for that: remove one of them");
-                self.say(Doing::Failed, &reason);
+                match self.saved.kind {
+                    // It is shared all the same.
+                    Kind::Share => {
+                        self.view.send_modify(|view| view.ticket.clear());
+                        self.say(Doing::Waiting, &reason);
+                    }
+                    Kind::Download => self.say(Doing::Failed, &reason),
+                }
             }
         }
         tokio::select! {
