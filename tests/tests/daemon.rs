@@ -404,6 +404,19 @@ mod on_unix {
     }
 
     #[test]
+    fn a_hang_up_has_it_write_its_log_into_a_new_file() {
+        let machines = Machines::new();
+        let folder = machines.folder("a");
+        let daemon = Daemon::start(&machines, "a", &["-p0", "--log-level=info", "--log-file=log"]);
+        std::fs::rename(folder.join("log"), folder.join("log.1")).unwrap();
+        daemon.process.signal("HUP");
+        daemon.until("it logs into a new file", |_| {
+            let log = std::fs::read_to_string(folder.join("log")).unwrap_or_default();
+            log.contains("the settings are read again").then_some(())
+        });
+    }
+
+    #[test]
     fn a_hang_up_stops_no_other_share() {
         let machines = Machines::new();
         let giver = machines.folder("a");

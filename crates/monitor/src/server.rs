@@ -4,7 +4,7 @@
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::Request;
@@ -30,6 +30,8 @@ const DEADLINE: Duration = Duration::from_secs(10);
 const ASKED: Duration = Duration::from_secs(2);
 /// After an error of the listener.
 const PAUSE: Duration = Duration::from_millis(500);
+/// Such an error is said no more often than this: there may be none but errors for hours.
+const SAY_AGAIN: Duration = Duration::from_secs(60);
 /// Most bytes of a request's head.
 const HEAD: usize = 16 << 10;
 
@@ -97,12 +99,16 @@ impl Server {
         if self.address().is_ok_and(|address| address.ip().is_loopback()) {
             router = router.layer(middleware::from_fn(refuse_other_names));
         }
+        let mut said: Option<Instant> = None;
         loop {
             let Ok(permit) = room.clone().acquire_owned().await else { return };
             let stream = match self.0.accept().await {
                 Ok((stream, _)) => stream,
                 Err(error) => {
-                    tracing::debug!(%error, "no connection for metrics can be taken");
+                    if said.is_none_or(|said| said.elapsed() >= SAY_AGAIN) {
+                        tracing::warn!(%error, "no connection for metrics can be taken");
+                        said = Some(Instant::now());
+                    }
                     tokio::time::sleep(PAUSE).await;
                     continue;
                 }

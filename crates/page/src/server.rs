@@ -4,7 +4,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::Request;
@@ -28,6 +28,8 @@ const ASKED: Duration = Duration::from_secs(2);
 const LASTS: Duration = Duration::from_secs(600);
 /// After an error of the listener.
 const PAUSE: Duration = Duration::from_millis(500);
+/// Such an error is said no more often than this: there may be none but errors for hours.
+const SAY_AGAIN: Duration = Duration::from_secs(60);
 /// Most bytes of a request's head.
 const HEAD: usize = 16 << 10;
 
@@ -52,11 +54,15 @@ impl Server {
     /// Answers with these routes for as long as it is polled. Only `GET` and `HEAD` reach them.
     pub async fn run(self, routes: Router) {
         let room = Room::new(CONNECTIONS);
+        let mut said: Option<Instant> = None;
         loop {
             let stream = match self.listener.accept().await {
                 Ok((stream, _)) => stream,
                 Err(error) => {
-                    tracing::debug!(%error, "no connection for the page can be taken");
+                    if said.is_none_or(|said| said.elapsed() >= SAY_AGAIN) {
+                        tracing::warn!(%error, "no connection for the page can be taken");
+                        said = Some(Instant::now());
+                    }
                     tokio::time::sleep(PAUSE).await;
                     continue;
                 }

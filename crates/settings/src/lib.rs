@@ -67,7 +67,7 @@ use given::Given;
 pub use granted::with_limit_to_raise;
 pub use harmless::harm_in_working_folder;
 pub use help::{Idle, Layout};
-pub use log::{LogFormat, draw_log_with, log_file, log_filter, start_log};
+pub use log::{LogFormat, draw_log_with, log_file, log_filter, reopen_log, start_log};
 pub use open_files::raise_limit;
 pub use optional::not_built;
 pub use pages::{Shell, completions, man_pages};

@@ -8,7 +8,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use tracing::field::Field;
 use tracing_subscriber::EnvFilter;
@@ -63,11 +63,55 @@ fn with_packages(filter: &str) -> String {
 }
 
 /// Where the log goes, if it goes to a file.
-static FILE: OnceLock<PathBuf> = OnceLock::new();
+static FILE: OnceLock<LogFile> = OnceLock::new();
 
 /// The file that the log of this process is written to.
 pub fn log_file() -> Option<PathBuf> {
-    FILE.get().cloned()
+    FILE.get().map(|log| log.path.clone())
+}
+
+/// Opens the file that the log is written to anew, by its path: what was there may be called something else by now, as `logrotate`
+/// does it. An error is a sentence, and the log goes on where it went.
+pub fn reopen_log() -> Result<(), String> {
+    FILE.get().map_or(Ok(()), LogFile::reopen)
+}
+
+/// A file of log lines.
+struct LogFile {
+    path: PathBuf,
+    file: Mutex<File>,
+}
+
+impl LogFile {
+    fn open(path: &Path) -> Result<Self, String> {
+        // As it was when it was opened first, wherever the process is later.
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let file = Mutex::new(open_log(&path)?);
+        Ok(LogFile { path, file })
+    }
+
+    fn reopen(&self) -> Result<(), String> {
+        let file = open_log(&self.path)?;
+        *self.file.lock().unwrap_or_else(PoisonError::into_inner) = file;
+        Ok(())
+    }
+}
+
+impl io::Write for &LogFile {
+    /// Each event is written at once.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        file.write_all(line).map(|()| line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn open_log(path: &Path) -> Result<File, String> {
+    let file = File::options().create(true).append(true).open(path);
+    file.map_err(|error| format!("the log cannot be written to {}: {error}", path.display()))
 }
 
 /// Takes a line of the log; false if it does not draw now.
@@ -145,12 +189,11 @@ pub fn start_log(filter: &str, file: Option<&Path>, format: LogFormat) -> Result
     let log = tracing_subscriber::fmt().log_internal_errors(false).with_env_filter(filter).fmt_fields(escaped());
     match file {
         Some(path) => {
-            let file = File::options().create(true).append(true).open(path);
-            let file = file.map_err(|error| format!("the log cannot be written to {}: {error}", path.display()))?;
-            let _ = FILE.set(path.to_owned());
+            let file = LogFile::open(path)?;
+            let file = FILE.get_or_init(|| file);
             match format {
-                LogFormat::Text => log.with_writer(Mutex::new(Kept(file))).with_ansi(false).init(),
-                LogFormat::Json => as_json(log).with_writer(Mutex::new(EscapedJson(Kept(file)))).init(),
+                LogFormat::Text => log.with_writer(move || Kept(file)).with_ansi(false).init(),
+                LogFormat::Json => as_json(log).with_writer(move || EscapedJson(Kept(file))).init(),
             }
         }
         None if format == LogFormat::Json => as_json(log).with_writer(|| EscapedJson(Kept(Errors))).init(),
@@ -190,6 +233,7 @@ fn field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt:
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
     use std::sync::Arc;
 
     use super::*;
@@ -224,6 +268,24 @@ mod tests {
         for odd in ["off", "x[of{a=1,peer=2}]=debug", "debug,hyper=off", ""] {
             assert_eq!(with_packages(odd), odd);
         }
+    }
+
+    #[test]
+    fn a_log_that_was_moved_away_goes_on_in_a_new_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, moved) = (folder.path().join("log"), folder.path().join("log.1"));
+        let log = LogFile::open(&path).unwrap();
+        writeln!(&log, "one").unwrap();
+        std::fs::rename(&path, &moved).unwrap();
+        writeln!(&log, "two").unwrap();
+        log.reopen().unwrap();
+        writeln!(&log, "three").unwrap();
+        let read = |path| std::fs::read_to_string(path).unwrap();
+        assert_eq!((read(&moved), read(&path)), ("one\ntwo\n".to_owned(), "three\n".to_owned()));
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        assert!(log.reopen().is_err());
+        writeln!(&log, "four").expect("it goes on where it went");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The side that answers: takes connections, a bounded number of them, and reads requests one after another.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::BufReader;
 use tokio::sync::{Semaphore, mpsc};
@@ -18,6 +18,8 @@ const IDLE: Duration = Duration::from_secs(300);
 const ANSWERS: usize = 16;
 /// After an error of the listener: there may be no descriptors for the moment.
 const PAUSE: Duration = Duration::from_millis(200);
+/// Such an error is said no more often than this: there may be none but errors for hours.
+const SAY_AGAIN: Duration = Duration::from_secs(60);
 
 /// What answers requests.
 pub trait Answering: Send + Sync + 'static {
@@ -28,12 +30,11 @@ pub trait Answering: Send + Sync + 'static {
 /// Takes connections for as long as it is polled.
 pub async fn serve(mut listener: Listener, service: Arc<impl Answering>) {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
-    let mut failing = false;
+    let mut said: Option<Instant> = None;
     loop {
         let Ok(permit) = room.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok(stream) => {
-                failing = false;
                 let service = service.clone();
                 tokio::spawn(async move {
                     if let Err(error) = talk(stream, service).await {
@@ -43,9 +44,9 @@ pub async fn serve(mut listener: Listener, service: Arc<impl Answering>) {
                 });
             }
             Err(error) => {
-                // Said once: it may last.
-                if !std::mem::replace(&mut failing, true) {
+                if said.is_none_or(|said| said.elapsed() >= SAY_AGAIN) {
                     tracing::warn!(%error, "no control connection can be taken");
+                    said = Some(Instant::now());
                 }
                 tokio::time::sleep(PAUSE).await;
             }

@@ -45,7 +45,7 @@ Examples:
 const NOTES: &str = "\
 What it is told outlives it: started again, it goes on with all of it. Only its user, and root, can control it.
 
-SIGTERM ends it; SIGHUP reads the settings again (rates, --at-once), and looks at its own shares anew.";
+SIGTERM ends it; SIGHUP reads the settings again (rates, --at-once), looks at its own shares anew, and opens --log-file anew.";
 
 /// Port of a peer whose tracker runs elsewhere, unless another is asked for.
 const PEER_PORT: u16 = 9000;
@@ -164,6 +164,9 @@ pub async fn run(mut arguments: DaemonArguments, read_again: ReadAgain) -> Resul
             break Ok(());
         }
         manager.reloading();
+        if let Err(reason) = settings::reopen_log() {
+            tracing::warn!(reason, "the log stays in the file that it was in");
+        }
         match service.reload().await {
             Ok(()) => tracing::info!("the settings are read again"),
             Err(reason) => tracing::warn!(reason, "the settings stay as they were"),

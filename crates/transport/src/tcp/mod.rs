@@ -21,7 +21,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use protocol::{Carried, LegKey, PeerId};
 use rustls::pki_types::CertificateDer;
@@ -56,6 +56,8 @@ const BACKLOG: usize = 128;
 const GOODBYE: Duration = Duration::from_secs(1);
 /// After an error of the system (no descriptor is left, say) the next connection is taken only then.
 const PAUSE: Duration = Duration::from_millis(50);
+/// Such an error is said no more often than this: there may be none but errors for hours.
+const SAY_AGAIN: Duration = Duration::from_secs(60);
 /// Connections that the system holds for us meanwhile, as far as it does; Linux usually grants as many.
 const QUEUE: i32 = 4096;
 
@@ -339,10 +341,18 @@ enum Arrival {
 
 impl Door {
     async fn open(self: Arc<Self>, listener: TcpListener, handshakes: Handshakes) {
+        let mut said: Option<Instant> = None;
         loop {
-            let Ok((socket, from)) = listener.accept().await else {
-                tokio::time::sleep(PAUSE).await;
-                continue;
+            let (socket, from) = match listener.accept().await {
+                Ok(arrived) => arrived,
+                Err(error) => {
+                    if said.is_none_or(|said| said.elapsed() >= SAY_AGAIN) {
+                        tracing::warn!(%error, "no connection over TCP can be taken");
+                        said = Some(Instant::now());
+                    }
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
             };
             // Only the one that came too fast is turned away: those behind it in the queue may be of other addresses.
             let Some(handshake) = handshakes.begin(from.ip()) else {
