@@ -281,8 +281,9 @@ impl Task {
 
     /// Says how a share stands until it is told something else, or its files change.
     async fn serve(&mut self, home: &Arc<Tracked>, share: Share, mut wish: Wish) -> Next {
-        let (content, mut status, mut addresses) = (share.content(), share.status(), home.node.addresses());
-        self.tell_ticket(content).await;
+        let (content, mut status) = (share.content(), share.status());
+        let (mut addresses, mut trackers) = (home.node.addresses(), home.node.watch_trackers());
+        self.tell_ticket(content);
         loop {
             let told = *self.wish.borrow_and_update();
             let looks = told.looks != std::mem::replace(&mut wish.looks, told.looks);
@@ -318,7 +319,13 @@ impl Task {
                     if changed.is_err() {
                         return Next::End;
                     }
-                    self.tell_ticket(content).await;
+                    self.tell_ticket(content);
+                }
+                changed = trackers.changed() => {
+                    if changed.is_err() {
+                        return Next::End;
+                    }
+                    self.tell_ticket(content);
                 }
                 changed = self.wish.changed() => if changed.is_err() { return Next::End },
             }
@@ -343,9 +350,15 @@ impl Task {
         }
     }
 
-    async fn tell_ticket(&self, content: ContentId) {
-        let ticket = self.nodes.ticket(content).await.map(|ticket| ticket.to_string()).unwrap_or_default();
-        self.view.send_modify(|view| (view.content, view.ticket) = (content.to_string(), ticket));
+    /// Says what a ticket of it is now: others reach the trackers elsewhere one day.
+    fn tell_ticket(&self, content: ContentId) {
+        let ticket = self.nodes.ticket(content).map(|ticket| ticket.to_string()).unwrap_or_default();
+        let content = content.to_string();
+        self.view.send_if_modified(|view| {
+            let is_new = (&view.content, &view.ticket) != (&content, &ticket);
+            (view.content, view.ticket) = (content, ticket);
+            is_new
+        });
     }
 }
 

@@ -259,9 +259,9 @@ impl Nodes {
     }
 
     /// The ticket for a content that is shared here.
-    pub(crate) async fn ticket(&self, content: ContentId) -> Option<Ticket> {
-        // A name that leads to several addresses may be one tracker, or several: those that have answered are.
-        let known = self.home.node.trackers().await;
+    pub(crate) fn ticket(&self, content: ContentId) -> Option<Ticket> {
+        // A name that leads to several addresses may be one tracker, or several: those that are up are. It may lead elsewhere by now.
+        let known = self.home.node.watch_trackers().borrow().clone();
         let split = |tracker: &TrackerAddress| match self.is_told {
             true => vec![tracker.clone()],
             false => tracker.told_apart(&known),

@@ -47,6 +47,7 @@ impl NodeBuilder {
         let (events, _) = broadcast::channel(EVENTS);
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let (announced, addresses) = watch::channel(dial::announced_addresses(&*self.transport, &self.announce));
+        let (tell_trackers, tracker_statuses) = watch::channel(Vec::new());
         let node = Node {
             commands: Commands::new(commands),
             events: events.clone(),
@@ -56,6 +57,7 @@ impl NodeBuilder {
             id: self.transport.peer_id(),
             listeners: self.transport.listeners(),
             addresses,
+            tracker_statuses,
             silent: Arc::default(),
             transport: self.transport.clone(),
             leases: Arc::default(),
@@ -66,7 +68,7 @@ impl NodeBuilder {
             inbox,
             events,
             (node.waits.clone(), node.book.clone(), node.counting.clone()),
-            announced,
+            (announced, tell_trackers),
         ));
         node
     }
@@ -91,6 +93,7 @@ pub struct Node {
     id: PeerId,
     listeners: Vec<SocketAddr>,
     addresses: watch::Receiver<Vec<SocketAddr>>,
+    tracker_statuses: watch::Receiver<Vec<TrackerStatus>>,
     /// Trackers that have not answered what was asked last.
     silent: Arc<Mutex<Vec<String>>>,
     /// For codes, which are no business of the driver's.
@@ -154,7 +157,12 @@ impl Node {
         self.commands.ask(|reply| Command::Trackers { reply }).await.unwrap_or_default()
     }
 
-    /// The same when it is clear how many trackers are behind a name: an address that has not answered shortly after another has is
+    /// The same as it was last, and each time that it changes.
+    pub fn watch_trackers(&self) -> watch::Receiver<Vec<TrackerStatus>> {
+        self.tracker_statuses.clone()
+    }
+
+    /// How the trackers are when it is clear how many trackers are behind a name: an address that has not answered shortly after another has is
     /// taken for one more of that, and left out.
     pub async fn trackers_to_ask(&self) -> Vec<TrackerStatus> {
         let began = Instant::now();

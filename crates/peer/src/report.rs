@@ -49,6 +49,8 @@ pub(crate) enum TrackerNews {
         id: PeerId,
         instance: TrackerInstance,
         at: SocketAddr,
+        /// Where its name led when it was looked up last, if it is asked for by a name.
+        leads_to: Option<Vec<SocketAddr>>,
     },
     Lost,
     /// The address leads to a tracker that another client has.

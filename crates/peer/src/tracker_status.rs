@@ -22,6 +22,20 @@ pub struct TrackerStatus {
     pub at: Option<SocketAddr>,
     /// Whether it may be one more address of another.
     pub(crate) is_guess: bool,
+    /// The name by which it was given, and where that leads as far as is known.
+    pub(crate) name: Option<String>,
+    pub(crate) leads_to: Vec<SocketAddr>,
+}
+
+impl TrackerStatus {
+    /// How many of a node's trackers are up, and how many are lost. Where none has answered so far, one is.
+    pub fn up_and_lost(all: &[Self]) -> [usize; 2] {
+        let count = |state| all.iter().filter(|tracker| tracker.state == state).count();
+        match [count(TrackerState::Up), count(TrackerState::Lost)] {
+            [0, 0] => [0, usize::from(!all.is_empty())],
+            counted => counted,
+        }
+    }
 }
 
 /// How a tracker is, as far as is known here.
@@ -36,4 +50,34 @@ pub enum TrackerState {
     Lost,
     /// Its address leads to a tracker that is known by another.
     Taken,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TrackerState::{Connecting, Lost, Taken, Up};
+    use super::*;
+
+    #[test]
+    fn trackers_that_have_not_answered_are_lost_where_none_has() {
+        let tracker = |state| TrackerStatus {
+            number: 1,
+            place: String::new(),
+            id: PeerId::of_public_key(b"one"),
+            state,
+            at: None,
+            is_guess: false,
+            name: None,
+            leads_to: Vec::new(),
+        };
+        for (states, counted) in [
+            (vec![], [0, 0]),
+            (vec![Connecting], [0, 1]),
+            (vec![Up, Connecting, Taken], [1, 0]),
+            (vec![Up, Lost, Lost], [1, 2]),
+            (vec![Lost], [0, 1]),
+        ] {
+            let all: Vec<_> = states.into_iter().map(tracker).collect();
+            assert_eq!(TrackerStatus::up_and_lost(&all), counted, "{all:?}");
+        }
+    }
 }

@@ -219,7 +219,9 @@ async fn trackers_behind_a_name_come_and_go_with_it() {
     let answer = Arc::new(Mutex::new(vec![at[0]]));
     let node = builder(&network, folder.path()).resolver(resolver(&answer)).start();
     let name = Some("trackers.example:9999".to_owned());
-    node.join(TrackerAddress { addresses: vec![at[0]], id: all[0].address().id, name }).await.unwrap();
+    let named = TrackerAddress { addresses: vec![at[0]], id: all[0].address().id, name };
+    node.join(named.clone()).await.unwrap();
+    let watched = node.watch_trackers();
     let content = share(&node, folder.path(), "file").await;
     until("the only one knows it", async || all[0].knows(content)).await;
     // More replicas.
@@ -238,6 +240,27 @@ async fn trackers_behind_a_name_come_and_go_with_it() {
     let new = [at[3].to_string(), at[4].to_string()];
     until("the old ones are left for the new", async || up(&node).await == new).await;
     until("the new ones know it", async || all[3].knows(content) && all[4].knows(content)).await;
+    let told: Vec<_> = named.told_apart(&watched.borrow()).into_iter().map(|one| one.addresses).collect();
+    assert!(told.len() == 2 && told.iter().all(|one| one.len() == 1 && at[3..].contains(&one[0])), "{told:?}");
+    node.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tracker_that_has_moved_is_told_of_where_it_is_now() {
+    let (network, folder) = (MemoryNetwork::new(), tempfile::tempdir().unwrap());
+    let before = FakeTracker::start(&network, b"one", "10.0.0.1:9999", Manner::default());
+    let answer = Arc::new(Mutex::new(before.transport.listeners()));
+    let node = builder(&network, folder.path()).resolver(resolver(&answer)).start();
+    let named = TrackerAddress { name: Some("tracker.example:9999".to_owned()), ..before.address() };
+    node.join(named.clone()).await.unwrap();
+    let mut watched = node.watch_trackers();
+    assert_eq!(named.told_apart(&watched.borrow_and_update()), std::slice::from_ref(&named));
+    let after = FakeTracker::start(&network, b"one", "10.0.0.7:9999", Manner::default());
+    *answer.lock().unwrap() = after.transport.listeners();
+    before.transport.close().await;
+    until("it is found there", async || named.told_apart(&watched.borrow())[0].addresses == after.address().addresses)
+        .await;
+    assert!(watched.has_changed().unwrap());
     node.shutdown().await;
 }
 

@@ -24,7 +24,10 @@ const MOST_ASKED: usize = 32;
 impl Driver {
     pub(super) fn command(&mut self, command: Command) {
         match command {
-            Command::Track { trackers, secret, reply } => self.join_trackers(trackers, secret, reply),
+            Command::Track { trackers, secret, reply } => {
+                self.join_trackers(trackers, secret, reply);
+                self.publish_trackers();
+            }
             Command::AddPeer { content, peer, reply } => {
                 let id = peer.id;
                 self.event(Event::Found { content, peers: vec![peer] });

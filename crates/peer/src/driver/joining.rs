@@ -158,6 +158,18 @@ impl Driver {
         }
     }
 
+    /// Says how the trackers are, if that has changed.
+    pub(super) fn publish_trackers(&self) {
+        let now = self.trackers.statuses();
+        self.tracker_statuses.send_if_modified(|known| {
+            let is_new = *known != now;
+            if is_new {
+                *known = now;
+            }
+            is_new
+        });
+    }
+
     /// Announces all contents where they belong now.
     fn announce_all(&mut self, again: bool) {
         let contents: Vec<_> = self.items.keys().copied().collect();
@@ -166,9 +178,10 @@ impl Driver {
 
     pub(super) fn tracker_news(&mut self, number: TrackerNumber, news: TrackerNews) {
         let change = match news {
-            TrackerNews::Welcome { id, instance, at } => {
+            TrackerNews::Welcome { id, instance, at, leads_to } => {
                 let change = self.trackers.is_up(number, id, instance, at);
                 if let Some(place) = self.trackers.place(number) {
+                    self.trackers.leads_to.extend(leads_to.map(|found| (place, found)));
                     self.leave_where_none_is(place);
                 }
                 change

@@ -50,6 +50,7 @@ use crate::net::gate::Gate;
 use crate::net::tracker::ToClient;
 use crate::report::Report;
 use crate::stats::WaitStats;
+use crate::tracker_status::TrackerStatus;
 use state::{Driver, Setup, Sharer};
 use trackers::Trackers;
 
@@ -64,7 +65,7 @@ pub(crate) async fn run(
     mut commands: mpsc::Receiver<Command>,
     events: broadcast::Sender<PeerEvent>,
     (waits, book, counting): (Arc<WaitStats>, Arc<DialBook>, Arc<Counting>),
-    listeners: watch::Sender<Vec<SocketAddr>>,
+    (listeners, tracker_statuses): (watch::Sender<Vec<SocketAddr>>, watch::Sender<Vec<TrackerStatus>>),
 ) {
     let (reports, mut inbox) = mpsc::channel(INBOX);
     let transport = builder.transport.clone();
@@ -75,7 +76,7 @@ pub(crate) async fn run(
         dial::watch_addresses(transport, known, reports.clone())
     });
     let watching = watching.map(|watching| tokio::spawn(watching));
-    let mut driver = Driver::new(builder, reports, events, (waits, book, counting), listeners);
+    let mut driver = Driver::new(builder, reports, events, (waits, book, counting), (listeners, tracker_statuses));
     let mut statuses = tokio::time::interval(STATUS);
     statuses.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let reply = loop {
@@ -113,7 +114,7 @@ impl Driver {
         reports: mpsc::Sender<Report>,
         events: broadcast::Sender<PeerEvent>,
         (waits, book, counting): (Arc<WaitStats>, Arc<DialBook>, Arc<Counting>),
-        listeners: watch::Sender<Vec<SocketAddr>>,
+        (listeners, tracker_statuses): (watch::Sender<Vec<SocketAddr>>, watch::Sender<Vec<TrackerStatus>>),
     ) -> Self {
         let NodeBuilder {
             transport,
@@ -185,6 +186,7 @@ impl Driver {
             manifest_waiters: HashMap::new(),
             unproven: None,
             trackers: Trackers::default(),
+            tracker_statuses,
             around: None,
             sharer: Sharer::default(),
             announced,

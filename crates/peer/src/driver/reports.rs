@@ -84,9 +84,15 @@ impl Driver {
             Report::SourceFailed { content, error } => self.source_failed(content, error),
             Report::Completed { content, result } => self.completed(content, result),
             Report::Watched { number, content } => self.is_watched(number, content),
-            Report::Tracker { number, news } => self.tracker_news(number, news),
+            Report::Tracker { number, news } => {
+                self.tracker_news(number, news);
+                self.publish_trackers();
+            }
             Report::Introduced { number, content, joined, gone } => self.introduced(number, content, joined, gone),
-            Report::Resolved { place, found } => self.resolved(place, &found),
+            Report::Resolved { place, found } => {
+                self.resolved(place, &found);
+                self.publish_trackers();
+            }
             Report::Met(holder) => self.met_on_lan(holder),
             Report::Addresses { addresses } => {
                 tracing::info!(?addresses, "this machine has other addresses than before");

@@ -39,6 +39,7 @@ use crate::net::tracker::Surroundings;
 use crate::report::Report;
 use crate::resolver::Resolver;
 use crate::stats::WaitStats;
+use crate::tracker_status::TrackerStatus;
 
 /// A live connection is never silent for longer, but for two round trips: each end asks for a sign of life every two seconds.
 const SILENT: Duration = Duration::from_millis(2500);
@@ -72,6 +73,8 @@ pub(super) struct Driver {
     /// A private content of which the engine hears just now from somebody who has not proven it, as of one that nobody has.
     pub(super) unproven: Option<ContentId>,
     pub(super) trackers: Trackers,
+    /// How they are, for those who watch.
+    pub(super) tracker_statuses: watch::Sender<Vec<TrackerStatus>>,
     /// What the clients of trackers share, since the last were joined.
     pub(super) around: Option<Surroundings>,
     /// The sharer that is reached beside its tracker.

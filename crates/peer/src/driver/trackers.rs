@@ -158,8 +158,16 @@ impl Trackers {
             state: tracker.state,
             at: tracker.at.filter(|_| !tracker.is_guess),
             is_guess: tracker.is_guess,
+            name: self.named.get(tracker.place).and_then(|named| named.name.clone()),
+            leads_to: self.leads_to(tracker.place),
         };
         shown.map(status).collect()
+    }
+
+    /// Where the one leads to that was named as this, as far as is known.
+    fn leads_to(&self, place: usize) -> Vec<SocketAddr> {
+        let named = || self.named.get(place).map(|named| named.addresses.clone());
+        self.leads_to.get(&place).cloned().or_else(named).unwrap_or_default()
     }
 
     /// Whether all were lost, and none is back.

@@ -51,13 +51,21 @@ impl TrackerAddress {
         }
     }
 
-    /// The trackers that have answered behind its name, of those that a node has joined; if it was one, or none, that is this one at all
-    /// of its addresses.
+    /// The trackers that are up behind its name, of those that a node has joined, wherever that leads by now; if it is one, that one at
+    /// all addresses of the name, and if it is none, this one.
     pub fn told_apart(&self, joined: &[TrackerStatus]) -> Vec<Self> {
-        let is_one = |one: &&TrackerStatus| one.state == TrackerState::Up && one.id.answers_to(self.id);
-        let up = joined.iter().filter(is_one).filter_map(|one| one.at);
-        let up: Vec<_> = up.filter(|at| self.addresses.contains(at)).collect();
-        if self.name.is_some() && up.len() > 1 { names::behind(self, &up) } else { vec![self.clone()] }
+        let is_one = |one: &&TrackerStatus| {
+            one.state == TrackerState::Up && one.name.is_some() && one.name == self.name && one.id.answers_to(self.id)
+        };
+        let up: Vec<_> = joined.iter().filter(is_one).filter_map(|one| Some((one.at?, &one.leads_to))).collect();
+        match up[..] {
+            [] => vec![self.clone()],
+            [(at, leads_to)] => {
+                let addresses = if leads_to.contains(&at) { leads_to.clone() } else { vec![at] };
+                vec![TrackerAddress { addresses, ..self.clone() }]
+            }
+            _ => names::behind(self, &up.iter().map(|(at, _)| *at).collect::<Vec<_>>()),
+        }
     }
 
     /// What to call it in a sentence: its name, or the address where it likeliest is.

@@ -255,7 +255,8 @@ impl Client {
     /// False if the node has ended.
     async fn is_welcome(&self, connection: Arc<dyn Connection>) -> bool {
         let (id, at) = (connection.peer_id(), connection.remote_addr());
-        self.report(TrackerNews::Welcome { id, instance: self.instance, at }).await
+        let leads_to = self.tracker.name.as_ref().map(|_| self.tracker.addresses.clone());
+        self.report(TrackerNews::Welcome { id, instance: self.instance, at, leads_to }).await
     }
 
     /// A session, if this peer does not leave meanwhile; none if another client has this tracker.
