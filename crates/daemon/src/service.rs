@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use peer::{Counters, Node, Waits};
+use peer::{Counters, Node, TrackerStatus, Waits};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{interval, timeout};
@@ -151,6 +151,11 @@ impl Service {
     /// How every content stands, in the order in which they are downloaded.
     pub fn contents(&self) -> Vec<ContentStatus> {
         self.inner().contents.iter().map(|content| content.view.borrow().clone()).collect()
+    }
+
+    /// How many trackers of its shares are up, and how many are lost.
+    pub fn trackers(&self) -> [usize; 2] {
+        TrackerStatus::up_and_lost(&self.nodes.home().node.watch_trackers().borrow())
     }
 
     /// Whether the tracker of its shares has answered.

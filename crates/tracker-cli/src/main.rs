@@ -15,6 +15,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use bytesize::ByteSize;
 use clap::{CommandFactory, Parser};
@@ -255,6 +256,7 @@ fn run(arguments: &Arguments) -> Result<(), (ExitCode, anyhow::Error)> {
     let sockets = transport::most_sockets() / if arguments.relay { 2 } else { 1 };
     let config =
         transport_config(identity, trust, address).legs(arguments.relay.then_some(legs)).sockets(Some(sockets));
+    let sockets_let_go = config.sockets_let_go();
     let transport = arguments.transport.bind(config.clone()).map_err(|error| match error {
         TransportError::AddressInUse(_) => {
             let port = arguments.port;
@@ -299,11 +301,12 @@ fn run(arguments: &Arguments) -> Result<(), (ExitCode, anyhow::Error)> {
         }
         let server = Arc::new(server);
         if let Some(address) = arguments.metrics {
-            answer_scrapes(address, &server).await?;
+            answer_scrapes(address, &server, sockets_let_go).await?;
         }
         if let Some(address) = arguments.page {
             show_page(address, arguments.page_token.as_deref(), &server).await?;
         }
+        tokio::spawn(transport::warn_of_expiry());
         let manager = ServiceManager::of_this_process();
         manager.ready();
         let is_told = tokio::select! {
@@ -342,8 +345,12 @@ fn must_be_built(arguments: &Arguments) -> Result<(), (ExitCode, anyhow::Error)>
 
 /// Answers scrapes for as long as the tracker runs.
 #[cfg(feature = "metrics")]
-async fn answer_scrapes(address: SocketAddr, server: &Arc<Server>) -> Result<(), (ExitCode, anyhow::Error)> {
-    let bound = metrics::serve(address, server.clone()).await.map_err(|error| {
+async fn answer_scrapes(
+    address: SocketAddr,
+    server: &Arc<Server>,
+    sockets: Arc<AtomicU64>,
+) -> Result<(), (ExitCode, anyhow::Error)> {
+    let bound = metrics::serve(address, server.clone(), sockets).await.map_err(|error| {
         let hint = format!("cannot serve metrics at {address}: {error}. Choose another address with --metrics");
         (ExitCode::AddressInUse, anyhow::anyhow!(hint))
     })?;
@@ -352,7 +359,7 @@ async fn answer_scrapes(address: SocketAddr, server: &Arc<Server>) -> Result<(),
 }
 
 #[cfg(not(feature = "metrics"))]
-async fn answer_scrapes(_: SocketAddr, _: &Arc<Server>) -> Result<(), (ExitCode, anyhow::Error)> {
+async fn answer_scrapes(_: SocketAddr, _: &Arc<Server>, _: Arc<AtomicU64>) -> Result<(), (ExitCode, anyhow::Error)> {
     // It was refused at the start.
     Ok(())
 }

@@ -131,9 +131,19 @@ impl Server {
         self.state.activity()
     }
 
+    /// How many connections were let go so far because there was no room for more, of those that were refused and of others.
+    pub fn let_go(&self) -> u64 {
+        self.state.let_go()
+    }
+
     /// What its connections and contents take, in bytes, as it counts.
     pub fn bytes(&self) -> u64 {
         self.state.bytes()
+    }
+
+    /// What they may take, counted in the same way. Where there is no room for more, some are let go.
+    pub fn most_bytes(&self) -> u64 {
+        self.state.most_bytes()
     }
 }
 

@@ -68,6 +68,8 @@ pub(crate) struct State {
     /// How often something was announced, and a connection refused for want of room.
     announces: AtomicU64,
     refusals: AtomicU64,
+    /// How many connections were let go for others.
+    let_go: AtomicU64,
 }
 
 /// A connected peer that has said hello.
@@ -137,6 +139,7 @@ impl State {
             leases: LeaseDesk::new(),
             announces: AtomicU64::new(0),
             refusals: AtomicU64::new(0),
+            let_go: AtomicU64::new(0),
         }
     }
 
@@ -192,6 +195,16 @@ impl State {
     /// Announcements and refusals so far.
     pub(crate) fn activity(&self) -> (u64, u64) {
         (self.announces.load(Ordering::Relaxed), self.refusals.load(Ordering::Relaxed))
+    }
+
+    /// Connections that were let go for others so far.
+    pub(crate) fn let_go(&self) -> u64 {
+        self.let_go.load(Ordering::Relaxed)
+    }
+
+    /// What its connections and contents may take, in bytes, as it counts.
+    pub(crate) fn most_bytes(&self) -> u64 {
+        self.config.memory_to_count()
     }
 
     /// A peer has said hello. One that comes back before its old connection was found dead replaces it. False if there was
@@ -263,6 +276,11 @@ impl State {
             let connection = self.sessions.get(&session).map(|connection| connection.clone());
             match connection {
                 Some(connection) => {
+                    if self.let_go.fetch_add(1, Ordering::Relaxed) == 0 {
+                        tracing::warn!(
+                            "the tracker is full: from now on it lets some peers go for others. Give it more memory"
+                        );
+                    }
                     tracing::debug!(peer = %connection.peer_id(), from = %connection.remote_addr(), "makes room");
                     connection.close(1, "the tracker needs the room");
                     self.exit(session, connection.peer_id());

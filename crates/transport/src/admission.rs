@@ -11,7 +11,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -51,6 +51,8 @@ type End = Box<dyn FnOnce() + Send>;
 pub(crate) struct Admission {
     room: usize,
     table: Mutex<Table>,
+    /// How many were ended or refused for want of a place so far, if anybody wants to know.
+    let_go: Option<Arc<AtomicU64>>,
 }
 
 /// A place that is held, until this is dropped or the place is taken away.
@@ -73,7 +75,12 @@ pub(crate) struct Newcomer {
 impl Admission {
     /// So many places.
     pub(crate) fn new(room: usize) -> Arc<Self> {
-        Arc::new(Admission { room: room.max(1), table: Mutex::default() })
+        Arc::new(Admission { room: room.max(1), table: Mutex::default(), let_go: None })
+    }
+
+    /// So many places of sockets. Those that are ended or refused for want of one are counted here.
+    pub(crate) fn of_sockets(room: usize, let_go: Arc<AtomicU64>) -> Arc<Self> {
+        Arc::new(Admission { room: room.max(1), table: Mutex::default(), let_go: Some(let_go) })
     }
 
     /// A place; for it, another may have been ended. Nothing if those of this address came too fast after each other.
@@ -97,6 +104,13 @@ impl Admission {
         };
         // Not under the lock: what ends may hold places of its own.
         drop(table);
+        if let Some(let_go) = self.let_go.as_ref().filter(|_| ended.is_some())
+            && let_go.fetch_add(1, Ordering::Relaxed) == 0
+        {
+            tracing::warn!(
+                "there are no sockets left for more: from now on some are closed for others. Raise the limit of open files"
+            );
+        }
         match ended {
             Some((_, true)) => None,
             Some((held, false)) => {
@@ -286,6 +300,24 @@ mod tests {
         assert_eq!(door.admission.taken(), 0);
         let table = door.admission.table.lock().unwrap();
         assert_eq!((table.prefixes.0.len(), table.addresses.0.len(), table.holders.0.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn who_is_ended_or_refused_is_counted() {
+        let (let_go, now) = (Arc::new(AtomicU64::new(0)), Instant::now());
+        let admission = Admission::of_sockets(2, let_go.clone());
+        let enter = |after: Duration, last| {
+            let newcomer =
+                Newcomer { from: IpAddr::from([192, 0, 2, last]), holder: None, worth: Worth::WithoutStream };
+            admission.enter(now + after, newcomer, || {})
+        };
+        let mut places = vec![enter(Duration::ZERO, 1), enter(Duration::ZERO, 1)];
+        assert_eq!(let_go.load(Ordering::Relaxed), 0);
+        places.push(enter(LATER, 2));
+        assert_eq!(let_go.load(Ordering::Relaxed), 1);
+        drop(places);
+        drop(enter(LATER, 3));
+        assert_eq!(let_go.load(Ordering::Relaxed), 1);
     }
 
     #[test]

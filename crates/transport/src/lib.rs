@@ -60,6 +60,7 @@ pub use addresses::{
     Likelihood, OwnAddress, have_in_common, interface_addresses, is_inner_interface, network_bits, own_addresses,
 };
 pub use auto::Auto;
+pub use expiry::{first_expiry, warn_of_expiry};
 pub use forward::{ForwardConnection, ForwardTransport};
 pub use handshakes::{GivenUp, Handshake, Handshakes};
 pub use identity::{
@@ -80,6 +81,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -123,6 +125,8 @@ pub struct Config {
     pub standing: bool,
     /// Most sockets of incoming connections over TCP; a part of what the process may open if not given.
     pub sockets: Option<usize>,
+    /// Sockets that were closed for others so far.
+    pub(crate) sockets_let_go: Arc<AtomicU64>,
     /// A tracker that listens on the same ports.
     pub(crate) tracker: Option<TrackerDoor>,
     /// Where legs of relayed connections go that come to the TCP listeners, if this is a relay.
@@ -142,6 +146,7 @@ impl Config {
             congestion,
             standing: false,
             sockets: None,
+            sockets_let_go: Arc::default(),
             tracker: None,
             legs: None,
         }
@@ -182,6 +187,12 @@ impl Config {
     pub fn sockets(mut self, sockets: Option<usize>) -> Self {
         self.sockets = sockets;
         self
+    }
+
+    /// Counts the sockets of incoming connections over TCP that what is bound with this, or with clones of it, has closed or refused
+    /// because there was no room for more.
+    pub fn sockets_let_go(&self) -> Arc<AtomicU64> {
+        self.sockets_let_go.clone()
     }
 
     /// Hands legs of relayed connections on to a relay.

@@ -138,6 +138,7 @@ pub async fn run(mut arguments: DaemonArguments, read_again: ReadAgain) -> Resul
         _ = signals.next_meant(ends) => return Ok(()),
     };
     let service = run.service().clone();
+    tokio::spawn(transport::warn_of_expiry());
     say(&arguments.peer, &format!("Controlled at {}", place.path().display()));
     if let Some(address) = arguments.metrics {
         let bound = answer_scrapes(address, &service).await?;

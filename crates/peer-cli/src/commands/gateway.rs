@@ -108,7 +108,7 @@ pub async fn run(mut arguments: GatewayCommand) -> Result<(), Failure> {
     };
     let (mut running, nodes) = served?;
     if let Some(address) = arguments.metrics {
-        running.has_metrics_at(answer_scrapes(address, &running).await?);
+        running.has_metrics_at(answer_scrapes(address, &running, nodes.clone()).await?);
     }
     if arguments.peer.json {
         tell(OutputStream::Output, &running.event());
@@ -116,6 +116,7 @@ pub async fn run(mut arguments: GatewayCommand) -> Result<(), Failure> {
         print(running.lines())?;
     }
     let mut ended = JoinSet::new();
+    tokio::spawn(transport::warn_of_expiry());
     for node in nodes.clone() {
         ended.spawn(async move { node.ended().await });
     }
@@ -138,15 +139,15 @@ pub async fn run(mut arguments: GatewayCommand) -> Result<(), Failure> {
 
 /// Answers scrapes for as long as the gateway runs, and says where.
 #[cfg(feature = "metrics")]
-async fn answer_scrapes(address: SocketAddr, running: &Running) -> Result<SocketAddr, Failure> {
-    metrics::serve(address, running).await.map_err(|error| {
+async fn answer_scrapes(address: SocketAddr, running: &Running, nodes: Vec<Node>) -> Result<SocketAddr, Failure> {
+    metrics::serve(address, running, nodes).await.map_err(|error| {
         let sentence = format!("cannot serve metrics at {address}: {error}. Choose another address with --metrics");
         Failure::new(ExitCode::AddressInUse, sentence)
     })
 }
 
 #[cfg(not(feature = "metrics"))]
-async fn answer_scrapes(_: SocketAddr, _: &Running) -> Result<SocketAddr, Failure> {
+async fn answer_scrapes(_: SocketAddr, _: &Running, _: Vec<Node>) -> Result<SocketAddr, Failure> {
     Err(Feature::Metrics.not_built())
 }
 

@@ -26,6 +26,8 @@ pub mod query;
 pub mod rendezvous;
 mod rows;
 mod run;
+#[cfg(feature = "metrics")]
+pub mod scraped;
 pub mod secrets;
 pub mod site;
 pub mod standstill;

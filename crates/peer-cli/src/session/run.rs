@@ -37,6 +37,9 @@ impl Session {
         Face { screen, typed, mut signals }: Face,
         work: impl AsyncFnOnce(&Session) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
+        if options.seeder {
+            tokio::spawn(transport::warn_of_expiry());
+        }
         let events = node.events();
         let session = Session::new(node, options, screen);
         // Until the first step is done there is nothing else to see.

@@ -159,7 +159,7 @@ impl Tcp {
         let (arrivals, accepted) = mpsc::channel(BACKLOG);
         let shared = Arc::new(Shared {
             by_token: Mutex::default(),
-            sockets: Admission::new(sockets),
+            sockets: Admission::of_sockets(sockets, config.sockets_let_go.clone()),
             connections: AtomicU64::new(0),
             expiry: Expiry::new(&config.identity, &config.trust),
             running: watch::Sender::new(0),

@@ -9,6 +9,8 @@ use monitor::metric::{Metric, Unit, Value};
 use monitor::{Monitor, Server};
 use peer::{Counters, TIME_BOUNDS, Times, Waits};
 
+use crate::session::scraped;
+
 /// Answers scrapes of this daemon at an address from now on, and says where that is.
 pub async fn serve(address: SocketAddr, service: Arc<Service>) -> std::io::Result<SocketAddr> {
     let server = Server::bind(address).await?;
@@ -27,6 +29,8 @@ fn collected(service: &Service) -> Vec<Metric> {
     let mut metrics = of_counters(&counters);
     metrics.push(of_waits(&waits));
     metrics.push(contents(service));
+    metrics.push(scraped::trackers(service.trackers()));
+    metrics.extend(scraped::certificate());
     metrics
 }
 

@@ -1,18 +1,29 @@
-//! What a gateway says at a scrape: how much it keeps. No label is a content: there may be any number of those.
+//! What a gateway says at a scrape: how much it keeps, and how its trackers are. No label is a content: there may be any number of those.
 
 use std::net::SocketAddr;
 
 use monitor::metric::{Metric, Unit, Value};
 use monitor::{Monitor, Server};
+use peer::{Node, TrackerStatus};
 
 use crate::session::gateway::{KeptNow, Running};
+use crate::session::scraped;
 
 /// Answers scrapes of this gateway at an address from now on, and says where that is.
-pub async fn serve(address: SocketAddr, running: &Running) -> std::io::Result<SocketAddr> {
+pub async fn serve(address: SocketAddr, running: &Running, nodes: Vec<Node>) -> std::io::Result<SocketAddr> {
     let server = Server::bind(address).await?;
     let (bound, kept) = (server.address()?, running.kept());
-    tokio::spawn(server.run(Monitor::new(move || metrics(&kept()), || Ok(()))));
+    tokio::spawn(server.run(Monitor::new(move || collected(&kept(), &nodes), || Ok(()))));
     Ok(bound)
+}
+
+fn collected(kept: &KeptNow, nodes: &[Node]) -> Vec<Metric> {
+    let of_each = nodes.iter().map(|node| TrackerStatus::up_and_lost(&node.watch_trackers().borrow()));
+    let trackers = of_each.fold([0, 0], |[up, lost], [more_up, more_lost]| [up + more_up, lost + more_lost]);
+    let mut all = metrics(kept);
+    all.push(scraped::trackers(trackers));
+    all.extend(scraped::certificate());
+    all
 }
 
 fn metrics(kept: &KeptNow) -> Vec<Metric> {
