@@ -22,7 +22,7 @@ use crate::flags::gateway::GatewayArguments;
 use crate::flags::links::{LinkArguments, own_files};
 use crate::flags::named;
 use crate::flags::origins::{self, CacheArguments, OriginArguments};
-use crate::flags::paths::must_exist;
+use crate::flags::paths::{must_be_readable, must_exist};
 use crate::flags::peer::{PeerArguments, with_port};
 use crate::flags::{patterns, sizes};
 use crate::session::audience::Audience;
@@ -324,6 +324,7 @@ impl ShareArguments {
         for path in self.paths.iter().filter(|path| !is_stdin(path) && origins::url(path).is_none()) {
             must_exist(path)?;
             stdin::must_not_be_a_pipe(path)?;
+            must_be_readable(path)?;
         }
         match self.paths.iter().filter(|path| is_stdin(path)).count() {
             0 if self.name.is_some() => {
