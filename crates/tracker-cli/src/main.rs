@@ -352,7 +352,7 @@ async fn answer_scrapes(
 ) -> Result<(), (ExitCode, anyhow::Error)> {
     let bound = metrics::serve(address, server.clone(), sockets).await.map_err(|error| {
         let hint = format!("cannot serve metrics at {address}: {error}. Choose another address with --metrics");
-        (ExitCode::AddressInUse, anyhow::anyhow!(hint))
+        (ExitCode::of_listener(&error), anyhow::anyhow!(hint))
     })?;
     say(format_args!("Metrics at http://{bound}/metrics"));
     Ok(())
@@ -374,7 +374,7 @@ async fn show_page(
     let bound = page::serve(address, token, server.clone()).await.map_err(|error| match error {
         page::PageError::Bind(error) => {
             let hint = format!("the page cannot be had at {address}: {error}. Choose another address with --page");
-            (ExitCode::AddressInUse, anyhow::anyhow!(hint))
+            (ExitCode::of_listener(&error), anyhow::anyhow!(hint))
         }
         error => (ExitCode::Usage, error.into()),
     })?;

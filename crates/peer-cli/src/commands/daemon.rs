@@ -185,7 +185,7 @@ pub async fn run(mut arguments: DaemonArguments, read_again: ReadAgain) -> Resul
 async fn answer_scrapes(address: SocketAddr, service: &Arc<Service>) -> Result<SocketAddr, Failure> {
     metrics::serve(address, service.clone()).await.map_err(|error| {
         let sentence = format!("cannot serve metrics at {address}: {error}. Choose another address with --metrics");
-        Failure::new(ExitCode::AddressInUse, sentence)
+        Failure::new(ExitCode::of_listener(&error), sentence)
     })
 }
 

@@ -142,7 +142,7 @@ pub async fn run(mut arguments: GatewayCommand) -> Result<(), Failure> {
 async fn answer_scrapes(address: SocketAddr, running: &Running, nodes: Vec<Node>) -> Result<SocketAddr, Failure> {
     metrics::serve(address, running, nodes).await.map_err(|error| {
         let sentence = format!("cannot serve metrics at {address}: {error}. Choose another address with --metrics");
-        Failure::new(ExitCode::AddressInUse, sentence)
+        Failure::new(ExitCode::of_listener(&error), sentence)
     })
 }
 

@@ -235,8 +235,8 @@ pub async fn start_with(
     let failed = |error: GatewayError| {
         let code = match &error {
             GatewayError::NeedsToken(_) | GatewayError::Token(_) => ExitCode::Usage,
-            GatewayError::Folder { .. } => ExitCode::Other,
-            _ => ExitCode::AddressInUse,
+            GatewayError::Bind { source, .. } => ExitCode::of_listener(source),
+            _ => ExitCode::Other,
         };
         Failure::new(code, error.to_string())
     };
