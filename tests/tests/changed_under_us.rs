@@ -118,10 +118,10 @@ fn where_nothing_can_be_kept_it_is_said_and_goes_on() {
         machines.put(machine, "certs", b"");
     }
     machines.put("here", "file", &noise(100_000, 1));
-    let mut sharer = machines.share("here", &["-d=0", "--certs=certs", "--hashes=hashes", "file"]);
+    let mut sharer = machines.share("here", &["-d=0", "--certs=certs", "--hashes=hashes", "--log-level=info", "file"]);
     let ticket = ticket(&mut sharer);
     assert!(sharer.errors().contains("is not kept"), "{}", sharer.errors());
-    let mut get = machines.get("there", &[&ticket, "--hashes=hashes"]);
+    let mut get = machines.get("there", &[&ticket, "--hashes=hashes", "--log-level=info"]);
     get.ends_with(0);
     assert!(get.errors().contains("is not kept"), "{}", get.errors());
     assert!(machines.read("there", "output/file") == noise(100_000, 1));
