@@ -43,10 +43,10 @@ struct Entry {
 impl Participants {
     fn entry(&mut self, peer: PeerId, address: SocketAddr, room: usize) -> Option<&mut Entry> {
         if self.0.len() >= room && !self.0.contains_key(&peer) {
-            // A peer that left with nothing is forgotten first.
-            let is_gone = |entry: &Entry| !entry.participant.is_connected && entry.participant.sent == 0;
-            let gone = self.0.iter().find(|(_, entry)| is_gone(entry)).map(|(&gone, _)| gone)?;
-            self.0.remove(&gone);
+            // Of those that have left the one that got least is forgotten: many that come for a byte hide nobody who got it all.
+            let gone = self.0.iter().filter(|(_, entry)| !entry.participant.is_connected);
+            let least = gone.min_by_key(|(_, entry)| entry.sent.load(Ordering::Relaxed)).map(|(&least, _)| least)?;
+            self.0.remove(&least);
         }
         let entry = self.0.entry(peer).or_insert_with(|| Entry {
             participant: Participant {
@@ -74,6 +74,13 @@ impl Participants {
     /// Where bytes are counted that are sent to a peer.
     pub(super) fn sent_to(&mut self, peer: PeerId, address: SocketAddr, room: usize) -> Arc<AtomicU64> {
         self.entry(peer, address, room).map(|entry| entry.sent.clone()).unwrap_or_default()
+    }
+
+    /// The last connection with a peer has ended.
+    pub(super) fn left(&mut self, peer: PeerId) {
+        if let Some(entry) = self.0.get_mut(&peer) {
+            entry.participant.is_connected = false;
+        }
     }
 
     /// Nobody is connected, as far as is known: who is, is looked at next.
@@ -192,9 +199,22 @@ mod tests {
             participants.look((peer(number), address), std::iter::empty(), &view(1, true), (1000, 10), LEAST)
         });
         assert_eq!(participants.0.len(), LEAST);
-        participants.0.values_mut().for_each(|entry| entry.participant.is_connected = false);
-        participants.look((peer(99), address), std::iter::empty(), &view(1, true), (1000, 10), LEAST);
-        assert!(participants.0.len() == LEAST && participants.0.contains_key(&peer(99)));
+        let comes = |participants: &mut Participants, number| {
+            participants.look((peer(number), address), std::iter::empty(), &view(1, true), (1000, 10), LEAST);
+            participants.0.len() == LEAST && participants.0.contains_key(&peer(number))
+        };
+        assert!(!comes(&mut participants, 98), "all of them are there");
+        (0..LEAST as u8).for_each(|number| {
+            let sent = participants.sent_to(peer(number), address, LEAST);
+            sent.fetch_add(100 - u64::from(number), Ordering::Relaxed);
+            participants.left(peer(number));
+        });
+        for number in 50..200 {
+            assert!(comes(&mut participants, number));
+            participants.sent_to(peer(number), address, LEAST).fetch_add(1, Ordering::Relaxed);
+            participants.left(peer(number));
+        }
+        assert!((0..LEAST as u8 - 1).all(|number| participants.0.contains_key(&peer(number))), "those that got most");
     }
 
     #[test]

@@ -124,6 +124,7 @@ impl Driver {
             let peer = link.connection.peer_id();
             if !self.links.values().any(|other| other.connection.peer_id() == peer) {
                 self.setup.book.lost(peer);
+                self.items.values_mut().for_each(|item| item.participants.left(peer));
             }
         }
         self.questions.retain(|_, asked| asked.conn != conn);
@@ -243,6 +244,10 @@ impl Driver {
         if dialled && connection.transport() != RELAY {
             self.dials.remove(&connection.peer_id());
         }
+        // Who comes from behind a router shows that there are peers behind it.
+        if !dialled && connection.transport() != RELAY {
+            self.setup.dial_limiter.answered(connection.remote_addr());
+        }
         let (gate, reports) = (self.setup.gate.clone(), self.reports.clone());
         if dialled {
             let (asked, open) = self.known_for(connection.peer_id());
@@ -254,10 +259,6 @@ impl Driver {
 
     pub(super) fn let_in(&mut self, let_in: LetIn) {
         let LetIn { connection, dialled, control, proven, places } = let_in;
-        // Who comes from behind a router shows that there are peers behind it.
-        if !dialled && connection.transport() != RELAY {
-            self.setup.dial_limiter.answered(connection.remote_addr());
-        }
         let conn = self.next_conn;
         self.next_conn += 1;
         let (peer, remote) = (connection.peer_id(), connection.remote_addr());
