@@ -77,6 +77,10 @@ pub(crate) enum Report {
         peer: PeerId,
         reason: String,
     },
+    /// The other side has ended a connection by itself.
+    Left {
+        conn: ConnId,
+    },
     /// The other side says why what it shares is over.
     ShareOver {
         conn: ConnId,

@@ -2,12 +2,22 @@
 //!
 //! A node and a tracker in one process have the same [`Shares`]. Nothing of a share is told to anyone whose proof was not
 //! found here. All keys are tried for each proof, whatever is found, so that the time it takes says nothing.
+//!
+//! Where a share is for so many receivers, an id that has a proof has a place, until it leaves without having everything. It has
+//! that when it says so, and else when as many bytes were sent to it as the content has, and it goes or asks for no more. The
+//! node says so, what was sent, and what time it is.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use protocol::{ContentId, Key, PeerId, ShareKey, Turn};
+
+/// A receiver that has got nothing for this long makes room for another one.
+const IDLE: Duration = Duration::from_secs(120);
+/// Most receivers of a share that are remembered which have left with a part of it.
+const REMEMBERED: usize = 1024;
 
 /// Both ends of a connection, and what both have exported of it.
 #[derive(Debug, Clone, Copy)]
@@ -40,14 +50,102 @@ struct Share {
     over: Option<String>,
 }
 
-type Receivers = BTreeMap<PeerId, Receiver>;
+#[derive(Debug, Default)]
+struct Receivers {
+    /// Bytes of the content; 0 while that is unknown.
+    size: u64,
+    /// Bytes that were sent to all of them together.
+    sent: u64,
+    /// What time it is.
+    now: Duration,
+    /// How often a place was given.
+    turns: u64,
+    by_id: BTreeMap<PeerId, Receiver>,
+}
 
 #[derive(Debug, Default)]
 struct Receiver {
-    /// Connections that it has, to the node and to the tracker.
+    /// Connections that it has, to the node and to the tracker, since it was given its place in this turn.
     connections: u32,
+    turn: u64,
     /// It has all that it wants.
     done: bool,
+    /// Bytes that were sent to it, and when it last got something.
+    sent: u64,
+    active: Duration,
+}
+
+impl Receiver {
+    fn has_place(&self) -> bool {
+        self.connections > 0 || self.done
+    }
+}
+
+impl Receivers {
+    /// Whether as much was sent to one as it takes to have everything.
+    fn had_all(&self, receiver: &Receiver) -> bool {
+        self.size > 0 && receiver.sent >= self.size
+    }
+
+    fn is_idle(&self, receiver: &Receiver) -> bool {
+        self.now.saturating_sub(receiver.active) >= IDLE
+    }
+
+    fn places(&self) -> usize {
+        self.by_id.values().filter(|receiver| receiver.has_place()).count()
+    }
+
+    fn has_place(&self, peer: &PeerId) -> bool {
+        self.by_id.get(peer).is_some_and(Receiver::has_place)
+    }
+
+    /// One that is there and gets nothing makes room. What it has got is remembered.
+    fn make_room(&mut self) -> bool {
+        let may_go = |receiver: &Receiver| !receiver.done && !self.had_all(receiver) && self.is_idle(receiver);
+        let idle = self.by_id.iter().filter(|(_, receiver)| receiver.has_place() && may_go(receiver));
+        let Some(longest) = idle.min_by_key(|(_, receiver)| receiver.active).map(|(&peer, _)| peer) else {
+            return false;
+        };
+        if let Some(receiver) = self.by_id.get_mut(&longest) {
+            (receiver.connections, receiver.turn) = (0, 0);
+        }
+        self.forget_some(longest);
+        true
+    }
+
+    /// A connection of one more has a place.
+    fn enter(&mut self, peer: PeerId) -> u64 {
+        let receiver = self.by_id.entry(peer).or_default();
+        if receiver.connections == 0 {
+            self.turns += 1;
+            (receiver.turn, receiver.active) = (self.turns, self.now);
+        }
+        receiver.connections += 1;
+        receiver.turn
+    }
+
+    /// A connection has ended that had its place in this turn.
+    fn leave(&mut self, peer: PeerId, turn: u64) {
+        let Some(receiver) = self.by_id.get_mut(&peer).filter(|receiver| receiver.turn == turn) else { return };
+        receiver.connections = receiver.connections.saturating_sub(1);
+        if receiver.connections == 0 {
+            self.forget_some(peer);
+        }
+    }
+
+    /// One has no place any more, unless it has everything: it is forgotten if nothing was sent to it, and where too many are
+    /// remembered, the one to which least was sent.
+    fn forget_some(&mut self, peer: PeerId) {
+        let got_nothing = self.by_id.get(&peer).is_some_and(|receiver| !receiver.has_place() && receiver.sent == 0);
+        if got_nothing {
+            self.by_id.remove(&peer);
+        }
+        let gone = self.by_id.iter().filter(|(_, receiver)| !receiver.has_place());
+        if gone.clone().count() > REMEMBERED {
+            let least = gone.min_by_key(|(_, receiver)| receiver.sent).map(|(&peer, _)| peer);
+            least.and_then(|least| self.by_id.remove(&least));
+        }
+    }
 }
 
 /// A share whose secret the other end has proven.
@@ -63,23 +161,18 @@ pub struct Proof {
     pub place: Result<Place, String>,
 }
 
-/// A receiver's place, which it has for as long as this is kept, and after that if it has everything. It is one of the share
-/// that was there then: if that is removed and added again, others are counted.
+/// A receiver's place, which it has for as long as this is kept, and after that if it has everything; another one may get it if
+/// it gets nothing for long. It is one of the share that was there then: if that is removed and added again, others are counted.
 #[derive(Debug)]
 pub struct Place {
     receivers: Arc<Mutex<Receivers>>,
     peer: PeerId,
+    turn: u64,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut receivers = lock(&self.receivers);
-        if let Some(receiver) = receivers.get_mut(&self.peer) {
-            receiver.connections -= 1;
-            if receiver.connections == 0 && !receiver.done {
-                receivers.remove(&self.peer);
-            }
-        }
+        lock(&self.receivers).leave(self.peer, self.turn);
     }
 }
 
@@ -116,7 +209,13 @@ impl Shares {
     pub fn describe(&self, content: ContentId, name: &str, size: u64) {
         if let Some(share) = self.lock().get_mut(&content) {
             share.about = Some((name.to_owned(), size));
+            lock(&share.receivers).size = size;
         }
+    }
+
+    /// What time it is, from any start on: receivers that get nothing for long make room for others.
+    pub fn pass(&self, now: Duration) {
+        self.lock().values().for_each(|share| lock(&share.receivers).now = now);
     }
 
     /// At most so many receivers, counted by their ids.
@@ -213,11 +312,63 @@ impl Shares {
         self.lock().get(&content).is_some_and(Share::is_complete)
     }
 
+    /// Whether so much of it was sent that it is over, though not all receivers have said that they have it.
+    pub fn is_spent(&self, content: ContentId) -> bool {
+        self.lock().get(&content).is_some_and(Share::is_spent)
+    }
+
+    /// Whether there may be only so many receivers.
+    pub fn is_limited(&self, content: ContentId) -> bool {
+        self.lock().get(&content).is_some_and(|share| share.most.is_some())
+    }
+
+    /// So many more bytes of it were sent to a peer.
+    pub fn sent(&self, content: ContentId, peer: PeerId, bytes: u64) {
+        let shares = self.lock();
+        let Some(share) = shares.get(&content).filter(|_| bytes > 0) else { return };
+        let mut receivers = lock(&share.receivers);
+        receivers.sent = receivers.sent.saturating_add(bytes);
+        let now = receivers.now;
+        if let Some(receiver) = receivers.by_id.get_mut(&peer) {
+            (receiver.sent, receiver.active) = (receiver.sent.saturating_add(bytes), now);
+        }
+    }
+
+    /// A peer got something from others.
+    pub fn grew(&self, content: ContentId, peer: PeerId) {
+        let shares = self.lock();
+        let Some(share) = shares.get(&content) else { return };
+        let mut receivers = lock(&share.receivers);
+        let now = receivers.now;
+        if let Some(receiver) = receivers.by_id.get_mut(&peer) {
+            receiver.active = now;
+        }
+    }
+
+    /// Whether as many bytes were sent to a peer as the content has, and whether none for long.
+    pub fn had_all(&self, content: ContentId, peer: PeerId) -> (bool, bool) {
+        let shares = self.lock();
+        let Some(share) = shares.get(&content) else { return (false, false) };
+        let receivers = lock(&share.receivers);
+        let state = |receiver: &Receiver| (receivers.had_all(receiver), receivers.is_idle(receiver));
+        receivers.by_id.get(&peer).map_or((false, false), state)
+    }
+
+    /// Whether anything more of it is sent to a peer, or a sentence why not.
+    pub fn may_take(&self, content: ContentId, peer: PeerId) -> Result<(), String> {
+        let shares = self.lock();
+        match shares.get(&content) {
+            Some(share) if share.is_spent() => Err(SPENT.to_owned()),
+            Some(Share { most: Some(most), receivers, .. }) if !lock(receivers).has_place(&peer) => Err(full(*most)),
+            _ => Ok(()),
+        }
+    }
+
     /// A receiver has all that it wants. True if that was the last one that there may be.
     pub fn received(&self, content: ContentId, peer: PeerId) -> bool {
         let shares = self.lock();
         let Some(share) = shares.get(&content) else { return false };
-        let new = match lock(&share.receivers).get_mut(&peer) {
+        let new = match lock(&share.receivers).by_id.get_mut(&peer) {
             Some(receiver) => !std::mem::replace(&mut receiver.done, true),
             None => false,
         };
@@ -225,29 +376,48 @@ impl Shares {
     }
 }
 
+/// Why nobody gets any more of a share that ends by itself.
+const SPENT: &str = "this share is over: more was sent than its receivers take";
+
+/// Why a newcomer gets nothing.
+fn full(most: u32) -> String {
+    match most {
+        1 => "this share is for one receiver, who is there or has it".to_owned(),
+        most => format!("this share is for {most} receivers, and all of them are there or have it"),
+    }
+}
+
 impl Share {
     fn is_complete(&self) -> bool {
-        let done = || lock(&self.receivers).values().filter(|receiver| receiver.done).count();
-        self.most.is_some_and(|most| done() >= most as usize)
+        let done = || lock(&self.receivers).by_id.values().filter(|receiver| receiver.done).count();
+        self.is_spent() || self.most.is_some_and(|most| done() >= most as usize)
+    }
+
+    /// Whether so much was sent that somebody takes it under many ids: what all receivers take from here, and all of it once more,
+    /// for what is lost on the way.
+    fn is_spent(&self) -> bool {
+        let receivers = lock(&self.receivers);
+        let enough = |most: u32| receivers.size.saturating_mul(u64::from(most) + 1);
+        receivers.size > 0 && self.most.is_some_and(|most| receivers.sent >= enough(most))
     }
 
     fn admit(&self, peer: PeerId) -> Result<Place, String> {
         if let Some(reason) = &self.over {
             return Err(reason.clone());
         }
-        let mut receivers = lock(&self.receivers);
-        let taken = receivers.len();
-        match (receivers.get_mut(&peer), self.most) {
-            (Some(receiver), _) => receiver.connections += 1,
-            (None, Some(most)) if taken >= most as usize => {
-                return Err(match most {
-                    1 => "this share is for one receiver, who is there or has it".to_owned(),
-                    most => format!("this share is for {most} receivers, and all of them are there or have it"),
-                });
-            }
-            (None, _) => drop(receivers.insert(peer, Receiver { connections: 1, done: false })),
+        if self.is_spent() {
+            return Err(SPENT.to_owned());
         }
-        Ok(Place { receivers: self.receivers.clone(), peer })
+        let mut receivers = lock(&self.receivers);
+        if let Some(most) = self.most
+            && !receivers.has_place(&peer)
+            && receivers.places() >= most as usize
+            && !receivers.make_room()
+        {
+            return Err(full(most));
+        }
+        let turn = receivers.enter(peer);
+        Ok(Place { receivers: self.receivers.clone(), peer, turn })
     }
 }
 
@@ -361,6 +531,95 @@ mod tests {
         drop(third);
         shares.end(content(1), "it is over");
         assert_eq!(admit(1).unwrap_err(), "it is over");
+    }
+
+    /// A share of 1,000 bytes for so many receivers, and how to come to it under some id.
+    fn limited(most: u32) -> (Arc<Shares>, impl Fn(u8) -> Result<Place, String>) {
+        let shares = shares(&[1]);
+        shares.describe(content(1), "name", 1000);
+        shares.limit(content(1), Some(most));
+        let there = shares.clone();
+        let admit = move |number| {
+            let here = Channel { exporter: [9; 32], me: peer(100), other: peer(number) };
+            let proof = there.prove(content(1), &Channel { me: here.other, other: here.me, ..here }).unwrap();
+            there.check(&here, &[proof]).remove(0).place
+        };
+        (shares, admit)
+    }
+
+    #[test]
+    fn what_was_sent_to_an_id_counts_over_all_its_connections() {
+        let (shares, admit) = limited(1);
+        let silent = admit(1).unwrap();
+        shares.sent(content(1), peer(1), 600);
+        drop(silent);
+        assert!(!shares.is_complete(content(1)), "it has left with a part");
+        let silent = admit(1).unwrap();
+        shares.sent(content(1), peer(1), 400);
+        assert_eq!(shares.had_all(content(1), peer(1)), (true, false));
+        assert!(!shares.is_complete(content(1)), "it may have lost some on the way, and is still there");
+        shares.pass(IDLE);
+        assert_eq!(shares.had_all(content(1), peer(1)), (true, true));
+        assert!(admit(2).is_err(), "it makes no room");
+        assert!(shares.received(content(1), peer(1)));
+        drop(silent);
+        assert!(shares.is_complete(content(1)) && admit(2).is_err());
+    }
+
+    #[test]
+    fn who_comes_under_many_ids_gets_it_as_often_as_there_are_receivers_and_once_more() {
+        for most in [1, 3] {
+            let (shares, admit) = limited(most);
+            let mut all = 0;
+            for id in 2..99 {
+                let Ok(_place) = admit(id) else { break };
+                // It leaves with all but the last hundred.
+                for _ in 0..9 {
+                    if shares.may_take(content(1), peer(id)).is_ok() {
+                        shares.sent(content(1), peer(id), 100);
+                        all += 100;
+                    }
+                }
+            }
+            assert_eq!(all, 1000 * (most + 1));
+            assert!(shares.is_complete(content(1)) && admit(100).unwrap_err().contains("over"));
+        }
+    }
+
+    #[test]
+    fn one_that_gets_nothing_for_long_makes_room() {
+        let (shares, admit) = limited(2);
+        let (silent, slow) = (admit(1).unwrap(), admit(2).unwrap());
+        let at = |seconds| shares.pass(Duration::from_secs(seconds));
+        at(119);
+        assert!(admit(3).is_err());
+        shares.grew(content(1), peer(2));
+        at(120);
+        let third = admit(3).expect("the first does nothing");
+        assert!(admit(4).is_err() && shares.may_take(content(1), peer(1)).is_err());
+        assert!(shares.may_take(content(1), peer(2)).is_ok() && shares.may_take(content(1), peer(3)).is_ok());
+        // It comes again, and what it had before is over.
+        drop(third);
+        let again = admit(1).unwrap();
+        drop(silent);
+        assert!(admit(4).is_err(), "it is there");
+        drop((again, slow));
+        assert!(admit(4).is_ok() && admit(5).is_ok());
+    }
+
+    #[test]
+    fn those_that_have_left_do_not_fill_memory() {
+        let (shares, _) = limited(1);
+        shares.describe(content(1), "name", u64::MAX / 8);
+        let table = shares.lock();
+        let share = &table[&content(1)];
+        for number in 0..3 * REMEMBERED as u32 {
+            let id = PeerId::of_public_key(&number.to_le_bytes());
+            let place = share.admit(id).unwrap();
+            lock(&share.receivers).by_id.get_mut(&id).unwrap().sent = u64::from(number % 7);
+            drop(place);
+        }
+        assert_eq!(lock(&share.receivers).by_id.len(), REMEMBERED);
     }
 
     #[test]

@@ -94,6 +94,9 @@ impl Driver {
             }
             Action::Serve { serve } => {
                 let Some(asked) = self.questions.remove(&serve) else { return };
+                if !self.may_receive(asked.conn, asked.content) {
+                    return self.event(Event::Served { serve });
+                }
                 let room = room(self.items.len());
                 let item = self.items.get_mut(&asked.content);
                 let held = item.and_then(|item| Some((item.store.clone()?, item.up.clone(), &mut item.participants)));

@@ -97,6 +97,7 @@ pub(crate) async fn run(
                 driver.sweep_readers();
                 driver.report_progress();
                 driver.look_for_lonely();
+                driver.review_receivers();
             }
         }
     };

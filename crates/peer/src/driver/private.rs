@@ -8,7 +8,6 @@ use std::sync::atomic::Ordering;
 use protocol::{ContentId, Digest, PeerId, PeerMessage, SHARE_OVER, Secret};
 use storage::StorageError;
 use swarm::{ConnId, Event};
-use tokio::time::Instant;
 
 use super::participants::room;
 use super::receiving::Receiving;
@@ -133,33 +132,94 @@ impl Driver {
         let (content, wants) = match *message {
             PeerMessage::Join { content, wants, .. } => (content, wants),
             PeerMessage::Interest { content, interested } => (content, interested),
-            PeerMessage::Withdraw { content } => return self.receiver_left(conn, content),
+            PeerMessage::Withdraw { content } => return self.receiver_left(conn, content, true),
             _ => return,
         };
-        let room = room(self.items.len());
-        let Some(item) = self.items.get_mut(&content) else { return };
-        let Some(link) = self.links.get_mut(&conn) else { return };
         if wants {
-            let (peer, address) = (link.connection.peer_id(), link.connection.remote_addr());
-            link.receivers.entry(content).or_insert_with(|| {
-                let bytes = item.participants.sent_to(peer, address, room);
-                let before = bytes.load(Ordering::Relaxed);
-                Receiving { bytes, before, since: Instant::now(), wants: true }
-            });
-        } else if let Some(receiving) = link.receivers.get_mut(&content)
-            && std::mem::take(&mut receiving.wants)
-        {
+            self.receives(conn, content);
+            return;
+        }
+        let receiving = self.links.get_mut(&conn).and_then(|link| link.receivers.get_mut(&content));
+        if receiving.is_some_and(|receiving| std::mem::take(&mut receiving.wants)) {
             self.sent(conn, content, true);
         }
     }
 
-    /// Peers that have not got everything take no part any more.
-    fn receiver_left(&mut self, conn: ConnId, content: ContentId) {
-        let receiving = self.links.get(&conn).and_then(|link| link.receivers.get(&content));
+    /// The other side of a connection is a receiver of a content from now on.
+    fn receives(&mut self, conn: ConnId, content: ContentId) {
+        let room = room(self.items.len());
+        let (Some(item), Some(link)) = (self.items.get_mut(&content), self.links.get_mut(&conn)) else { return };
+        let (peer, address) = (link.connection.peer_id(), link.connection.remote_addr());
+        let (receivers, participants) = (&mut link.receivers, &mut item.participants);
+        receivers.entry(content).or_insert_with(|| Receiving::new(participants.sent_to(peer, address, room)));
+    }
+
+    /// Whether pieces of a content may be sent over a connection. Of a private one whoever gets some is a receiver, whatever it
+    /// says of itself.
+    pub(super) fn may_receive(&mut self, conn: ConnId, content: ContentId) -> bool {
+        if !self.is_private(content) {
+            return true;
+        }
+        self.receives(conn, content);
+        self.count_sent(conn, content);
+        let Some(link) = self.links.get(&conn) else { return false };
+        let may = self.setup.gate.shares.may_take(content, link.connection.peer_id());
+        if let Err(reason) = &may {
+            link.connection.close(SHARE_OVER, reason);
+        }
+        may.is_ok()
+    }
+
+    /// Tells a share what was sent of it over a connection since it was told last.
+    fn count_sent(&mut self, conn: ConnId, content: ContentId) {
+        let Some(link) = self.links.get_mut(&conn) else { return };
+        let bytes = link.receivers.get_mut(&content).map_or(0, Receiving::new_bytes);
+        self.setup.gate.shares.sent(content, link.connection.peer_id(), bytes);
+    }
+
+    /// Tells shares that are for so many receivers how these get on. One that was sent everything and rests has it, though it does
+    /// not say so.
+    pub(super) fn review_receivers(&mut self) {
+        let shares = self.setup.gate.shares.clone();
+        shares.pass(self.began.elapsed());
+        let all =
+            self.links.iter().flat_map(|(&conn, link)| link.receivers.keys().map(move |&content| (conn, content)));
+        let all: Vec<_> = all.filter(|(_, content)| shares.is_limited(*content)).collect();
+        for (conn, content) in all {
+            self.count_sent(conn, content);
+            let have = self.engine.participant_view(conn, content).map_or(0, |view| view.have);
+            let Some(link) = self.links.get_mut(&conn) else { continue };
+            let peer = link.connection.peer_id();
+            let Some(receiving) = link.receivers.get_mut(&content) else { continue };
+            if receiving.grew(have) {
+                shares.grew(content, peer);
+            }
+            let rests = shares.had_all(content, peer) == (true, true);
+            if rests && std::mem::take(&mut receiving.wants) {
+                self.sent(conn, content, true);
+            }
+        }
+    }
+
+    /// The other side of a connection is about to end it.
+    pub(super) fn leaves(&mut self, conn: ConnId) {
+        if let Some(link) = self.links.get_mut(&conn) {
+            link.has_left = true;
+        }
+    }
+
+    /// A peer that has not said that it has everything takes no part any more. It has it if all of it was sent to it and it has
+    /// gone by itself; where the connection was lost, some may be lost with it.
+    fn receiver_left(&mut self, conn: ConnId, content: ContentId, goes: bool) {
+        self.count_sent(conn, content);
+        let Some(link) = self.links.get(&conn) else { return };
+        let (had_all, _) = self.setup.gate.shares.had_all(content, link.connection.peer_id());
+        let has_all = had_all && goes;
+        let receiving = link.receivers.get(&content);
         if receiving
             .is_some_and(|receiving| receiving.wants && receiving.bytes.load(Ordering::Relaxed) > receiving.before)
         {
-            self.sent(conn, content, false);
+            self.sent(conn, content, has_all);
         }
         if let Some(link) = self.links.get_mut(&conn) {
             link.receivers.remove(&content);
@@ -168,9 +228,9 @@ impl Driver {
 
     /// A connection is about to be forgotten.
     pub(super) fn receivers_left(&mut self, conn: ConnId) {
-        let contents: Vec<_> =
-            self.links.get(&conn).map_or_else(Vec::new, |link| link.receivers.keys().copied().collect());
-        contents.into_iter().for_each(|content| self.receiver_left(conn, content));
+        let Some(link) = self.links.get(&conn) else { return };
+        let (goes, contents) = (link.has_left, link.receivers.keys().copied().collect::<Vec<_>>());
+        contents.into_iter().for_each(|content| self.receiver_left(conn, content, goes));
     }
 
     fn sent(&mut self, conn: ConnId, content: ContentId, complete: bool) {

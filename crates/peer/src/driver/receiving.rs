@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use protocol::ContentId;
 use tokio::time::Instant;
@@ -13,9 +13,32 @@ pub(super) struct Receiving {
     /// Payload bytes that were sent to it, as its participant counts them, and how many those were when it came.
     pub(super) bytes: Arc<AtomicU64>,
     pub(super) before: u64,
+    /// How many of them the share knows of, and how many pieces it said that it had then.
+    pub(super) told: u64,
+    pub(super) had: u32,
     pub(super) since: Instant,
     /// It wants more of it.
     pub(super) wants: bool,
+}
+
+impl Receiving {
+    pub(super) fn new(bytes: Arc<AtomicU64>) -> Self {
+        let before = bytes.load(Ordering::Relaxed);
+        Receiving { bytes, before, told: before, had: 0, since: Instant::now(), wants: true }
+    }
+
+    /// Bytes that were sent since the share was told last.
+    pub(super) fn new_bytes(&mut self) -> u64 {
+        let sent = self.bytes.load(Ordering::Relaxed);
+        sent.saturating_sub(std::mem::replace(&mut self.told, sent))
+    }
+
+    /// Whether it has more pieces than it said before.
+    pub(super) fn grew(&mut self, have: u32) -> bool {
+        let grew = have > self.had;
+        self.had = have.max(self.had);
+        grew
+    }
 }
 
 /// What each content's receivers have got over one connection.

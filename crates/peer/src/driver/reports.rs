@@ -60,6 +60,7 @@ impl Driver {
                 self.setup.book.failed(peer, Some(TransportError::Handshake(reason)));
                 self.event(Event::DialFailed { peer });
             }
+            Report::Left { conn } => self.leaves(conn),
             Report::ShareOver { conn, reason } => {
                 let admitted = self.links.get(&conn).map(|link| link.admitted.clone()).unwrap_or_default();
                 for content in admitted {
@@ -227,7 +228,10 @@ impl Driver {
         }
         match message {
             PeerMessage::Interest { content, interested: false } => self.wants_no_more(conn, content),
-            PeerMessage::Bye => self.look_before_it_leaves(conn),
+            PeerMessage::Bye => {
+                self.look_before_it_leaves(conn);
+                self.leaves(conn);
+            }
             _ => {}
         }
         self.note_receiver(conn, &message);

@@ -96,6 +96,8 @@ pub(super) struct Link {
     heard: Instant,
     /// Whether a right piece came over it.
     pub(super) proven: bool,
+    /// Whether the other side has said that it goes, or ended it.
+    pub(super) has_left: bool,
     /// Private shares that both sides have proven over it, and the other side's places among their receivers.
     pub(super) admitted: BTreeSet<ContentId>,
     pub(super) places: Vec<Place>,
@@ -117,6 +119,7 @@ impl Link {
             received: 0,
             heard: Instant::now(),
             proven: false,
+            has_left: false,
             admitted: BTreeSet::new(),
             places: Vec::new(),
             asked: VecDeque::new(),

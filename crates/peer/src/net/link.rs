@@ -47,6 +47,9 @@ pub(crate) async fn run(
         reason = connection.closed() => Err(reason),
         result = talk => result,
     };
+    if matches!(result, Ok(()) | Err(TransportError::ClosedByPeer { .. })) {
+        let _ = reports.send(Report::Left { conn: number }).await;
+    }
     match result {
         Ok(()) => connection.close(0, "done"),
         Err(TransportError::ClosedByPeer { code: SHARE_OVER, reason }) => {

@@ -4,11 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use p2p_fileshare::{Node, Secret, TrackerAddress};
+use p2p_fileshare::{Node, PeerEvent, Secret, Shares, TrackerAddress};
 use protocol::{
-    ContentId, Digest, MAX_FRAME, PROOF_LABEL, PeerAddress, PeerId, PeerMessage, PieceRange, Request, TrackerEvent,
-    TrackerRequest, Turn, VERSION, Wire,
+    Answer, ContentId, Digest, MAX_FRAME, PROOF_LABEL, PeerAddress, PeerId, PeerMessage, PieceRange, Request,
+    TrackerEvent, TrackerRequest, Turn, VERSION, Wire,
 };
+use tokio::sync::broadcast;
 use tokio::time::timeout;
 use transport::frame::{frame, read_frame};
 use transport::{Connection, MemoryTransport, RecvStream, SendStream, Transport};
@@ -91,6 +92,21 @@ impl Stranger {
             all.push(PeerMessage::decode(&bytes).unwrap());
         }
         all
+    }
+
+    /// Bytes that come of these pieces when it asks for them.
+    async fn takes(&self, content: ContentId, count: u32) -> u64 {
+        let (mut send, mut recv) = self.connection.open().await.unwrap();
+        let request = Request::Pieces { content, run: PieceRange { first: 0, count } };
+        send.send(frame(&request.encode().unwrap())).await.unwrap();
+        send.finish().unwrap();
+        let answer = timeout(LONG, read_frame(&mut *recv, MAX_FRAME)).await.unwrap().unwrap().unwrap();
+        assert!(matches!(Answer::decode(&answer), Ok(Answer::Bytes(_))));
+        let (mut came, mut part) = (0, vec![0; 64 << 10]);
+        while let Ok(count @ 1..) = recv.recv(&mut part).await {
+            came += count as u64;
+        }
+        came
     }
 
     /// The beginning of the answer to a question, or nothing if the stream is reset.
@@ -253,6 +269,73 @@ async fn proofs_that_are_said_again_are_not_kept() {
         holder.proves(1, 1).await;
     }
     timeout(LONG, holder.connection.closed()).await.expect("who says the same without end is sent away");
+}
+
+/// A private share for one receiver, of 20 pieces, which says what is sent of it.
+async fn share_for_one(world: &World) -> (Node, Arc<Shares>, ContentId, broadcast::Receiver<PeerEvent>) {
+    let shares = Arc::<Shares>::default();
+    let node = world.builder("node").shares(shares.clone()).start();
+    let content = world.share(&node, "private", Some(1)).await;
+    shares.limit(content, Some(1));
+    let events = node.events();
+    (node, shares, content, events)
+}
+
+/// One that proves the secret, and says neither that it wants anything nor that it has it.
+async fn taker(transport: &MemoryTransport, node: &Node, content: ContentId) -> Stranger {
+    let mut taker = Stranger::dials(transport, node).await;
+    taker.proves(1, 1).await;
+    taker.says_hello().await;
+    taker.says(PeerMessage::Join { content, pieces: Some(20), wants: false }).await;
+    taker
+}
+
+/// Bytes that were sent to the next one that leaves or is done, whether it has everything, and whether it was the last.
+async fn next_sent(events: &mut broadcast::Receiver<PeerEvent>) -> (u64, bool, bool) {
+    loop {
+        let event = timeout(LONG, events.recv()).await.expect("it is said").unwrap();
+        if let PeerEvent::Sent { bytes, complete, last, .. } = event {
+            return (bytes, complete, last);
+        }
+    }
+}
+
+async fn is_refused(world: &World, node: &Node) -> String {
+    let late = world.bind("late");
+    let mut late = Stranger::dials(&late, node).await;
+    late.proves(1, 1).await;
+    timeout(LONG, late.connection.closed()).await.expect("it is sent away").to_string()
+}
+
+#[tokio::test]
+async fn who_takes_a_share_without_a_word_is_its_receiver() {
+    let world = World::new();
+    let (node, shares, content, mut events) = share_for_one(&world).await;
+    let transport = world.bind("taker");
+    let taker = taker(&transport, &node, content).await;
+    assert_eq!(taker.takes(content, 20).await, 20_000);
+    assert!(is_refused(&world, &node).await.contains("one receiver"));
+    assert!(!shares.is_complete(content), "it may ask again for what it has lost");
+    taker.connection.close(0, "done");
+    assert_eq!(next_sent(&mut events).await, (20_000, true, true));
+    assert!(shares.is_complete(content));
+}
+
+/// Each of them leaves with all but the last piece.
+#[tokio::test]
+async fn who_takes_a_share_under_many_ids_does_not_get_it_without_end() {
+    let world = World::new();
+    let (node, shares, content, mut events) = share_for_one(&world).await;
+    for number in 0..3 {
+        assert!(!shares.is_complete(content));
+        let transport = world.bind(&format!("taker {number}"));
+        let taker = taker(&transport, &node, content).await;
+        assert_eq!(taker.takes(content, 19).await, 19 * 1024);
+        taker.connection.close(0, "done");
+        assert_eq!(next_sent(&mut events).await, (19 * 1024, false, false));
+    }
+    assert!(shares.is_complete(content));
+    assert!(is_refused(&world, &node).await.contains("over"));
 }
 
 /// Says that someone is a peer of whatever is announced.

@@ -210,7 +210,9 @@ impl Shared {
         self.announce_mapped(session).await;
         loop {
             if let Some(receivers) = self.receivers.filter(|_| adding.is_none() && self.all_received()) {
+                let is_spent = self.contents.iter().any(|(content, _)| self.shares.is_spent(*content));
                 let all = match receivers {
+                    _ if is_spent => "more was sent than its receivers take".to_owned(),
                     1 => "its receiver has it".to_owned(),
                     _ => format!("all {receivers} receivers have it"),
                 };
