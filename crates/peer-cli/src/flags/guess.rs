@@ -135,10 +135,50 @@ fn without_command(words: &[OsString], typed: &str) -> Option<String> {
 
 /// A word as a shell takes it.
 pub fn quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_alphanumeric() || "._-+/:,@%\\".contains(c);
-    match word.chars().all(is_plain) {
-        true => word.to_owned(),
-        false if cfg!(windows) => format!("\"{word}\""),
-        false => format!("'{}'", word.replace('\'', r"'\''")),
+    quoted_on(word, cfg!(windows))
+}
+
+/// On Windows for PowerShell, and if that can be for `cmd`, too, which knows no other quotes than `"`.
+fn quoted_on(word: &str, windows: bool) -> String {
+    let marks = if windows { "._-+/:@%\\" } else { "._-+/:,@%" };
+    let is_plain = |c: char| c.is_alphanumeric() || marks.contains(c);
+    // With `@` in front PowerShell takes a word for a variable.
+    if !word.is_empty() && word.chars().all(is_plain) && !(windows && word.starts_with('@')) {
+        return word.to_owned();
+    }
+    if !windows {
+        return format!("'{}'", word.replace('\'', r"'\''"));
+    }
+    // Before a quote it would be taken for a part of the name; nothing that needs quotes is a drive alone.
+    let word = word.trim_end_matches('\\');
+    if !word.contains(['$', '`', '“', '”', '„']) {
+        return format!("\"{word}\"");
+    }
+    // PowerShell takes these quotes for each other; twice they stand for themselves.
+    let is_quote = |c| ['\'', '‘', '’', '‚', '‛'].contains(&c);
+    let twice = word.chars().flat_map(|c| std::iter::repeat_n(c, if is_quote(c) { 2 } else { 1 }));
+    format!("'{}'", twice.collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_quoted_as_the_shell_at_hand_reads_them() {
+        let both = |word: &str| [false, true].map(|windows| quoted_on(word, windows));
+        for plain in ["a.bin", "models/v1.0@x", "ä-1"] {
+            assert_eq!(both(plain), [plain, plain]);
+        }
+        assert_eq!(both("a b"), ["'a b'", "\"a b\""]);
+        assert_eq!(both("it's $5 `a`"), [r"'it'\''s $5 `a`'", "'it''s $5 `a`'"]);
+        assert_eq!(both("it’s"), ["'it’s'", "\"it’s\""]);
+        assert_eq!(both("it’s $5"), ["'it’s $5'", "'it’’s $5'"]);
+        assert_eq!(both("“a”"), ["'“a”'", "'“a”'"]);
+        assert_eq!(both("@list"), ["@list", "\"@list\""]);
+        assert_eq!(both("a,b"), ["a,b", "\"a,b\""]);
+        assert_eq!(both(r"C:\models"), [r"'C:\models'", r"C:\models"]);
+        assert_eq!(quoted_on("my folder\\", true), "\"my folder\"");
+        assert_eq!(both(""), ["''", "\"\""]);
     }
 }
