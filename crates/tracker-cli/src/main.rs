@@ -263,6 +263,9 @@ fn run(arguments: &Arguments) -> Result<(), (ExitCode, anyhow::Error)> {
             let hint = format!("port {port} is in use: stop the program that has it, or choose another with -p");
             (ExitCode::AddressInUse, anyhow::anyhow!(hint))
         }
+        TransportError::PrivilegedPort(_) => {
+            (ExitCode::Other, anyhow::anyhow!("{error}: choose one above 1023 with -p"))
+        }
         error => (ExitCode::Other, error.into()),
     })?;
     let runtime = tokio::runtime::Builder::new_current_thread()

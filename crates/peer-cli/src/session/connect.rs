@@ -28,9 +28,6 @@ const ONE_TRY: Duration = Duration::from_secs(10);
 /// Time between two tries.
 const TRY_AGAIN: Duration = Duration::from_millis(500);
 
-/// How a system says that a process has as many files and sockets open as it may.
-const NO_DESCRIPTOR: &str = "Too many open files";
-
 /// Starts a node on `count` ports from `first` (any free ones if that is 0) that downloads into `output`.
 pub fn start(arguments: &PeerArguments, first: u16, count: u16, output: &Path) -> Result<Node, Failure> {
     Ok(bind(arguments, first, count)?.output(output).start())
@@ -90,8 +87,11 @@ fn not_bound(error: TransportError) -> Failure {
             let sentence = format!("port {} is in use. Choose another with -p, or -p 0 for any", address.port());
             Failure::new(ExitCode::AddressInUse, sentence)
         }
-        TransportError::Io(reason) if reason.contains(NO_DESCRIPTOR) => {
-            Failure::new(ExitCode::Other, format!("{reason}. {RAISE_LIMIT}, or take fewer --listeners"))
+        TransportError::PrivilegedPort(_) => {
+            Failure::new(ExitCode::Other, format!("{error}. Choose a port above 1023 with -p"))
+        }
+        TransportError::TooManyOpen(_) => {
+            Failure::new(ExitCode::Other, format!("{error}. {RAISE_LIMIT}, or take fewer --listeners"))
         }
         error => Failure::new(ExitCode::Other, error.to_string()),
     }
