@@ -54,13 +54,9 @@ const NOTES: &str = "\
 It ends when the download is complete, unless it is told to share it on. One that was stopped goes on where it was, when it is \
 started again in the same folder: until then what has come is in .NAME.part there.";
 
-/// What PowerShell does to what a program writes is no fault that the program could see.
-pub const BYTES: &str =
-    "PowerShell before 7.4 changes bytes in pipes and behind `>`. With `-`, use PowerShell 7.4 or later, or cmd";
-
 /// The notes that matter here.
 fn notes() -> String {
-    if cfg!(windows) { format!("{NOTES}\n\n{BYTES}.") } else { NOTES.to_owned() }
+    if cfg!(windows) { format!("{NOTES}\n\n{}.", pipe::BYTES) } else { NOTES.to_owned() }
 }
 
 /// Most places where the tracker of a ticket is looked for on this network.
@@ -177,7 +173,7 @@ pub async fn run(mut arguments: GetArguments) -> Result<(), Failure> {
     let mut asked = asked(&arguments)?;
     let origin = origin::fallback(&arguments.fallback)?;
     if cfg!(windows) && arguments.to_stdout() && !arguments.peer.quiet && !arguments.peer.json {
-        screen::complain(BYTES);
+        screen::complain(pipe::BYTES);
     }
     temp_folder::sweep_left();
     site::settle(&mut arguments.peer).await;

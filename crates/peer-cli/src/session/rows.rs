@@ -216,7 +216,7 @@ impl Session {
 
 /// A path as it was given, or the name of what it leads to where it names nothing itself: `.`, `..`.
 fn shown(path: &Path) -> String {
-    let meant = if path.file_name().is_none() { path.canonicalize().ok() } else { None };
+    let meant = if path.file_name().is_none() { atomic_file::real_path(path).ok() } else { None };
     meant.as_deref().and_then(Path::file_name).unwrap_or(path.as_os_str()).display().to_string()
 }
 

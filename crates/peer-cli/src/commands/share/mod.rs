@@ -13,7 +13,6 @@ use lan::{Lan, Offers};
 use peer::{CodeOptions, ScanOptions, Shares, TrackerAddress, TrackerState};
 use protocol::MAX_TICKET_TRACKERS;
 
-use crate::commands::get::BYTES;
 use crate::error::{ExitCode, Failure};
 use crate::features::Feature;
 use crate::flags::cut::Cut;
@@ -33,6 +32,7 @@ use crate::session::lan::{self as network, ByDefault};
 use crate::session::origin::{self, OriginContent, OriginRequest};
 use crate::session::own_tracker::OwnTracker;
 use crate::session::patience::Patience;
+use crate::session::pipe::BYTES;
 use crate::session::place::Place;
 use crate::session::port_mapping::PortMapping;
 use crate::session::query::complain;
