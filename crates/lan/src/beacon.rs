@@ -12,7 +12,7 @@ use protocol::PeerId;
 use tokio::sync::mpsc;
 
 use crate::key::{Card, ContentKey, KeyId, Salt, Use};
-use crate::limits::{Intake, Introductions, Pace};
+use crate::limits::{HeardPackets, Intake, Introductions, Pace};
 use crate::packet::{Body, MOST, Packet, Record, Trackers};
 use crate::{FoundTracker, Holder, Offers, Wanted};
 
@@ -37,7 +37,7 @@ const ANSWER: Duration = Duration::from_millis(120);
 /// Time between two answers about one content.
 const ANSWER_AGAIN: Duration = Duration::from_millis(250);
 /// So many others answering make an answer needless.
-const ENOUGH: u8 = 6;
+const ENOUGH: usize = 6;
 /// Who takes part from now on says so twice.
 const ANNOUNCED: u8 = 2;
 const ANNOUNCE_AGAIN: Duration = Duration::from_secs(1);
@@ -97,8 +97,8 @@ struct Part {
 struct Answer {
     at: Option<Duration>,
     last: Option<Duration>,
-    /// How many others have answered the same meanwhile.
-    heard: u8,
+    /// Which others have answered the same meanwhile.
+    heard: BTreeSet<PeerId>,
     /// How often it is still said without being asked.
     announce: u8,
 }
@@ -113,7 +113,7 @@ impl Answer {
         if self.at.is_none() {
             let earliest = self.last.map_or(now, |last| now.max(last + ANSWER_AGAIN));
             self.at = Some(earliest + ANSWER.mul_f64(random.f64()));
-            self.heard = 0;
+            self.heard.clear();
         }
     }
 
@@ -123,9 +123,15 @@ impl Answer {
         self.at = (self.announce > 0).then_some(now + ANNOUNCE_AGAIN);
     }
 
-    fn other_answered(&mut self, now: Duration) {
-        self.heard = self.heard.saturating_add(1);
-        if self.heard >= ENOUGH && self.announce == 0 && self.at.is_some() {
+    /// One may be heard at several of its addresses.
+    fn other_answered(&mut self, now: Duration, peer: PeerId) {
+        if self.at.is_none() {
+            return;
+        }
+        if self.heard.len() < ENOUGH {
+            self.heard.insert(peer);
+        }
+        if self.heard.len() >= ENOUGH && self.announce == 0 {
             self.given(now);
         }
     }
@@ -178,6 +184,7 @@ pub(crate) struct Beacon {
     parts: BTreeMap<KeyId, Part>,
     searches: Vec<Search>,
     intake: Intake,
+    packets: HeardPackets,
     introductions: Introductions,
     pace: Pace,
 }
@@ -199,6 +206,7 @@ impl Beacon {
             parts: BTreeMap::new(),
             searches: Vec::new(),
             intake: Intake::default(),
+            packets: HeardPackets::default(),
             introductions: Introductions::new(),
             pace: Pace::new(PACKETS, BURST),
         }
@@ -364,15 +372,19 @@ impl Beacon {
                 if self.offers.trackers().meets(trackers) {
                     self.offer.asked(now, &mut self.random);
                 }
+                // Who has recorded a question must not learn, whenever it likes, who answers.
+                if tags.is_empty() || self.packets.has(&salt) {
+                    return;
+                }
                 let asked = |part: &&mut Part| tags.contains(&part.key.tag(Use::Question, &salt));
-                if !tags.is_empty() {
-                    let random = &mut self.random;
-                    self.parts.values_mut().filter(asked).for_each(|part| part.answer.asked(now, random));
+                for part in self.parts.values_mut().filter(asked) {
+                    part.answer.asked(now, &mut self.random);
+                    self.packets.hear(now, salt);
                 }
             }
             Body::Answer { port, records } => {
                 self.found_tracker(trackers, label, at(from, port));
-                if !records.is_empty() {
+                if !records.is_empty() && !self.packets.is_old(now, &salt) {
                     self.found_holders(now, &salt, &records, from);
                 }
             }
@@ -402,12 +414,12 @@ impl Beacon {
 
     fn found_holders(&mut self, now: Duration, salt: &Salt, records: &[Record], from: SocketAddr) {
         let me = self.node.as_ref().map(|node| node.id);
-        let listens = |part: &&mut Part| part.wants.is_some() || part.answer.at.is_some();
-        for part in self.parts.values_mut().filter(listens) {
+        for part in self.parts.values_mut() {
             let Some(holder) = holder(&part.key, salt, records, from).filter(|holder| Some(holder.peer) != me) else {
                 continue;
             };
-            part.answer.other_answered(now);
+            part.answer.other_answered(now, holder.peer);
+            self.packets.hear(now, *salt);
             if let Some(node) = self.node.as_ref().filter(|_| part.wants.is_some())
                 && self.introductions.may(now, holder.address, holder.peer)
             {
@@ -419,6 +431,7 @@ impl Beacon {
                 && let Some(holder) = holder(key, salt, records, from).filter(|holder| Some(holder.peer) != me)
             {
                 let _ = found.try_send(holder);
+                self.packets.hear(now, *salt);
             }
         }
     }

@@ -1,10 +1,12 @@
 //! How much of what is heard is taken: anyone on the network may say anything, as often as they like.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use protocol::PeerId;
+
+use crate::key::Salt;
 
 /// Packets that are looked at in a second, of all senders and of one.
 const PACKETS: u32 = 128;
@@ -68,6 +70,45 @@ impl Pace {
     pub(crate) fn wait(&self, now: Duration) -> Duration {
         let left = self.left + now.saturating_sub(self.at).as_secs_f64() * self.rate;
         Duration::from_secs_f64(((1.0 - left) / self.rate).max(0.0))
+    }
+}
+
+/// Packets that are remembered. Only those that were made by somebody who knows one of this process's contents are, so nobody else can make
+/// it forget one.
+const REMEMBERED_PACKETS: usize = 2048;
+/// The same packet comes over several interfaces, and over IPv4 and IPv6, within this time.
+const SAME_PACKET: Duration = Duration::from_secs(2);
+
+/// Which packets were heard. Anyone can record what others say, and say it again.
+#[derive(Debug, Default)]
+pub(crate) struct HeardPackets {
+    heard: HashMap<Salt, Duration>,
+    order: VecDeque<Salt>,
+}
+
+impl HeardPackets {
+    /// Whether a packet of this salt was heard.
+    pub(crate) fn has(&self, salt: &Salt) -> bool {
+        self.heard.contains_key(salt)
+    }
+
+    /// Whether one was heard so long ago that it is said again.
+    pub(crate) fn is_old(&self, now: Duration, salt: &Salt) -> bool {
+        self.heard.get(salt).is_some_and(|&at| now.saturating_sub(at) > SAME_PACKET)
+    }
+
+    /// A packet of somebody who knows a content is heard.
+    pub(crate) fn hear(&mut self, now: Duration, salt: Salt) {
+        if self.has(&salt) {
+            return;
+        }
+        if self.order.len() >= REMEMBERED_PACKETS
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.heard.remove(&oldest);
+        }
+        self.order.push_back(salt);
+        self.heard.insert(salt, now);
     }
 }
 
@@ -165,5 +206,19 @@ mod tests {
         assert!(introductions.may(Duration::ZERO, address, peer));
         assert!(!introductions.may(Duration::from_secs(9), address, peer));
         assert!(introductions.may(Duration::from_secs(10), address, peer));
+    }
+
+    #[test]
+    fn packets_are_remembered_up_to_a_bound() {
+        let mut packets = HeardPackets::default();
+        let salt = |number: u32| -> Salt { std::array::from_fn(|byte| number.to_be_bytes()[byte % 4]) };
+        for number in 0..3 * REMEMBERED_PACKETS as u32 {
+            packets.hear(Duration::ZERO, salt(number));
+            packets.hear(SAME_PACKET, salt(number));
+        }
+        assert_eq!((packets.heard.len(), packets.order.len()), (REMEMBERED_PACKETS, REMEMBERED_PACKETS));
+        let last = salt(3 * REMEMBERED_PACKETS as u32 - 1);
+        assert!(packets.has(&last) && !packets.has(&salt(0)));
+        assert!(!packets.is_old(SAME_PACKET, &last) && packets.is_old(SAME_PACKET * 2, &last));
     }
 }

@@ -113,7 +113,7 @@ fn where_many_have_the_same_a_few_answer() {
     run(&mut machines, SECOND * 10, SECOND * 10 + Duration::from_millis(250));
     let said = machines.iter().map(|machine| machine.sent).sum::<usize>() - before;
     let met = machines[0].met().len();
-    assert!(met >= usize::from(ENOUGH) && met <= 40, "{met}");
+    assert!(met >= ENOUGH && met <= 40, "{met}");
     assert!(said <= 45, "{said}");
 }
 
@@ -305,4 +305,69 @@ fn the_address_is_the_one_that_the_packet_came_from() {
     assert_eq!(at("10.0.0.1:9779"), "10.0.0.1:9000");
     assert_eq!(at("[::ffff:10.0.0.1]:9779"), "10.0.0.1:9000");
     assert_eq!(at("[fe80::1%3]:9779"), "[fe80::1%3]:9000");
+}
+
+#[test]
+fn a_question_that_somebody_repeats_is_answered_once() {
+    let mut machines = [Machine::new(1), Machine::new(2)];
+    machines[0].beacon.take_part(Duration::ZERO, &key(1), false);
+    run(&mut machines, Duration::ZERO, SECOND * 10);
+    machines[1].beacon.take_part(SECOND * 10, &key(1), true);
+    let questions = machines[1].beacon.packets(SECOND * 10);
+    let holder = &mut machines[0];
+    holder.sent = 0;
+    // From anywhere, and at any time.
+    for (machine, second) in [(2, 10), (2, 11), (3, 12), (2, 700), (4, 100_000)] {
+        for question in &questions {
+            holder.beacon.heard(SECOND * second, question, address(machine));
+        }
+        run(std::slice::from_mut(holder), SECOND * second, SECOND * (second + 1));
+    }
+    assert_eq!(holder.sent, 1);
+}
+
+#[test]
+fn answers_that_somebody_repeats_keep_nobody_from_answering() {
+    let count = ENOUGH as u8 + 4;
+    let mut machines: Vec<_> = (1..=count).map(Machine::new).collect();
+    machines[1..].iter_mut().for_each(|machine| machine.beacon.take_part(Duration::ZERO, &key(1), false));
+    // What all say at first, two answers each.
+    let mut answers = Vec::new();
+    for second in 0..4 {
+        let packets = machines.iter_mut().map(|machine| machine.beacon.packets(SECOND * second));
+        let said: Vec<_> = packets.collect();
+        for machine in &mut machines {
+            for (packet, number) in
+                said.iter().zip(1..).flat_map(|(all, number)| all.iter().map(move |one| (one, number)))
+            {
+                machine.beacon.heard(SECOND * second, packet, address(number));
+            }
+        }
+        answers.extend(said.into_iter().flatten());
+    }
+    assert!(answers.len() > ENOUGH);
+    machines[0].beacon.take_part(SECOND * 10, &key(1), true);
+    let questions = machines[0].beacon.packets(SECOND * 10);
+    let holder = &mut machines[3];
+    let repeated = answers.iter().map(|answer| (answer, address(99)));
+    for (packet, from) in questions.iter().map(|question| (question, address(1))).chain(repeated) {
+        holder.beacon.heard(SECOND * 10, packet, from);
+    }
+    run(&mut machines[3..4], SECOND * 10, SECOND * 11);
+    assert_eq!(machines[3].sent, 1);
+}
+
+#[test]
+fn one_that_answers_at_several_addresses_is_one_and_is_met_at_each() {
+    let mut machines = [Machine::new(1), Machine::new(2)];
+    machines[0].beacon.take_part(Duration::ZERO, &key(1), true);
+    let mut random = fastrand::Rng::with_seed(3);
+    let answer = forged(&key(1), &mut random);
+    for (machine, millis) in [(5, 0), (6, 20), (5, 40), (7, 3000)] {
+        machines[0].beacon.heard(Duration::from_millis(millis), &answer, address(machine));
+    }
+    let met: Vec<_> = machines[0].met().iter().map(SocketAddr::ip).collect();
+    assert_eq!(met, [address(5).ip(), address(6).ip()]);
+    let part = &machines[0].beacon.parts[&key(1).id()];
+    assert_eq!(part.answer.heard.len(), 1);
 }
