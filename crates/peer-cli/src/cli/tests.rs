@@ -122,7 +122,7 @@ fn what_is_typed_nearly_right_is_answered_with_what_is_right() {
         (&["watch", "h", "--copies", "3"][..], "--copies", "--until-complete"),
         (&["-i", "h", "-m", "1"], "--missing", "--seeder"),
         (&["get", "x", "--cert=a", "--key=b"], "--cert", "--ca"),
-        (&["get", "x", "--key=b"], "--key", "--cert and --ca"),
+        (&["get", "x", "--key=b"], "--key", "--ca and --cert"),
         (&["get", "x", "--origin-allow", "h"], "--origin-allow", "--origin-fallback"),
         (&["gateway", &ticket, "--open"], "--open", "--tracker-ip"),
     ] {
