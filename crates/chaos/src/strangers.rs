@@ -52,7 +52,13 @@ fn strangers(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
     let tracker = (parsed.addresses()[0], ready.tracker.parse()?);
     let key = parsed.secret().context("it is private")?.share_key();
     let name = stage.wanted().display().to_string();
-    let share = Arc::new(Share { targets: [peer, tracker], content: sharing.content.parse()?, name, key, met: AtomicU64::new(0) });
+    let share = Arc::new(Share {
+        targets: [peer, tracker],
+        content: sharing.content.parse()?,
+        name,
+        key,
+        met: AtomicU64::new(0),
+    });
     let calm = get(&mut stage, "calm", &ticket.ticket)?;
     let (stop, heard, made) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
     let beside = std::thread::scope(|scope| {

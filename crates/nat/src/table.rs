@@ -20,7 +20,10 @@ pub struct Table {
 
 impl Table {
     pub fn new(relay: bool) -> Self {
-        println!("{:>8} {:>8} | complete  equal  direct  relayed | first piece: median, most | MiB/s: median", "sharer", "getter");
+        println!(
+            "{:>8} {:>8} | complete  equal  direct  relayed | first piece: median, most | MiB/s: median",
+            "sharer", "getter"
+        );
         Table { relay, rows: Vec::new() }
     }
 
