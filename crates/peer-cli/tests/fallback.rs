@@ -17,6 +17,7 @@ const PATH: &str = "/a/file.bin";
 /// A web server with one file, and the manifest beside it once somebody has put it there.
 struct Origin {
     server: WebServer,
+    path: &'static str,
     manifest: Arc<Mutex<Vec<u8>>>,
     /// Bytes of the file that were sent.
     sent: Arc<AtomicU64>,
@@ -25,14 +26,22 @@ struct Origin {
 impl Origin {
     /// `answer` may change what is answered for the file.
     fn start(bytes: Vec<u8>, answer: impl Fn(&Request, Response) -> Response + Send + Sync + 'static) -> Self {
+        Origin::start_at(PATH, bytes, answer)
+    }
+
+    fn start_at(
+        path: &'static str,
+        bytes: Vec<u8>,
+        answer: impl Fn(&Request, Response) -> Response + Send + Sync + 'static,
+    ) -> Self {
         let (manifest, sent) = (Arc::<Mutex<Vec<u8>>>::default(), Arc::<AtomicU64>::default());
         let (beside, count) = (manifest.clone(), sent.clone());
         let server = WebServer::start(move |request| {
-            if request.path == format!("{PATH}.p2p-manifest") {
+            if request.path == format!("{path}.p2p-manifest") {
                 let bytes = beside.lock().unwrap().clone();
                 return if bytes.is_empty() { Response::new(404, "") } else { Response::new(200, bytes) };
             }
-            if request.path != PATH {
+            if request.path != path {
                 return answer(request, Response::new(404, ""));
             }
             let response = answer(request, Response::of_bytes(request, &bytes, "\"v1\""));
@@ -41,11 +50,11 @@ impl Origin {
             }
             response
         });
-        Origin { server, manifest, sent }
+        Origin { server, path, manifest, sent }
     }
 
     fn url(&self) -> String {
-        format!("{}{PATH}", self.server.url())
+        format!("{}{}", self.server.url(), self.path)
     }
 
     /// Publishes it, puts the manifest beside it, and gives the content's id.
@@ -278,6 +287,29 @@ fn who_joins_as_the_original_does_needs_no_tracker_either() {
     assert!(got.status.success(), "{}", said(&got));
     assert!(said(&got).contains("It will be tried again in the background"), "{}", said(&got));
     assert!(std::fs::read(user.folder.path().join("output/file.bin")).unwrap() == bytes);
+}
+
+#[test]
+fn that_no_tracker_answers_is_said_once_for_several_files() {
+    let user = User::new();
+    let origins =
+        ["/a/one.bin", "/a/other.bin"].map(|path| Origin::start_at(path, pattern(300_000), |_, response| response));
+    let ids = origins.each_ref().map(|origin| {
+        let sharer = User::new();
+        let share = sharer.share(&["--open", "--name-origin", &origin.url()]);
+        let (ticket, _) = share.ticket();
+        let got = user.run(&["get", &ticket, "--hashes", "hashes"]);
+        assert!(got.status.success(), "{}", said(&got));
+        ticket.parse::<protocol::Ticket>().unwrap().content().unwrap().to_string()
+    });
+    let tracker = protocol::PeerId::of_public_key(b"nobody").to_string();
+    let joining = ["-i", "127.0.0.1", "-d", "1", "--tracker-id", &tracker, "-p", "0", "--exit-when-done", "--json"];
+    let wanted = ["--origin-fallback", "--origin-allow=127.0.0.1", "--hashes", "hashes", "-f", &ids[0], "-f", &ids[1]];
+    let got = user.run(&[&joining[..], &wanted].concat());
+    assert!(got.status.success(), "{}", said(&got));
+    let output = String::from_utf8_lossy(&got.stdout).into_owned();
+    let count = |event: &str| output.matches(&format!("\"event\":\"{event}\"")).count();
+    assert_eq!((count("ready"), count("completed")), (1, 2), "{output}");
 }
 
 #[test]
