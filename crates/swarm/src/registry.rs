@@ -56,6 +56,8 @@ pub struct Introductions {
     pub pushes: Vec<Push>,
     /// Whether the announcer gave the content one more name than it had.
     pub named: bool,
+    /// Whether what the content is called, or by how many, may have changed.
+    pub renamed: bool,
 }
 
 struct Member {
@@ -113,14 +115,17 @@ impl Registry {
         role: Role,
         about: Option<(String, u64)>,
     ) -> Introductions {
-        let (slot, moved, more) = match self.index.get(&peer) {
+        let (slot, moved, more, is_news) = match self.index.get(&peer) {
             Some(&slot) => {
-                let needs_more = role == Role::Downloader && self.member(slot).role == role;
-                (slot, self.update(slot, addresses, role), if needs_more { MORE } else { 0 })
+                let same = self.member(slot).role == role;
+                let moved = self.update(slot, addresses, role);
+                (slot, moved, if role == Role::Downloader && same { MORE } else { 0 }, moved || !same)
             }
-            None => (self.insert(peer, addresses, role), false, 0),
+            None => (self.insert(peer, addresses, role), false, 0, true),
         };
+        let before = self.member(slot).claim;
         let named = about.is_some_and(|about| self.claim(slot, about));
+        let renamed = is_news || self.member(slot).claim != before;
         let old = self.member(slot).known.clone();
         let new = self.draw(slot, SAMPLE.saturating_sub(old.len()).max(more));
         for &other in &new {
@@ -137,7 +142,7 @@ impl Registry {
             known.sort_by_key(|other| !new.contains(other));
         }
         let sample = known.into_iter().filter_map(|other| self.seen_by(slot, other)).take(SAMPLE).collect();
-        Introductions { sample, pushes, named }
+        Introductions { sample, pushes, named, renamed }
     }
 
     /// A peer is gone. Leaving twice, or without having been there, is harmless.

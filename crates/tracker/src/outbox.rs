@@ -4,7 +4,7 @@
 //! who does not read has one entry for each content, with ids of peers in it and nothing else. Their addresses are looked up
 //! when the message is said.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Mutex;
 
 use protocol::{ContentId, PeerId, TrackerEvent};
@@ -53,20 +53,24 @@ impl News {
     }
 }
 
-/// Puts a peer at the end of one list, and takes it out of the other.
-fn note(peer: PeerId, list: &mut Vec<PeerId>, other: &mut Vec<PeerId>) {
-    other.retain(|known| *known != peer);
-    if !list.contains(&peer) {
-        if list.len() >= MOST {
-            list.remove(0);
-        }
-        list.push(peer);
+/// Puts peers at the end of one list, and takes them out of the other, with one look at each entry.
+fn note(peers: Vec<PeerId>, list: &mut Vec<PeerId>, other: &mut Vec<PeerId>) {
+    if peers.is_empty() {
+        return;
     }
+    if !other.is_empty() {
+        let noted: HashSet<&PeerId> = peers.iter().collect();
+        other.retain(|known| !noted.contains(known));
+    }
+    let mut known: HashSet<PeerId> = list.iter().copied().collect();
+    list.extend(peers.into_iter().filter(|peer| known.insert(*peer)));
+    list.drain(..list.len().saturating_sub(MOST));
 }
 
 impl Outbox {
-    /// There is news of a content; none at all is an answer, too. Returns by how many bytes more wait now.
-    pub(crate) fn add(&self, content: ContentId, joined: impl IntoIterator<Item = PeerId>, gone: Vec<PeerId>) -> i64 {
+    /// There is news of a content; none at all is an answer, too. `charge` is told by how many bytes more wait now, before any of it can be
+    /// taken.
+    pub(crate) fn add(&self, content: ContentId, joined: Vec<PeerId>, gone: Vec<PeerId>, charge: impl FnOnce(i64)) {
         let mut waiting = self.waiting.lock().expect("no panic holds it");
         let Waiting { news, order, .. } = &mut *waiting;
         let mut before = 0;
@@ -74,16 +78,11 @@ impl Outbox {
             order.push_back(content);
             News::default()
         });
-        for peer in joined {
-            note(peer, &mut news.joined, &mut news.gone);
-        }
-        for peer in gone {
-            note(peer, &mut news.gone, &mut news.joined);
-        }
-        let more = news.cost() - before;
+        note(joined, &mut news.joined, &mut news.gone);
+        note(gone, &mut news.gone, &mut news.joined);
+        charge(news.cost() - before);
         drop(waiting);
         self.more.notify_one();
-        more
     }
 
     /// Says something that does not wait for news. False if too much of that waits already.
@@ -108,8 +107,8 @@ impl Outbox {
         self.more.notified().await;
     }
 
-    /// Takes as much as goes into a message, and says by how many bytes less wait now.
-    pub(crate) fn take(&self) -> Option<(ContentId, News, i64)> {
+    /// Takes as much as goes into a message. `charge` is told by how many bytes less wait now.
+    pub(crate) fn take(&self, charge: impl FnOnce(i64)) -> Option<(ContentId, News)> {
         let mut waiting = self.waiting.lock().expect("no panic holds it");
         let Waiting { news, order, .. } = &mut *waiting;
         let content = order.pop_front()?;
@@ -127,7 +126,8 @@ impl Outbox {
             // An outbox that held much keeps no room for it.
             (waiting.news, waiting.order) = Default::default();
         }
-        Some((content, here, less))
+        charge(-less);
+        Some((content, here))
     }
 
     /// Contents of which there are news.
@@ -156,30 +156,39 @@ mod tests {
         let outbox = Outbox::default();
         let mut held = 0;
         for _ in 0..100_000 {
-            held += outbox.add(content(1), (0..50).map(peer), vec![]);
+            outbox.add(content(1), (0..50).map(peer).collect(), vec![], |more| held += more);
         }
         assert_eq!((outbox.len(), held), (1, cost::news(50) as i64));
         for round in 0..1000 {
-            held += outbox.add(content(1), [peer(1000 + round)], vec![]);
-            held += outbox.add(content(1), [], vec![peer(1000 + round)]);
+            outbox.add(content(1), vec![peer(1000 + round)], vec![], |more| held += more);
+            outbox.add(content(1), vec![], vec![peer(1000 + round)], |more| held += more);
         }
         assert_eq!((outbox.len(), held), (1, cost::news(50 + MOST) as i64), "those who came and went meanwhile");
         let mut named = 0;
-        while let Some((_, news, less)) = outbox.take() {
+        while let Some((_, news)) = outbox.take(|more| held += more) {
             named += news.joined.len();
-            held -= less;
         }
         assert_eq!((named, held, outbox.len()), (50, 0, 0));
     }
 
     #[test]
+    fn the_oldest_news_make_room_for_the_last() {
+        let outbox = Outbox::default();
+        let most = MOST as u32;
+        outbox.add(content(1), (0..most).map(peer).collect(), vec![], |_| ());
+        outbox.add(content(1), (most - 5..most + 5).map(peer).collect(), vec![], |_| ());
+        let (_, news) = outbox.take(|_| ()).unwrap();
+        assert_eq!(news.joined, (5..5 + A_MESSAGE as u32).map(peer).collect::<Vec<_>>());
+    }
+
+    #[test]
     fn news_are_said_in_turn_and_in_parts() {
         let outbox = Outbox::default();
-        let mut held = outbox.add(content(1), (0..100).map(peer), (200..270).map(peer).collect());
-        held += outbox.add(content(2), [], vec![]);
+        let mut held = 0;
+        outbox.add(content(1), (0..100).map(peer).collect(), (200..270).map(peer).collect(), |more| held += more);
+        outbox.add(content(2), vec![], vec![], |more| held += more);
         let mut said = Vec::new();
-        while let Some((content, news, less)) = outbox.take() {
-            held -= less;
+        while let Some((content, news)) = outbox.take(|more| held += more) {
             said.push((content, news.joined.len(), news.gone.len()));
         }
         assert_eq!(said, [(content(1), 64, 64), (content(2), 0, 0), (content(1), 36, 6)]);
@@ -189,9 +198,9 @@ mod tests {
     #[test]
     fn who_comes_back_is_not_gone() {
         let outbox = Outbox::default();
-        outbox.add(content(1), [], vec![peer(1)]);
-        outbox.add(content(1), [peer(1)], vec![]);
-        let (_, news, _) = outbox.take().unwrap();
+        outbox.add(content(1), vec![], vec![peer(1)], |_| ());
+        outbox.add(content(1), vec![peer(1)], vec![], |_| ());
+        let (_, news) = outbox.take(|_| ()).unwrap();
         assert_eq!(news, News { joined: vec![peer(1)], gone: vec![] });
     }
 }

@@ -2,10 +2,16 @@
 //!
 //! A connection that says more is not refused and loses nothing: it is read more slowly, until what it has to say waits on its own side.
 //! What a peer announces for the first time is free, so that thousands of files are there at once when a tracker comes back;
-//! each of them takes memory, and that is counted.
+//! each of them takes memory, and that is counted. What it announces again and again counts as many messages.
+//!
+//! However many connections there are: where announcements take much of the tracker's time, those wait from whose address more than an
+//! equal part of it comes.
 
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
+use swarm::Origin;
 use tokio::time::Instant;
 
 /// Messages that a connection may say at once, and in each second after that.
@@ -36,13 +42,83 @@ impl Paced {
         Paced { pace, left: f64::from(pace.burst), since: Instant::now() }
     }
 
-    /// One more message. Says how long to wait before the next is read.
-    pub(crate) fn spend(&mut self) -> Duration {
+    /// One more message, which counts as so many. Says how long to wait before the next is read.
+    pub(crate) fn spend(&mut self, messages: u32) -> Duration {
         let now = Instant::now();
         let a_second = f64::from(self.pace.a_second.max(1));
         let earned = (now - std::mem::replace(&mut self.since, now)).as_secs_f64() * a_second;
-        self.left = (self.left + earned).min(f64::from(self.pace.burst)) - 1.0;
+        self.left = (self.left + earned).min(f64::from(self.pace.burst)) - f64::from(messages);
         Duration::from_secs_f64((-self.left / a_second).max(0.0))
+    }
+}
+
+/// How often a peer may announce a content anew: as often at once as one does that begins, gets a part and then all of it, and once a second.
+const REPEATS: u8 = 4;
+const REPEATED: Duration = Duration::from_secs(1);
+
+/// How often a content was announced anew lately.
+#[derive(Debug, Default)]
+pub(crate) struct Repeats {
+    lately: u8,
+    since: Option<Instant>,
+}
+
+impl Repeats {
+    /// It is announced once more. False if that is too often.
+    pub(crate) fn one_more(&mut self) -> bool {
+        let now = Instant::now();
+        let passed = now - *self.since.get_or_insert(now);
+        let over = u8::try_from(passed.as_millis() / REPEATED.as_millis()).unwrap_or(u8::MAX);
+        if over > 0 {
+            (self.lately, self.since) = (self.lately.saturating_sub(over), Some(now));
+        }
+        let may = self.lately <= REPEATS;
+        self.lately = self.lately.saturating_add(u8::from(may));
+        may
+    }
+}
+
+/// Time in each second that announcements may take before anyone waits.
+const BUSY: Duration = Duration::from_millis(250);
+
+/// Whose announcements have taken how much time in this second.
+#[derive(Debug)]
+pub(crate) struct Busy {
+    since: Instant,
+    all: Duration,
+    networks: HashMap<IpAddr, Spent>,
+}
+
+/// Time for the connections of one network.
+#[derive(Debug, Default)]
+struct Spent {
+    all: Duration,
+    addresses: HashMap<IpAddr, Duration>,
+}
+
+impl Default for Busy {
+    fn default() -> Self {
+        Busy { since: Instant::now(), all: Duration::ZERO, networks: HashMap::new() }
+    }
+}
+
+impl Busy {
+    /// A message from there took so much time. Says how long to wait before the next is read.
+    pub(crate) fn spent(&mut self, origin: Origin, time: Duration) -> Duration {
+        let second = Duration::from_secs(1);
+        let passed = self.since.elapsed();
+        if passed >= second {
+            *self = Busy::default();
+        }
+        self.all += time;
+        let networks = self.networks.len().max(1) as u32;
+        let network = self.networks.entry(origin.network).or_default();
+        network.all += time;
+        let addresses = network.addresses.len().max(1) as u32;
+        let address = network.addresses.entry(origin.address).or_default();
+        *address += time;
+        let has_more = network.all >= self.all / networks && *address >= network.all / addresses;
+        if self.all > BUSY && has_more { second.saturating_sub(passed) } else { Duration::ZERO }
     }
 }
 
@@ -53,13 +129,49 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_burst_is_free_and_then_each_waits_its_turn() {
         let mut paced = Paced::new(Pace { burst: 100, a_second: 10 });
-        assert!((0..100).all(|_| paced.spend().is_zero()));
+        assert!((0..100).all(|_| paced.spend(1).is_zero()));
         let began = Instant::now();
         for _ in 0..50 {
-            tokio::time::sleep(paced.spend()).await;
+            tokio::time::sleep(paced.spend(1)).await;
         }
         assert!((4.9..5.2).contains(&began.elapsed().as_secs_f64()), "in virtual time: {:?}", began.elapsed());
         tokio::time::advance(Duration::from_secs(60)).await;
-        assert!((0..100).all(|_| paced.spend().is_zero()), "who was quiet has a burst again");
+        assert!((0..100).all(|_| paced.spend(1).is_zero()), "who was quiet has a burst again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_counts_as_many_waits_for_as_long() {
+        let mut paced = Paced::new(Pace { burst: 100, a_second: 10 });
+        assert!((0..5).all(|_| paced.spend(20).is_zero()));
+        assert_eq!(paced.spend(20), Duration::from_secs(2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_content_is_announced_anew_a_few_times_and_once_a_second() {
+        let mut repeats = Repeats::default();
+        let all = |repeats: &mut Repeats| (0..100).filter(|_| repeats.one_more()).count();
+        assert_eq!(all(&mut repeats), usize::from(REPEATS) + 1, "and once for the first time");
+        for _ in 0..5 {
+            tokio::time::advance(REPEATED).await;
+            assert_eq!(all(&mut repeats), 1);
+        }
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert_eq!(all(&mut repeats), usize::from(REPEATS) + 1);
+    }
+
+    /// However many connections and addresses a network has, others do not wait for it.
+    #[tokio::test(start_paused = true)]
+    async fn where_time_is_short_those_wait_who_take_most_of_it() {
+        let at = |address: [u8; 4]| Origin::of(address.into());
+        let (mut busy, work, honest) = (Busy::default(), Duration::from_millis(1), at([10, 0, 1, 1]));
+        assert!((0..250).all(|n| busy.spent(at([10, 0, 0, n]), work).is_zero()), "it has time");
+        assert!(!busy.spent(at([10, 0, 0, 1]), work).is_zero());
+        assert!((0..50).all(|_| busy.spent(honest, work).is_zero()));
+        assert!((0..300).any(|_| !busy.spent(honest, work).is_zero()), "now it takes as much");
+        // And of one network, whoever takes most.
+        let near = at([10, 0, 0, 200]);
+        assert!(!busy.spent(at([10, 0, 0, 1]), work * 100).is_zero() && busy.spent(near, work / 100).is_zero());
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(busy.spent(at([10, 0, 0, 1]), work).is_zero());
     }
 }

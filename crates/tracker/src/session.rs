@@ -6,6 +6,7 @@ use std::time::Duration;
 use protocol::{
     Announce, LeaseRequest, MailboxRequest, NOT_YET, PeerId, ProbeRequest, TrackerEvent, TrackerRequest, VERSION,
 };
+use swarm::Origin;
 use tokio::time::{Instant, sleep, timeout};
 use transport::frame::{MessageReceiver, MessageSender, encode};
 use transport::{Connection, TransportError};
@@ -263,32 +264,35 @@ async fn read(
     (questions, known): (&Questions, &Known),
 ) -> Result<(), TransportError> {
     let (mut paced, mut turn) = (Paced::new(state.pace()), 0);
+    let origin = Origin::of(connection.remote_addr().ip());
     while let Some(message) = recv.recv().await? {
-        let free = match message {
+        let began = std::time::Instant::now();
+        let takes_time = matches!(message, TrackerRequest::Announce(_) | TrackerRequest::Leave(_));
+        let counts = match message {
             // It hears the same of every id that it has not proven, whether anyone takes part or not.
             question @ TrackerRequest::Announce(Announce { content, .. }) if !known.includes(content) => {
                 questions.put(question).await;
-                false
+                1
             }
             TrackerRequest::Announce(announce) => state.announce(session, connection.peer_id(), announce),
             TrackerRequest::Leave(content) => {
                 state.leave(session, connection.peer_id(), content);
-                false
+                1
             }
             TrackerRequest::Progress { content, progress } => {
                 state.progress(session, connection.peer_id(), content, progress);
-                false
+                1
             }
             TrackerRequest::TakesLegs => {
                 state.takes_legs(session, connection.peer_id());
-                false
+                1
             }
             question @ (TrackerRequest::Find(_)
             | TrackerRequest::List { .. }
             | TrackerRequest::Watch { .. }
             | TrackerRequest::Relay { .. }) => {
                 questions.put(question).await;
-                false
+                1
             }
             TrackerRequest::Bye => return Ok(()),
             TrackerRequest::Hello { .. } => return Err(TransportError::Lost("it said hello twice".to_owned())),
@@ -306,7 +310,8 @@ async fn read(
             }
             TrackerRequest::Prove { .. } => return Err(TransportError::Lost("it proves what is not asked".to_owned())),
         };
-        let wait = if free { Duration::ZERO } else { paced.spend() };
+        let busy = if takes_time { state.took(origin, began.elapsed()) } else { Duration::ZERO };
+        let wait = if counts == 0 { Duration::ZERO } else { paced.spend(counts).max(busy) };
         if !wait.is_zero() {
             // What comes meanwhile lies in the transport.
             let _held = state.hold(session, cost::UNREAD);

@@ -2,7 +2,7 @@
 //!
 //! Contents lie in a `DashMap`, so that they never wait for each other. A content's lock is held while its news are
 //! put into the members' outboxes (which never waits), so that news of one content arrive in order. Locks are taken
-//! in one order: content, then catalogue or member, or the leases, then ledger, then outbox.
+//! in one order: content, then catalogue or member, or the leases, then outbox, then ledger. The ledger is everyone's, and held for a moment only.
 //!
 //! What each connection takes is in the ledger's books. A session that lets them grow makes room afterwards, holding no lock.
 
@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::time::Duration;
 
 use dashmap::DashMap;
 use protocol::{Announce, COME_AGAIN, ContentId, PeerAddress, PeerId, Role, TrackerEvent, TrackerInstance};
@@ -27,7 +28,7 @@ use crate::cost;
 use crate::ledger::{Ledger, Room, Use};
 use crate::mailboxes::Mailboxes;
 use crate::outbox::Outbox;
-use crate::pace::Pace;
+use crate::pace::{Busy, Pace, Repeats};
 use crate::private::PrivateTracker;
 use crate::probe::{self, Prober};
 use crate::relay::Relay;
@@ -42,6 +43,9 @@ pub struct ConnectedPeer {
     /// How many contents it shares or wants.
     pub contents: usize,
 }
+
+/// A message about a content that is announced again and again counts as so many.
+const TOO_OFTEN: u32 = 20;
 
 /// What all sessions share.
 pub(crate) struct State {
@@ -68,6 +72,8 @@ pub(crate) struct State {
     /// How often something was announced, and a connection refused for want of room.
     announces: AtomicU64,
     refusals: AtomicU64,
+    /// Whose announcements take its time.
+    busy: Mutex<Busy>,
     /// How many connections were let go for others.
     let_go: AtomicU64,
 }
@@ -94,6 +100,8 @@ struct Membership {
     wanted: bool,
     /// How it stands, where somebody watches.
     watched: Watched,
+    /// How often it was announced anew lately.
+    repeats: Repeats,
 }
 
 impl Membership {
@@ -139,6 +147,7 @@ impl State {
             leases: LeaseDesk::new(),
             announces: AtomicU64::new(0),
             refusals: AtomicU64::new(0),
+            busy: Mutex::default(),
             let_go: AtomicU64::new(0),
         }
     }
@@ -299,22 +308,28 @@ impl State {
         held
     }
 
-    /// A peer takes part in a content, or in another way than before. True if it takes part since now only.
-    pub(crate) fn announce(&self, session: u64, peer: PeerId, announce: Announce) -> bool {
+    /// A peer takes part in a content, or in another way than before. Says as how many messages that counts: as none if it takes part
+    /// since now only.
+    pub(crate) fn announce(&self, session: u64, peer: PeerId, announce: Announce) -> u32 {
         self.announces.fetch_add(1, Ordering::Relaxed);
         let Announce { content, about, role } = announce;
         let seed = self.config.seed ^ u64::from_le_bytes(content.0.0[..8].try_into().expect("a digest has 32 bytes"));
         let mut registry = self.contents.entry(content).or_insert_with(|| Registry::new(seed));
-        let new = !registry.contains(peer);
+        let mut counts = if registry.contains(peer) { 1 } else { 0 };
         // Under the content's lock: a call that ends this session, or replaces it, either came before, and then nothing
         // is announced, or finds the content among the member's and takes the peer out of it.
-        if let Some((addresses, wanted)) = self.join(session, peer, content, role) {
+        if let Some((addresses, wanted, often)) = self.join(session, peer, content, role) {
+            if often {
+                counts = TOO_OFTEN;
+            }
             let publishers = &self.config.publishers;
             let believed = publishers.is_empty() || (publishers.contains(&peer) && !wanted);
             let introductions =
                 registry.announce(peer, &addresses, role, about.filter(|_| believed && !content.is_private()));
             self.charge(peer, content, cost::membership(&introductions), &registry);
-            self.list_names(content, &registry);
+            if introductions.renamed {
+                self.list_names(content, &registry);
+            }
             self.ledger().raise_use(session, Use::Alone);
             let gone = self.first_word_of_relay(peer);
             self.push(content, vec![Push { to: peer, joined: introductions.sample, gone }]);
@@ -326,17 +341,23 @@ impl State {
             self.contents.remove_if(&content, |_, registry| registry.is_empty());
         }
         self.make_room();
-        new
+        counts
     }
 
-    /// Notes that a member takes part in a content: gives its addresses, and whether it has wanted pieces of it. Nothing if the
-    /// session is not that of a member any more.
-    fn join(&self, session: u64, peer: PeerId, content: ContentId, role: Role) -> Option<(Arc<Addresses>, bool)> {
+    /// What a connection says took so much time. Says how long to wait before more of it is read: a while if the tracker has much to do, and
+    /// more of that than others' is made there.
+    pub(crate) fn took(&self, origin: Origin, time: Duration) -> Duration {
+        self.busy.lock().expect("no panic holds it").spent(origin, time)
+    }
+
+    /// Notes that a member takes part in a content: gives its addresses, whether it has wanted pieces of it, and whether it says so too often.
+    /// Nothing if the session is not that of a member any more.
+    fn join(&self, session: u64, peer: PeerId, content: ContentId, role: Role) -> Option<(Arc<Addresses>, bool, bool)> {
         let mut member = self.members.get_mut(&peer).filter(|member| member.session == session)?;
         let membership = member.contents.entry(content).or_default();
         membership.wanted |= role == Role::Downloader;
-        let wanted = membership.wanted;
-        Some((member.addresses.clone(), wanted))
+        let (wanted, often) = (membership.wanted, !membership.repeats.one_more());
+        Some((member.addresses.clone(), wanted, often))
     }
 
     /// Notes what it costs that a member takes part in a content, and if it is the only one, the content too. It never becomes
@@ -407,12 +428,15 @@ impl State {
     fn push(&self, content: ContentId, pushes: Vec<Push>) {
         for Push { to, joined, gone } in pushes {
             let Some(member) = self.members.get(&to) else { continue };
-            let mut ledger = self.ledger();
-            if !joined.is_empty() {
-                ledger.raise_use(member.session, Use::Met);
-            }
-            let more = member.outbox.add(content, joined.into_iter().map(|peer| peer.id), gone);
-            ledger.change(member.session, more);
+            let (session, met) = (member.session, !joined.is_empty());
+            let joined = joined.into_iter().map(|peer| peer.id).collect();
+            member.outbox.add(content, joined, gone, |more| {
+                let mut ledger = self.ledger();
+                if met {
+                    ledger.raise_use(session, Use::Met);
+                }
+                ledger.change(session, more);
+            });
         }
     }
 
@@ -421,10 +445,7 @@ impl State {
         if let Some(said) = outbox.take_said() {
             return Some(said);
         }
-        let mut ledger = self.ledger();
-        let (content, news, less) = outbox.take()?;
-        ledger.change(session, -less);
-        drop(ledger);
+        let (content, news) = outbox.take(|less| self.ledger().change(session, less))?;
         let registry = self.contents.get(&content);
         let joined: Vec<PeerAddress> =
             registry.map(|registry| registry.addresses_for(peer, &news.joined)).unwrap_or_default();

@@ -116,7 +116,8 @@ fn a_sample_never_exceeds_50_and_never_includes_oneself() {
 fn the_only_member_is_told_of_nobody() {
     let mut registry = registry();
     for _ in 0..3 {
-        assert_eq!(join(&mut registry, 1, Downloader), Introductions::default());
+        let Introductions { sample, pushes, .. } = join(&mut registry, 1, Downloader);
+        assert_eq!((sample, pushes), (vec![], vec![]));
     }
 }
 
@@ -124,7 +125,8 @@ fn the_only_member_is_told_of_nobody() {
 fn a_seeder_is_not_told_of_seeders() {
     let mut registry = registry();
     for n in 0..10 {
-        assert_eq!(join(&mut registry, n, [Seeder, Partial][n as usize % 2]), Introductions::default());
+        let Introductions { sample, pushes, .. } = join(&mut registry, n, [Seeder, Partial][n as usize % 2]);
+        assert_eq!((sample, pushes), (vec![], vec![]));
     }
     let downloader = join(&mut registry, 10, Downloader);
     assert_eq!((downloader.sample.len(), downloader.pushes.len()), (10, 10));
@@ -336,4 +338,15 @@ fn whatever_members_do_the_books_agree() {
             assert_eq!((registry.len(), registry.seeders()), (members.len(), seeders), "seed {seed}");
         }
     }
+}
+
+#[test]
+fn what_a_content_is_called_is_looked_at_only_after_news_of_it() {
+    let mut registry = registry();
+    let mut say =
+        |role, name: &str| registry.announce(peer(1), &at(address(1)), role, Some((name.to_owned(), 5))).renamed;
+    assert!(say(Downloader, "a"));
+    assert!(!say(Downloader, "a") && !say(Downloader, "a"));
+    assert!(say(Seeder, "a"));
+    assert!(say(Seeder, "b") && !say(Seeder, "b"));
 }

@@ -113,7 +113,7 @@ impl State {
                     return Err(TransportError::Lost("it says something else than of leases".to_owned()));
                 };
                 say(request);
-                sleep(paced.spend()).await;
+                sleep(paced.spend(1)).await;
             }
             Ok(())
         };

@@ -107,3 +107,21 @@ async fn an_announcement_during_a_session_change_leaves_no_ghost() {
         assert_eq!((state.counts(), state.bytes()), ((0, 0), 0), "after session {session}");
     }
 }
+
+#[tokio::test]
+async fn what_is_announced_again_and_again_counts_as_many_messages() {
+    let world = World::new(&["10.0.0.2:9000"]).await;
+    let (_, connection) = &world.connections[0];
+    let state = State::new(ServerConfig::default());
+    assert!(state.open(1, connection));
+    state.enter(1, connection, Arc::default(), &world.peers[0].listeners());
+    let content = ContentId(Digest([7; 32]));
+    let mut announce = |role| {
+        let about = Some(("model.bin".to_owned(), 5));
+        state.announce(1, connection.peer_id(), Announce { content, about, role })
+    };
+    assert_eq!(announce(Role::Downloader), 0, "what is new is free");
+    assert_eq!([Role::Partial, Role::Seeder].map(&mut announce), [1, 1]);
+    let counts: Vec<u32> = (0..100).map(|n| announce([Role::Downloader, Role::Seeder][n % 2])).collect();
+    assert!(counts[2..].iter().filter(|&&counts| counts == TOO_OFTEN).count() > 90, "{counts:?}");
+}
