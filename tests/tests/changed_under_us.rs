@@ -4,9 +4,13 @@
 use std::fs::{self, OpenOptions};
 use std::path::Path;
 
-use testbed::event::{ShareOver, Withdrawn};
+use testbed::event::ShareOver;
+#[cfg(unix)]
+use testbed::event::Withdrawn;
+#[cfg(unix)]
+use tests::Process;
 use tests::machines::{Machines, ticket};
-use tests::{Process, noise};
+use tests::noise;
 
 const SIZE: usize = 6 << 20;
 

@@ -47,6 +47,9 @@ pub struct KeptFigures {
     pub removed: u64,
 }
 
+/// Closes the files of a folder.
+type Close = Box<dyn Fn(&Path) + Send + Sync>;
+
 /// All that a gateway keeps.
 pub(crate) struct Kept {
     most: Option<u64>,
@@ -58,7 +61,7 @@ pub(crate) struct Kept {
     /// Held while something goes.
     removing: Arc<tokio::sync::Mutex<()>>,
     /// Called before a folder goes, so that its files are closed.
-    closes: OnceLock<Box<dyn Fn(&Path) + Send + Sync>>,
+    closes: OnceLock<Close>,
     /// Who else may keep files in the same folders.
     _locks: Vec<fs::File>,
 }

@@ -84,7 +84,10 @@ async fn a_change_is_noticed_though_nobody_reads() {
             // Where a file goes at once though somebody has it open.
             if cfg!(unix) {
                 let is_removed = how == "removed";
-                assert_eq!((reason.contains("is not there"), reason.contains("was changed")), (is_removed, !is_removed));
+                assert_eq!(
+                    (reason.contains("is not there"), reason.contains("was changed")),
+                    (is_removed, !is_removed)
+                );
             }
         }
         node.shutdown().await;

@@ -45,7 +45,7 @@ pub fn sentence(error: &clap::Error) -> String {
             }
         }
         ErrorKind::MissingRequiredArgument => match (text(ContextKind::PriorArg), missing(error)) {
-            (_, missing) if missing.is_empty() => as_one_line(error),
+            (_, []) => as_one_line(error),
             ("", missing) => {
                 let missing: Vec<_> = missing.iter().map(|name| shown(name)).collect();
                 format!("{} {} missing", missing.join(" and "), if missing.len() == 1 { "is" } else { "are" })

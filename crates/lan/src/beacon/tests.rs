@@ -113,7 +113,7 @@ fn where_many_have_the_same_a_few_answer() {
     run(&mut machines, SECOND * 10, SECOND * 10 + Duration::from_millis(250));
     let said = machines.iter().map(|machine| machine.sent).sum::<usize>() - before;
     let met = machines[0].met().len();
-    assert!(met >= ENOUGH && met <= 40, "{met}");
+    assert!((ENOUGH..=40).contains(&met), "{met}");
     assert!(said <= 45, "{said}");
 }
 

@@ -127,7 +127,9 @@ pub enum IdentityError {
     #[error("{0} is not a CA that `tracker --init-closed` made: sign with the tools that made it")]
     ForeignAuthority(PathBuf),
     /// A name that a file of a certificate may not have.
-    #[error("{0:?} is no name for a certificate: letters, digits, -, _ and single dots between them will do, but neither `ca` nor `tracker`")]
+    #[error(
+        "{0:?} is no name for a certificate: letters, digits, -, _ and single dots between them will do, but neither `ca` nor `tracker`"
+    )]
     Name(String),
     /// The authority was replaced once before, and its predecessor is still there.
     #[error("{0} is still there from the last time: remove it once nobody trusts it any more, and try again")]
