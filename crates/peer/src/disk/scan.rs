@@ -530,7 +530,7 @@ mod tests {
         let root = folder.path().join("root");
         write_all(&root, &["a/file", "b/file"]);
         let denied = root.join("b/file");
-        fs::set_permissions(&denied, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&denied, fs::Permissions::from_mode(0o000)).unwrap();
         let found = Scan::of(&root, &ScanOptions::default());
         if open_at_once(&denied).is_ok() {
             // Root reads everything.
