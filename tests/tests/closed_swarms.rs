@@ -69,7 +69,7 @@ fn the_programs_say_what_is_wrong_with_a_certificate() {
         assert!(peer.errors().contains(word), "{name}: {}", peer.errors());
     };
     // Someone of an open swarm: the tracker's certificate is none that it knows what to do with.
-    fails("open", &["-f", "file"], 10, "this swarm is closed: give --ca");
+    fails("open", &["-f", "file"], 3, "this swarm is closed: give --ca");
     // Whose certificate is of another swarm.
     let other = Authority::generate().unwrap();
     let stranger = Identity::load_or_create(&swarm.certs().join("stranger.key")).unwrap();
@@ -283,7 +283,7 @@ fn programs_that_run_go_on_with_the_ca_that_they_started_with() {
     seeder.event::<Sharing>();
     swarm.tracker_ends(&["--init-closed", "--rotate"], 0);
     let mut new = swarm.peer("new", &["-f", "file", &member(&swarm)]);
-    new.ends_with(10);
+    new.ends_with(3);
     assert!(new.errors().contains("not of a CA that is trusted here"), "{}", new.errors());
     let both = ["ca.pem", "ca-old.pem"].map(|name| trusting(&swarm.certs().join(name)));
     let mut trusts_both = swarm.peer("new", &["-f", "file", &both[0], &both[1]]);

@@ -399,7 +399,7 @@ pub(super) fn untrusted(why: Untrusted, place: &str) -> Failure {
             "this swarm is closed: give --ca with the certificate of its CA (ca.pem). The tracker at {place} lets in nobody without"
         ),
     };
-    Failure::new(ExitCode::Refused, printable(&sentence))
+    Failure::new(ExitCode::TrackerUnreachable, printable(&sentence))
 }
 
 fn impostor(named_by: NamedBy) -> &'static str {
@@ -581,7 +581,7 @@ mod tests {
     #[test]
     fn a_closed_swarm_is_said_to_be_one_before_all_else() {
         let Failure { code, message, .. } = untrusted(Untrusted::ClosedSwarm, "127.0.0.1:9999");
-        assert_eq!(code, ExitCode::Refused);
+        assert_eq!(code, ExitCode::TrackerUnreachable);
         assert!(message.starts_with("this swarm is closed: give --ca "), "{message}");
         for why in [Untrusted::ClosedSwarm, Untrusted::OtherCa, Untrusted::OutOfDate] {
             let Failure { message, .. } = untrusted(why, "127.0.0.1:9999");

@@ -121,7 +121,7 @@ fn judge(
     findings.push(match (udp, tcp) {
         (Ok(reached), _) => Finding::good("udp", where_is(reached)),
         (Err(error), Ok(_)) => router::whose_firewall(error, udp_works),
-        (Err(error), Err(_)) => Finding::bad("udp", status(error), error.to_string(), advice(error)),
+        (Err(error), Err(_)) => Finding::bad("udp", ExitCode::TrackerUnreachable, error.to_string(), advice(error)),
     });
     findings.push(match tcp {
         Ok(reached) => Finding::good("tcp", where_is(reached)),
@@ -137,13 +137,6 @@ fn judge(
         findings.push(Finding::good("identity", format!("the tracker proved to be {id}")));
     }
     findings
-}
-
-fn status(error: &TransportError) -> ExitCode {
-    match error {
-        TransportError::NotTrusted(_) => ExitCode::Refused,
-        _ => ExitCode::TrackerUnreachable,
-    }
 }
 
 fn advice(error: &TransportError) -> &'static str {
