@@ -4,7 +4,8 @@
 //! found here. All keys are tried for each proof, whatever is found, so that the time it takes says nothing.
 //!
 //! Where a share is for so many receivers, an id that has a proof has a place, until it leaves without having everything. It has
-//! that when it says so, and else when as many bytes were sent to it as the content has, and it goes or asks for no more. The
+//! that when it says so, and else when as many bytes were sent to it as the content has, and it asks for no more, or goes without ever
+//! having said that it wants anything. The
 //! node says so, what was sent, and what time it is.
 
 use std::collections::BTreeMap;

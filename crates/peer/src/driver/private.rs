@@ -137,6 +137,9 @@ impl Driver {
         };
         if wants {
             self.receives(conn, content);
+            if let Some(receiving) = self.links.get_mut(&conn).and_then(|link| link.receivers.get_mut(&content)) {
+                receiving.says_so = true;
+            }
             return;
         }
         let receiving = self.links.get_mut(&conn).and_then(|link| link.receivers.get_mut(&content));
@@ -208,14 +211,14 @@ impl Driver {
         }
     }
 
-    /// A peer that has not said that it has everything takes no part any more. It has it if all of it was sent to it and it has
-    /// gone by itself; where the connection was lost, some may be lost with it.
+    /// A peer that has not said that it has everything takes no part any more. If it has never said that it wants anything, it has it
+    /// once all of it was sent to it and it has gone by itself; where the connection was lost, some may be lost with it.
     fn receiver_left(&mut self, conn: ConnId, content: ContentId, goes: bool) {
         self.count_sent(conn, content);
         let Some(link) = self.links.get(&conn) else { return };
         let (had_all, _) = self.setup.gate.shares.had_all(content, link.connection.peer_id());
-        let has_all = had_all && goes;
         let receiving = link.receivers.get(&content);
+        let has_all = had_all && goes && receiving.is_some_and(|receiving| !receiving.says_so);
         if receiving
             .is_some_and(|receiving| receiving.wants && receiving.bytes.load(Ordering::Relaxed) > receiving.before)
         {

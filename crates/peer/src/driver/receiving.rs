@@ -19,12 +19,14 @@ pub(super) struct Receiving {
     pub(super) since: Instant,
     /// It wants more of it.
     pub(super) wants: bool,
+    /// It has said so. It will then say, too, when it has everything: what was handed to the transport may not have come.
+    pub(super) says_so: bool,
 }
 
 impl Receiving {
     pub(super) fn new(bytes: Arc<AtomicU64>) -> Self {
         let before = bytes.load(Ordering::Relaxed);
-        Receiving { bytes, before, told: before, had: 0, since: Instant::now(), wants: true }
+        Receiving { bytes, before, told: before, had: 0, since: Instant::now(), wants: true, says_so: false }
     }
 
     /// Bytes that were sent since the share was told last.

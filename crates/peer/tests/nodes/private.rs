@@ -321,6 +321,20 @@ async fn who_takes_a_share_without_a_word_is_its_receiver() {
     assert!(shares.is_complete(content));
 }
 
+/// What was handed to the transport may not have come.
+#[tokio::test]
+async fn who_wants_everything_and_goes_before_it_says_that_it_has_it_does_not_have_it() {
+    let world = World::new();
+    let (node, shares, content, mut events) = share_for_one(&world).await;
+    let transport = world.bind("taker");
+    let mut taker = taker(&transport, &node, content).await;
+    assert_eq!(taker.takes(content, 20).await, 20_000);
+    taker.says(PeerMessage::Interest { content, interested: true }).await;
+    taker.says(PeerMessage::Bye).await;
+    assert_eq!(next_sent(&mut events).await, (20_000, false, false));
+    assert!(!shares.is_complete(content));
+}
+
 /// Each of them leaves with all but the last piece.
 #[tokio::test]
 async fn who_takes_a_share_under_many_ids_does_not_get_it_without_end() {
