@@ -157,7 +157,7 @@ impl Driver {
         receivers.entry(content).or_insert_with(|| Receiving::new(participants.sent_to(peer, address, room)));
     }
 
-    /// Whether pieces of a content may be sent over a connection. Of a private one whoever gets some is a receiver, whatever it
+    /// Whether pieces of a content may be sent over a connection. Of a private one, each peer that gets some is a receiver, whatever it
     /// says of itself.
     pub(super) fn may_receive(&mut self, conn: ConnId, content: ContentId) -> bool {
         if !self.is_private(content) {
