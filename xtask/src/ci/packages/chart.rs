@@ -116,7 +116,7 @@ impl Pods<'_> {
     }
 
     fn is_closed(&self) -> anyhow::Result<bool> {
-        Ok(self.words("peer")?.iter().any(|word| word.starts_with("--ca")))
+        Ok(self.words("peer")?.iter().any(|word| word == "--ca" || word.starts_with("--ca=")))
     }
 
     fn words(&self, container: &str) -> anyhow::Result<Vec<String>> {
