@@ -1,5 +1,4 @@
-//! What CI runs, in order. Each step is a cargo command, but for the arrows between crates and between
-//! modules, which cargo does not check.
+//! What CI runs, in order. Most parts are cargo commands; cargo does not check the arrows between crates and between modules.
 
 mod optional;
 mod packages;
@@ -12,26 +11,51 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
+use clap::ValueEnum;
 use serde_json::Value;
 
 use crate::cross::{self, Skipped};
 use crate::rings;
 
-const BEFORE: [&[&str]; 3] = [
-    &["fmt", "--all", "--check"],
-    &["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"],
-    &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"],
-];
-const AFTER: [&[&str]; 5] = [
-    // Nobody is ever stuck: every plan made small, and many seeds of those where it could happen.
-    &["run", "--quiet", "--release", "-p", "simulate", "--", "--smoke"],
-    // Backends written outside the crates go through the same suites.
-    &["run", "--quiet", "-p", "p2p-fileshare-storage", "--example", "own_storage"],
-    &["run", "--quiet", "-p", "p2p-fileshare-transport", "--example", "own_transport"],
-    &["doc", "--workspace", "--no-deps"],
-    // What is fuzzed, with seeded random bytes: a workspace of its own, which any compiler builds.
-    &["test", "--manifest-path", "fuzz/Cargo.toml", "--target-dir", "target/fuzz"],
-];
+/// What a change must pass, part by part. Cheap ones come first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// rustfmt finds nothing to change
+    Format,
+    /// clippy has nothing to say of the workspace
+    Clippy,
+    /// Crates depend along the arrows, and modules of a crate do not import each other in rings
+    Arrows,
+    /// The libraries build from what would be published
+    Packed,
+    /// Tests of the workspace
+    Tests,
+    /// Every plan made small, and many seeds of those where somebody could be stuck
+    Simulation,
+    /// Backends written outside the crates pass the same suites
+    Examples,
+    /// Every item has its documentation, and every link leads somewhere
+    Docs,
+    /// What is fuzzed, with seeded random bytes, by any compiler
+    Fuzzed,
+    /// Parts that a usual build does not have
+    Optional,
+    /// Packages, the chart and the image's recipe
+    Packages,
+    /// Windows and macOS
+    Platforms,
+    /// Every fuzz target for some seconds, with a nightly compiler
+    Fuzzing,
+}
+
+/// What to run.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Only these parts, in their usual order
+    #[arg(value_enum, value_name = "PART")]
+    parts: Vec<Part>,
+}
+
 /// Each is fuzzed for this long: enough to see that it still runs.
 const FUZZING: &str = "-max_total_time=10";
 
@@ -67,34 +91,57 @@ const ARROWS: [(&str, &[&str]); 26] = [
 ];
 const OUTSIDE: [&str; 2] = ["xtask", "tests"];
 
-/// Runs every check; the first that fails ends it.
-pub fn run() -> anyhow::Result<()> {
+/// Runs the parts that are asked for, or all. Where one of the first three fails, nothing more runs: that is mended in a minute. Any
+/// other failure is kept for the end, so that one run shows all of them.
+pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let is_asked = |part: &Part| arguments.parts.is_empty() || arguments.parts.contains(part);
     let mut took = Took::default();
-    let result = checks(&mut took);
-    took.sum_up();
-    result
-}
-
-fn checks(took: &mut Took) -> anyhow::Result<()> {
-    BEFORE.iter().try_for_each(|check| took.cargo(check))?;
-    let packages = packages()?;
-    took.step("arrows between crates", || check_arrows(&uses(&packages)?))?;
-    took.step("rings of modules", || check_rings(&packages))?;
-    took.step("packed libraries", || pack(&packages))?;
-    took.step("cargo test --workspace", || tests::run(&["--workspace"], |_| {}))?;
-    AFTER.iter().try_for_each(|check| took.cargo(check))?;
     let mut skipped = Skipped::default();
-    let result = beyond(took, &mut skipped);
+    let mut failed = Vec::new();
+    for part in Part::value_variants().iter().filter(|part| is_asked(part)) {
+        let name = part.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
+        if let Err(error) = took.step(&name, || part.run(&mut skipped)) {
+            eprintln!("failed: {name}: {error:#}");
+            failed.push(name);
+            if matches!(part, Part::Format | Part::Clippy | Part::Arrows) {
+                break;
+            }
+        }
+    }
+    took.sum_up();
     skipped.sum_up();
-    result
+    ensure!(failed.is_empty(), "failed: {}; what each said stands above, after \"failed:\"", failed.join(", "));
+    Ok(())
 }
 
-/// What a build of the two commands in the README does not have.
-fn beyond(took: &mut Took, skipped: &mut Skipped) -> anyhow::Result<()> {
-    took.step("optional parts", || optional::run(skipped))?;
-    took.step("packages", || packages::run(skipped))?;
-    took.step("other platforms", || cross::run_in_ci(skipped))?;
-    took.step("fuzzing", || fuzz(skipped))
+impl Part {
+    fn run(self, skipped: &mut Skipped) -> anyhow::Result<()> {
+        match self {
+            Part::Format => {
+                cargo(&["fmt", "--all", "--check"])?;
+                cargo(&["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"])
+            }
+            Part::Clippy => cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
+            Part::Arrows => {
+                let packages = packages()?;
+                check_arrows(&uses(&packages)?)?;
+                check_rings(&packages)
+            }
+            Part::Packed => pack(&packages()?),
+            Part::Tests => tests::run(&["--workspace"], |_| {}),
+            Part::Simulation => cargo(&["run", "--quiet", "--release", "-p", "simulate", "--", "--smoke"]),
+            Part::Examples => {
+                cargo(&["run", "--quiet", "-p", "p2p-fileshare-storage", "--example", "own_storage"])?;
+                cargo(&["run", "--quiet", "-p", "p2p-fileshare-transport", "--example", "own_transport"])
+            }
+            Part::Docs => cargo(&["doc", "--workspace", "--no-deps"]),
+            Part::Fuzzed => cargo(&["test", "--manifest-path", "fuzz/Cargo.toml", "--target-dir", "target/fuzz"]),
+            Part::Optional => optional::run(skipped),
+            Part::Packages => packages::run(skipped),
+            Part::Platforms => cross::run_in_ci(skipped),
+            Part::Fuzzing => fuzz(skipped),
+        }
+    }
 }
 
 /// Where the minutes go: what each step took.
@@ -108,10 +155,6 @@ impl Took {
         let result = step();
         self.0.push((name.to_owned(), began.elapsed()));
         result
-    }
-
-    fn cargo(&mut self, arguments: &[&str]) -> anyhow::Result<()> {
-        self.step(&format!("cargo {}", arguments.join(" ")), || cargo(arguments))
     }
 
     fn sum_up(&self) {

@@ -18,8 +18,8 @@ enum Chore {
     Cross(xtask::cross::Arguments),
     /// Write the tables of flags in docs/use/commands.md anew, as the programs have them
     Docs,
-    /// Run all that CI runs: format, clippy, arrows between crates, tests, docs, other platforms
-    Ci,
+    /// Run all that CI runs, or some parts of it: format, clippy, arrows between crates, tests, docs, other platforms
+    Ci(xtask::ci::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -36,7 +36,7 @@ fn main() -> ExitCode {
         Chore::Dist(arguments) => xtask::dist::run(&arguments),
         Chore::Cross(arguments) => xtask::cross::run(&arguments),
         Chore::Docs => xtask::docs::run(),
-        Chore::Ci => xtask::ci::run(),
+        Chore::Ci(arguments) => xtask::ci::run(&arguments),
     })
 }
 
