@@ -1,5 +1,6 @@
 //! The HTTP client of all origins: TLS by ring, bounded redirects, deadlines; and what its answers mean.
 
+use std::env;
 use std::error::Error;
 use std::ops::Range;
 use std::sync::{Arc, Once};
@@ -9,7 +10,8 @@ use futures_util::StreamExt;
 use reqwest::header::{
     ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_RANGE, HeaderMap, HeaderName, IF_MATCH, RANGE, RETRY_AFTER,
 };
-use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
+use reqwest::redirect::Policy;
+use reqwest::{Certificate, Client, ClientBuilder, RequestBuilder, Response, StatusCode, Url};
 
 use crate::redirects::{Named, is_inward};
 use crate::{ByteStream, Limits, OriginError};
@@ -20,6 +22,19 @@ const CONNECT: Duration = Duration::from_secs(10);
 const LONGEST_ASKED: u64 = 3600;
 /// Most bytes of an error's body that are shown.
 const SHOWN: usize = 200;
+/// Where people name the certificate authorities that count in place of the system's.
+const OWN_AUTHORITIES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoClient {
+    /// What the environment names has no certificates.
+    #[error("SSL_CERT_FILE or SSL_CERT_DIR is set, but there are no CA certificates where it points")]
+    Authorities,
+    /// Something else.
+    #[error("{0}")]
+    Other(String),
+}
 
 /// Makes ring the process's provider for TLS, unless it has one.
 pub(crate) fn use_ring() {
@@ -36,18 +51,51 @@ pub(crate) fn client(limits: &Limits, url: &Url) -> Result<Client, OriginError> 
 
 /// A client for what the user named.
 pub(crate) fn client_of(limits: &Limits, named: &Named) -> Result<Client, OriginError> {
+    following(limits, named, || named.policy())
+}
+
+/// The same, which follows no redirects: for requests that have something secret in their bodies.
+pub(crate) fn client_of_one(limits: &Limits, named: &Named) -> Result<Client, OriginError> {
+    following(limits, named, Policy::none)
+}
+
+fn following(limits: &Limits, named: &Named, policy: impl Fn() -> Policy) -> Result<Client, OriginError> {
+    let client = build(|| {
+        let builder = if named.may_use_proxies() { Client::builder() } else { Client::builder().no_proxy() };
+        builder
+            .redirect(policy())
+            .dns_resolver(Arc::new(named.clone()))
+            // What a URL has of secrets is for its own server, and not for where that redirects.
+            .referer(false)
+            .connect_timeout(CONNECT.min(limits.answer))
+    });
+    client.map_err(|error| OriginError::refused("the web", error.to_string()))
+}
+
+/// A client that is configured so. Servers prove who they are by the system's certificate authorities. A system that has none at all, as a
+/// container often does, takes those that Mozilla lists, as they were when this program was built.
+pub(crate) fn build(configured: impl Fn() -> ClientBuilder) -> Result<Client, NoClient> {
     use_ring();
-    let builder = Client::builder();
-    let builder = if named.may_use_proxies() { builder } else { builder.no_proxy() };
-    let client = builder
-        .user_agent(concat!("p2p-fileshare/", env!("CARGO_PKG_VERSION")))
-        .redirect(named.policy())
-        .dns_resolver(Arc::new(named.clone()))
-        // What a URL has of secrets is for its own server, and not for where that redirects.
-        .referer(false)
-        .connect_timeout(CONNECT.min(limits.answer))
-        .build();
-    client.map_err(|error| OriginError::refused("the web", chain(&error)))
+    let configured = || {
+        // Over HTTP/2 all reads would share one connection, and its windows of a few MiB.
+        configured().user_agent(concat!("p2p-fileshare/", env!("CARGO_PKG_VERSION"))).http1_only()
+    };
+    let failed = match configured().build() {
+        Ok(client) => return Ok(client),
+        Err(error) => error,
+    };
+    let client = configured().tls_certs_only(mozilla()).build().map_err(|_| NoClient::Other(chain(&failed)))?;
+    if OWN_AUTHORITIES.iter().any(|name| env::var_os(name).is_some()) {
+        return Err(NoClient::Authorities);
+    }
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| tracing::info!("this system has no CA certificates: those that came with this program are used"));
+    Ok(client)
+}
+
+/// The authorities that Mozilla lists.
+fn mozilla() -> impl Iterator<Item = Certificate> {
+    webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().filter_map(|authority| Certificate::from_der(authority).ok())
 }
 
 /// Sends a request, and gives its answer if that is no error.
@@ -224,6 +272,13 @@ mod tests {
         for text in ["bytes */100", "items 0-9/100", "bytes 0-9", "bytes a-9/100", ""] {
             assert_eq!(content_range(text), None, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_system_without_authorities_takes_those_of_mozilla() {
+        use_ring();
+        assert!(mozilla().count() > 50);
+        Client::builder().tls_certs_only(mozilla()).build().unwrap();
     }
 
     #[test]

@@ -15,6 +15,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode};
 
 use crate::Limits;
+use crate::client::build;
 
 /// Most bytes of an answer that is no range of an object: a page of a list, mostly.
 const MOST: usize = 16 << 20;
@@ -31,14 +32,14 @@ impl HttpConnector for Connector {
         let allows_http = options.get_config_value(&ClientConfigKey::AllowHttp).is_some_and(|value| value == "true");
         let connect = options.get_config_value(&ClientConfigKey::ConnectTimeout);
         let connect = connect.and_then(|text| humantime::parse_duration(&text).ok()).unwrap_or(CONNECT);
-        let client = Client::builder()
-            .user_agent(concat!("p2p-fileshare/", env!("CARGO_PKG_VERSION")))
-            .redirect(Policy::none())
-            .referer(false)
-            .https_only(!allows_http)
-            .connect_timeout(connect.min(CONNECT).min(self.0.answer))
-            .read_timeout(self.0.window.max(self.0.answer))
-            .build();
+        let client = build(|| {
+            Client::builder()
+                .redirect(Policy::none())
+                .referer(false)
+                .https_only(!allows_http)
+                .connect_timeout(connect.min(CONNECT).min(self.0.answer))
+                .read_timeout(self.0.window.max(self.0.answer))
+        });
         let client = client.map_err(|error| Error::Generic { store: "HTTP", source: Box::new(error) })?;
         Ok(HttpClient::new(Bounded(client)))
     }

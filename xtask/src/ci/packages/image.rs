@@ -1,5 +1,5 @@
-//! The container image, without an engine: the static programs that its recipe builds, in a root that holds nothing else, not even
-//! devices, read only but for its volume, as nobody.
+//! The container image, without an engine: the static programs that its recipe builds, in a root that holds nothing else, neither
+//! devices nor certificates, read only but for its volume, as nobody.
 
 use std::fs;
 use std::path::Path;
@@ -56,6 +56,6 @@ fn try_out(programs: &Programs, skipped: &mut Skipped) -> anyhow::Result<()> {
     story.args(["--mount", "--pid", "--fork", "--kill-child", "--net", "sh"]).arg(script).arg(&root);
     let said = cross::output_of(&mut story).context(WHAT)?;
     ensure!(said.lines().last() == Some("passed"), "{WHAT}: {said}");
-    eprintln!("{WHAT}: a file moves between them in a root without devices and libraries, read only, as nobody");
+    eprintln!("{WHAT}: a file moves between them, and a gateway starts, in a root without devices and libraries, read only, as nobody");
     Ok(())
 }

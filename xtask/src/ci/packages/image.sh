@@ -31,6 +31,13 @@ for _ in $(seq 100); do
 done
 cmp "$root/data/input/model.bin" "$root/data/got/model.bin" || fail "the file did not come: $(cat "$root/data/getter")"
 [ "$(stat -c %u "$root/data/got/model.bin")" = 65534 ] || fail "it ran as somebody else"
+# Here is no certificate of an authority: a gateway with origins starts all the same.
+enter /bin/peer-cli gateway -i 127.0.0.1 --tracker-id "$id" --open --oci-origin http://127.0.0.1:1 \
+  --hf-origin https://127.0.0.1:1 >"$root/data/gateway" 2>&1 &
+gateway=$!
+for _ in $(seq 100); do grep -q '^Gateway at ' "$root/data/gateway" && break; sleep 0.2; done
+grep -q '^Gateway at ' "$root/data/gateway" || fail "a gateway does not start: $(cat "$root/data/gateway")"
+kill -TERM "$gateway"
 if inside /bin/tracker --port 9998 --certs /elsewhere >/dev/null 2>&1; then fail "the root can be written to"; fi
 kill -TERM "$seeder" "$tracker"
 wait "$tracker" || fail "the tracker does not end in order"
