@@ -12,7 +12,7 @@ use std::time::Duration;
 use client::{Answer, Client, Peers, noise, serve};
 use images::{MANIFEST, MockRegistry, digest};
 use origins::Limits;
-use origins::registry::Registry;
+use origins::registry::{Credentials, Registry};
 use p2p_fileshare_gateway::{Options, Origins, Swarm, Token};
 use peer::{Node, TrackerAddress};
 use web::{Response, Sending};
@@ -447,7 +447,7 @@ async fn a_login_is_asked_for_when_the_registry_wants_one() {
     let counted = asked.clone();
     let login = move || {
         counted.fetch_add(1, Ordering::SeqCst);
-        Some("YTpi".to_owned())
+        Some(Credentials::Basic("YTpi".to_owned()))
     };
     let behind = Registry::new(&registry.url(), Some(Arc::new(login)), &limits()).unwrap();
     let mut options = Options::default();

@@ -9,8 +9,10 @@ use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
-/// Gives the credentials for a registry as they stand behind `Basic`, if there are any. It may take some seconds.
-pub type Login = Arc<dyn Fn() -> Option<String> + Send + Sync>;
+use super::login::Credentials;
+
+/// Gives the credentials for a registry, if there are any. It may take some seconds.
+pub type Login = Arc<dyn Fn() -> Option<Credentials> + Send + Sync>;
 
 /// A login is asked for again after this time at the earliest.
 const AGAIN: Duration = Duration::from_secs(60);
@@ -24,7 +26,7 @@ pub(super) struct Asked {
 
 struct Known {
     since: Instant,
-    login: Option<String>,
+    login: Option<Credentials>,
 }
 
 impl Asked {
@@ -38,7 +40,7 @@ impl Asked {
     }
 
     /// The login. Those who need it at once for the first time ask once.
-    pub(super) async fn get(&self) -> Option<String> {
+    pub(super) async fn get(&self) -> Option<Credentials> {
         let login = self.login.clone()?;
         let mut known = self.known.clone().lock_owned().await;
         let is_none = |known: &mut Known| known.login.is_none() && known.since.elapsed() >= AGAIN;
@@ -68,22 +70,26 @@ mod tests {
 
     use super::*;
 
+    fn of(login: &str) -> Credentials {
+        Credentials::Basic(login.to_owned())
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_login_is_asked_for_when_it_is_needed_and_again_when_it_is_refused() {
         let times = Arc::new(AtomicU32::new(0));
         let counted = times.clone();
-        let login: Login = Arc::new(move || Some(counted.fetch_add(1, Ordering::SeqCst).to_string()));
+        let login: Login = Arc::new(move || Some(of(&counted.fetch_add(1, Ordering::SeqCst).to_string())));
         let asked = Asked::new(Some(login));
         assert!(!asked.is_refused().await);
         assert_eq!(times.load(Ordering::SeqCst), 0, "nobody needs it");
         let (one, other) = tokio::join!(asked.get(), asked.get());
-        assert_eq!((one.as_deref(), other.as_deref()), (Some("0"), Some("0")));
+        assert_eq!((one, other), (Some(of("0")), Some(of("0"))));
         assert!(!asked.is_refused().await, "it was asked for a moment ago");
-        assert_eq!(asked.get().await.as_deref(), Some("0"));
+        assert_eq!(asked.get().await, Some(of("0")));
         tokio::time::advance(AGAIN).await;
         assert!(asked.is_refused().await);
         assert!(!asked.is_refused().await);
-        assert_eq!(asked.get().await.as_deref(), Some("1"));
+        assert_eq!(asked.get().await, Some(of("1")));
         let none = Asked::new(None);
         assert_eq!((none.get().await, none.is_refused().await), (None, false));
     }
@@ -93,14 +99,14 @@ mod tests {
         let times = Arc::new(AtomicU32::new(0));
         let counted = times.clone();
         // A helper program fails once.
-        let login: Login = Arc::new(move || (counted.fetch_add(1, Ordering::SeqCst) > 0).then(|| "a".to_owned()));
+        let login: Login = Arc::new(move || (counted.fetch_add(1, Ordering::SeqCst) > 0).then(|| of("a")));
         let asked = Asked::new(Some(login));
         assert_eq!((asked.get().await, asked.get().await), (None, None));
         assert_eq!(times.load(Ordering::SeqCst), 1, "not at once");
         tokio::time::advance(AGAIN).await;
-        assert_eq!(asked.get().await.as_deref(), Some("a"));
+        assert_eq!(asked.get().await, Some(of("a")));
         tokio::time::advance(AGAIN).await;
-        assert_eq!(asked.get().await.as_deref(), Some("a"));
+        assert_eq!(asked.get().await, Some(of("a")));
         assert_eq!(times.load(Ordering::SeqCst), 2, "it is accepted");
     }
 }

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
+use super::login::Credentials;
+
 /// How long one may take: it may ask a service on the web.
 const DEADLINE: Duration = Duration::from_secs(15);
 /// And how long until it ends, when it has answered.
@@ -16,7 +18,7 @@ const ENDS: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(5);
 /// Most bytes of an answer.
 const LONGEST: u64 = 64 << 10;
-/// In place of a user's name, it says that what follows is no password but a token for another protocol.
+/// In place of a user's name, it says that what follows is no password but an identity token.
 const TOKEN: &str = "<token>";
 
 #[derive(Deserialize)]
@@ -26,8 +28,8 @@ struct Answer {
     secret: String,
 }
 
-/// The login that a helper has for a registry, as it stands behind `Basic`.
-pub(super) fn login(helper: &str, server: &str) -> Option<String> {
+/// The login that a helper has for a registry.
+pub(super) fn login(helper: &str, server: &str) -> Option<Credentials> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     if helper.is_empty() || !helper.bytes().all(is_plain) {
         tracing::warn!(helper, "there is no helper program of such a name for the logins of registries");
@@ -39,7 +41,7 @@ pub(super) fn login(helper: &str, server: &str) -> Option<String> {
             tracing::warn!(
                 program,
                 server,
-                "the credential helper has no password for this registry that can be used here"
+                "the credential helper has no login for this registry that can be used here"
             );
             None
         }),
@@ -101,10 +103,14 @@ fn end(child: &mut Child) {
     let _ = child.wait();
 }
 
-fn read(answer: &[u8]) -> Option<String> {
+fn read(answer: &[u8]) -> Option<Credentials> {
     let Answer { username, secret } = serde_json::from_slice(answer).ok()?;
-    let is_login = username != TOKEN && !username.is_empty() && !username.contains(':');
-    is_login.then(|| data_encoding::BASE64.encode(format!("{username}:{secret}").as_bytes()))
+    if username == TOKEN {
+        return (!secret.is_empty()).then_some(Credentials::Identity(secret));
+    }
+    let is_login = !username.is_empty() && !username.contains(':');
+    let basic = || Credentials::Basic(data_encoding::BASE64.encode(format!("{username}:{secret}").as_bytes()));
+    is_login.then(basic)
 }
 
 #[cfg(test)]
@@ -114,9 +120,12 @@ mod tests {
     #[test]
     fn an_answer_is_a_name_and_a_password() {
         let of = |text: &str| read(text.as_bytes());
-        assert_eq!(of(r#"{"ServerURL": "ghcr.io", "Username": "a", "Secret": "b"}"#).as_deref(), Some("YTpi"));
+        let basic = Credentials::Basic("YTpi".to_owned());
+        assert_eq!(of(r#"{"ServerURL": "ghcr.io", "Username": "a", "Secret": "b"}"#), Some(basic));
+        let identity = Credentials::Identity("b".to_owned());
+        assert_eq!(of(r#"{"Username": "<token>", "Secret": "b"}"#), Some(identity));
         for text in
-            [r#"{"Username": "<token>", "Secret": "b"}"#, r#"{"Username": "a:b", "Secret": "b"}"#, "not found", ""]
+            [r#"{"Username": "<token>", "Secret": ""}"#, r#"{"Username": "a:b", "Secret": "b"}"#, "not found", ""]
         {
             assert_eq!(of(text), None, "{text}");
         }

@@ -2,6 +2,7 @@
 //! write.
 
 use std::env;
+use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -18,11 +19,31 @@ const SKOPEO: &str = "containers/auth.json";
 /// Where the public registry is, and what it is called in that file.
 const PUBLIC: (&str, [&str; 2]) = ("registry-1.docker.io", ["docker.io", "https://index.docker.io/v1/"]);
 
-/// The credentials for the registry at this address, as they stand behind `Basic`: of `REGISTRY_AUTH_FILE`, or else of
+/// Who somebody is to a registry.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Credentials {
+    /// A name and a password, as they stand behind `Basic`.
+    Basic(String),
+    /// A token for which the registry's service gives others (`identitytoken`), as Azure's registries have.
+    Identity(String),
+}
+
+/// Without what is secret.
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Credentials::Basic(_) => "Basic",
+            Credentials::Identity(_) => "Identity",
+        })
+    }
+}
+
+/// The credentials for the registry at this address: of `REGISTRY_AUTH_FILE`, or else of
 /// `containers/auth.json` of `XDG_RUNTIME_DIR` or `~/.config`, or `config.json` of `DOCKER_CONFIG` or `~/.docker`.
 /// Where that names a program that keeps them (`credHelpers`, `credsStore`), it is asked first, which may take some seconds. What a registry is called here does not count:
 /// the login of one never goes to another host that stands in for it.
-pub fn login(url: &str) -> Option<String> {
+pub fn login(url: &str) -> Option<Credentials> {
     let url = Url::parse(url).ok()?;
     let variable = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let files = match variable("REGISTRY_AUTH_FILE") {
@@ -56,7 +77,7 @@ fn read(path: &Path) -> Option<String> {
 }
 
 /// The login that a file has, or a helper that it names: that is asked for the name under which a login stands with it.
-fn of_file(text: &str, url: &Url, ask: &dyn Fn(&str, &str) -> Option<String>) -> Option<String> {
+fn of_file(text: &str, url: &Url, ask: &dyn Fn(&str, &str) -> Option<Credentials>) -> Option<Credentials> {
     let file: Value = serde_json::from_str(text).ok()?;
     let host = url.host_str()?;
     let with_port = format!("{host}:{}", url.port_or_known_default()?);
@@ -74,21 +95,35 @@ fn of_file(text: &str, url: &Url, ask: &dyn Fn(&str, &str) -> Option<String>) ->
     if let Some(login) = helper.and_then(|(helper, name)| ask(helper, name)) {
         return Some(login);
     }
-    let found = names.iter().find_map(|name| file["auths"].get(name)?["auth"].as_str())?;
+    names.iter().find_map(|name| stored(file["auths"].get(name)?))
+}
+
+/// A login that stands in the file itself.
+fn stored(entry: &Value) -> Option<Credentials> {
+    // What stands beside it is a user without a password.
+    if let Some(token) = entry["identitytoken"].as_str().filter(|token| !token.is_empty()) {
+        return Some(Credentials::Identity(token.to_owned()));
+    }
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte);
-    (!found.is_empty() && found.bytes().all(is_plain)).then(|| found.to_owned())
+    let found = entry["auth"].as_str().filter(|found| !found.is_empty() && found.bytes().all(is_plain))?;
+    Some(Credentials::Basic(found.to_owned()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn basic(login: &str) -> Credentials {
+        Credentials::Basic(login.to_owned())
+    }
+
     #[test]
     fn a_login_is_that_of_its_own_registry() {
         let file = r#"{"auths": {"ghcr.io": {"auth": "YTpi"}, "https://index.docker.io/v1/": {"auth": "Yzpk"}, "x": {"auth": "a\nb"},
-            "127.0.0.1:5000": {"auth": "ZTpm"}}}"#;
+            "127.0.0.1:5000": {"auth": "ZTpm"}, "x.azurecr.io": {"auth": "MDA6", "identitytoken": "ey.J"}}}"#;
         let none = |_: &str, _: &str| None;
         let of = |url: &str| of_file(file, &Url::parse(url).unwrap(), &none);
+        assert_eq!(of("https://x.azurecr.io"), Some(Credentials::Identity("ey.J".to_owned())));
         for (url, login) in [
             ("https://ghcr.io", Some("YTpi")),
             ("https://ghcr.io:443/sub", Some("YTpi")),
@@ -102,7 +137,7 @@ mod tests {
             ("https://x", None),
             ("https://quay.io", None),
         ] {
-            assert_eq!(of(url).as_deref(), login, "{url}");
+            assert_eq!(of(url), login.map(basic), "{url}");
         }
         assert_eq!(of_file("{", &Url::parse("https://quay.io").unwrap(), &none), None);
     }
@@ -112,7 +147,8 @@ mod tests {
         let file = r#"{"credHelpers": {"ghcr.io": "own", "127.0.0.1:5000": "own"}, "credsStore": "all",
             "auths": {"https://index.docker.io/v1/": {}, "quay.io": {"auth": "YTpi"}}}"#;
         let of = |url: &str| {
-            let asked = |helper: &str, server: &str| (server != "quay.io").then(|| format!("{helper} {server}"));
+            let asked =
+                |helper: &str, server: &str| (server != "quay.io").then(|| basic(&format!("{helper} {server}")));
             of_file(file, &Url::parse(url).unwrap(), &asked)
         };
         for (url, expected) in [
@@ -122,7 +158,7 @@ mod tests {
             ("https://mirror.example:5000", "all mirror.example:5000"),
             ("https://quay.io", "YTpi"),
         ] {
-            assert_eq!(of(url).as_deref(), Some(expected), "{url}");
+            assert_eq!(of(url), Some(basic(expected)), "{url}");
         }
     }
 

@@ -16,23 +16,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use reqwest::header::{
-    ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderName, HeaderValue, LINK, RANGE,
+    ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LINK, RANGE,
 };
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 
-use crate::client::{answer, client_of, content_range, header, send};
+use crate::client::{answer, client_of, client_of_one, content_range, header, send};
 use crate::http::small_body;
 use crate::reader::persist;
 use crate::redirects::Named;
 use crate::{FileDigest, Limits, Object, Origin, OriginError, Version};
 use asked::Asked;
 pub use asked::Login;
-pub use login::login;
 use login::may_go_to;
+pub use login::{Credentials, login};
 pub use name::{digest, digest_name, is_name, is_tag};
 use source::RegistrySource;
 pub use tags::{Next, Tags};
 use token::{Challenge, Granted, Tokens};
+use url::form_urlencoded;
 
 /// All kinds of manifests.
 const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json, \
@@ -68,11 +69,13 @@ pub struct Registry(Arc<Inner>);
 
 struct Inner {
     client: Client,
+    /// For identity tokens, which go to the service for tokens alone.
+    client_of_one: Client,
     named: Named,
     url: Url,
     /// For messages.
     shown: String,
-    /// What stands behind `Basic`, if this user has a login there.
+    /// This user's, if there is one.
     login: Asked,
     /// Whether it was said that no login is sent.
     warned: AtomicBool,
@@ -94,6 +97,7 @@ impl Registry {
         let named = Named::new(&url);
         Ok(Registry(Arc::new(Inner {
             client: client_of(limits, &named)?,
+            client_of_one: client_of_one(limits, &named)?,
             named,
             url,
             shown: shown.trim_end_matches('/').to_owned(),
@@ -103,6 +107,11 @@ impl Registry {
             challenge: tokio::sync::Mutex::default(),
             tokens: Mutex::default(),
         })))
+    }
+
+    /// Where it is.
+    pub fn url(&self) -> &str {
+        &self.0.shown
     }
 
     /// The digest of the manifest that a tag stands for now, and its size.
@@ -282,7 +291,11 @@ impl Inner {
         };
         drop(known);
         let Challenge::Bearer { realm, service } = challenge else {
-            return Ok(if challenge == Challenge::Basic { self.basic(&self.url).await } else { None });
+            let login = if challenge == Challenge::Basic { self.login(&self.url).await } else { None };
+            return Ok(match login {
+                Some(Credentials::Basic(login)) => basic(&login),
+                Some(Credentials::Identity(_)) | None => None,
+            });
         };
         if let Some(token) = self.tokens().find(name) {
             return Ok(Some(token));
@@ -293,7 +306,7 @@ impl Inner {
     }
 
     /// The login, for a server that may have it.
-    async fn basic(&self, to: &Url) -> Option<HeaderValue> {
+    async fn login(&self, to: &Url) -> Option<Credentials> {
         // No helper program is asked for what is not sent.
         if !may_go_to(to) {
             if self.login.is_some() && !self.warned.swap(true, Ordering::Relaxed) {
@@ -301,10 +314,7 @@ impl Inner {
             }
             return None;
         }
-        let login = self.login.get().await?;
-        let mut value = HeaderValue::from_str(&format!("Basic {login}")).ok()?;
-        value.set_sensitive(true);
-        Some(value)
+        self.login.get().await
     }
 
     /// What the registry wants.
@@ -332,14 +342,30 @@ impl Inner {
         if !self.named.may_lead_to(&self.url, &url) {
             return Err(wrong("its service for tokens is not at an address that it may send others to"));
         }
-        url.query_pairs_mut()
-            .extend_pairs(service.map(|service| ("service", service)))
-            .append_pair("scope", &format!("repository:{name}:pull"));
-        let login = self.basic(&url).await;
-        let mut request = self.client.get(url);
-        if let Some(login) = login {
-            request = request.header(AUTHORIZATION, login);
-        }
+        let scope = format!("repository:{name}:pull");
+        let wanted = service.map(|service| ("service", service)).into_iter().chain([("scope", scope.as_str())]);
+        let request = match self.login(&url).await {
+            Some(Credentials::Identity(token)) => {
+                let own = [
+                    ("grant_type", "refresh_token"),
+                    ("client_id", "p2p-fileshare"),
+                    ("refresh_token", token.as_str()),
+                ];
+                let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(wanted.chain(own)).finish();
+                self.client_of_one.post(url).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form)
+            }
+            Some(Credentials::Basic(login)) => {
+                url.query_pairs_mut().extend_pairs(wanted);
+                match basic(&login) {
+                    Some(login) => self.client.get(url).header(AUTHORIZATION, login),
+                    None => self.client.get(url),
+                }
+            }
+            None => {
+                url.query_pairs_mut().extend_pairs(wanted);
+                self.client.get(url)
+            }
+        };
         let shown = format!("the service for tokens of {}", self.shown);
         let answered = send(request, &shown, &self.limits).await?;
         let body = small_body(answered, &shown, GRANTED, &self.limits).await?;
@@ -351,6 +377,13 @@ impl Inner {
     }
 }
 
+/// A name and a password as a header.
+fn basic(login: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(&format!("Basic {login}")).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
 /// What `Content-Length` says, also in the answer to HEAD.
 fn length(headers: &HeaderMap) -> Option<u64> {
     header(headers, &CONTENT_LENGTH).and_then(|text| text.parse().ok())
@@ -359,6 +392,7 @@ fn length(headers: &HeaderMap) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::web::{Response, WebServer};
 
     #[tokio::test]
     async fn no_login_is_asked_for_that_would_be_sent_over_plain_http() {
@@ -366,12 +400,40 @@ mod tests {
         let says = asked.clone();
         let login: Login = Arc::new(move || {
             says.store(true, Ordering::SeqCst);
-            Some("YTpi".to_owned())
+            Some(Credentials::Basic("YTpi".to_owned()))
         });
         let registry = Registry::new("http://registry.example", Some(login), &Limits::default()).unwrap();
         for (to, is_sent) in [("http://registry.example", false), ("https://auth.example/token", true)] {
-            let login = registry.0.basic(&Url::parse(to).unwrap()).await;
+            let login = registry.0.login(&Url::parse(to).unwrap()).await;
             assert_eq!((login.is_some(), asked.load(Ordering::SeqCst)), (is_sent, is_sent), "{to}");
         }
+    }
+
+    #[tokio::test]
+    async fn an_identity_token_is_given_for_another_by_the_service_alone() {
+        let elsewhere = WebServer::start(|_| Response::new(200, "{}"));
+        let (digits, redirects) = ("ab".repeat(32), Arc::new(AtomicBool::new(false)));
+        let (found, leads, to) = (format!("sha256:{digits}"), redirects.clone(), elsewhere.url());
+        let server = WebServer::start(move |request| match &*request.path {
+            "/token" if leads.load(Ordering::SeqCst) => Response::new(307, "").header("Location", to.clone()),
+            "/token" if request.method == "POST" => {
+                let body = "service=s+1&scope=repository%3Aa%2Fb%3Apull&grant_type=refresh_token&client_id=p2p-fileshare&refresh_token=secret%2B";
+                let is_right = request.body == body.as_bytes();
+                Response::new(if is_right { 200 } else { 401 }, r#"{"access_token": "given"}"#)
+            }
+            _ if request.headers.get("authorization").is_some_and(|said| said == "Bearer given") => {
+                Response::new(200, "").header("Docker-Content-Digest", found.clone()).header("Content-Length", "5")
+            }
+            _ => {
+                let realm = format!("Bearer realm=\"http://{}/token\",service=\"s 1\"", request.headers["host"]);
+                Response::new(401, "").header("WWW-Authenticate", realm)
+            }
+        });
+        let login: Login = Arc::new(|| Some(Credentials::Identity("secret+".to_owned())));
+        let open = || Registry::new(&server.url(), Some(login.clone()), &Limits::default()).unwrap();
+        assert_eq!(open().resolve("a/b", "latest").await, Ok((FileDigest::Sha256([0xab; 32]), 5)));
+        redirects.store(true, Ordering::SeqCst);
+        assert!(open().resolve("a/b", "latest").await.is_err());
+        assert!(elsewhere.requests().is_empty());
     }
 }
