@@ -3,6 +3,7 @@
 use std::num::NonZeroU64;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -21,12 +22,20 @@ pub struct Origin {
     source: Arc<dyn Source>,
     limits: Limits,
     pace: Option<Arc<Pace>>,
+    /// Whether reads that are refused are made again like those that fail for a while, and whether that was said.
+    insists: Option<Arc<AtomicBool>>,
 }
 
 impl Origin {
     /// An origin of this kind, which is waited for as the limits say.
     pub fn new(source: Arc<dyn Source>, limits: Limits) -> Self {
-        Origin { source, limits, pace: None }
+        Origin { source, limits, pace: None, insists: None }
+    }
+
+    /// The same origin, for reads of what it has let be read before: credentials expire, and are renewed. What refuses a read now is
+    /// taken for what cannot answer at the moment.
+    pub(crate) fn insisting(self) -> Self {
+        Origin { insists: Some(Arc::default()), ..self }
     }
 
     /// The same origin, of which no more than so many bytes a second are read.
@@ -93,6 +102,23 @@ impl Origin {
         let progress = Progress::new(&self.limits);
         let (origin, object, came) = (self.clone(), object.clone(), Bytes::new());
         Ok(RangeReader { origin, object, rest: range, came, body: None, progress })
+    }
+
+    /// What a failed read means.
+    fn failure(&self, error: OriginError) -> OriginError {
+        match (&self.insists, error) {
+            (Some(said), OriginError::Denied { url, reason } | OriginError::Refused { url, reason }) => {
+                if !said.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(
+                        url,
+                        reason,
+                        "the origin refuses to be read: what is cached is still served, and it is asked again"
+                    );
+                }
+                OriginError::unreachable(&url, reason)
+            }
+            (_, error) => error,
+        }
     }
 
     /// What an object is called in messages.
@@ -188,7 +214,10 @@ impl RangeReader {
                     self.progress.came(&self.origin.limits, part.len() as u64);
                     self.came = part;
                 }
-                Err(error) => self.progress.failed(&self.origin.limits, error).await?,
+                Err(error) => {
+                    let error = self.origin.failure(error);
+                    self.progress.failed(&self.origin.limits, error).await?;
+                }
             }
         }
         Ok(None)

@@ -84,7 +84,7 @@ impl OriginStorage {
         let (identity, reads) = (origin.identity(), origin.reads_at_once(READS));
         let keys = listing.objects.iter().map(|object| ObjectKey::new(&identity, object)).collect();
         Ok(OriginStorage(Arc::new(Inner {
-            origin: origin.with_limits(limits),
+            origin: origin.with_limits(limits).insisting(),
             part_size: part_size(manifest.header().piece_size),
             look: look.unwrap_or(if listing.folder { LOOK_AT_MANY } else { LOOK }),
             keys,

@@ -389,16 +389,19 @@ async fn an_origin_that_fails_for_a_while_is_busy_and_no_more() {
     let now = failing.clone();
     let server = WebServer::start(move |request| match now.load(Ordering::Relaxed) {
         0 => Response::of_bytes(request, &file, "\"v1\""),
-        _ => Response::new(503, ""),
+        status => Response::new(status as u16, ""),
     });
     let origin = open(&server).with_limits(limits().patience(Duration::from_millis(20)));
     let (listing, manifest) = made(&origin, None).await;
-    let storage = OriginStorage::new(origin, listing, manifest, None, None).unwrap();
-    failing.store(1, Ordering::Relaxed);
-    let read = storage.fetch(0, 0, 10).await;
-    assert!(matches!(read, Err(StorageError::Unreachable(_))), "{read:?}");
-    failing.store(0, Ordering::Relaxed);
-    assert!(storage.fetch(0, 0, 10).await.unwrap() == bytes[..10], "the next one asks anew");
+    // Credentials expire, and are renewed.
+    for status in [503, 401, 403, 400] {
+        let storage = OriginStorage::new(origin.clone(), listing.clone(), manifest.clone(), None, None).unwrap();
+        failing.store(status, Ordering::Relaxed);
+        let read = storage.fetch(0, 0, 10).await;
+        assert!(matches!(read, Err(StorageError::Unreachable(_))), "{read:?}");
+        failing.store(0, Ordering::Relaxed);
+        assert!(storage.fetch(0, 0, 10).await.unwrap() == bytes[..10], "the next one asks anew");
+    }
 }
 
 #[tokio::test]
