@@ -32,7 +32,7 @@ pub(super) fn builder(bucket: &str, told: Option<&str>) -> AmazonS3Builder {
 }
 
 /// The server that the environment names.
-pub(super) fn endpoint() -> Option<String> {
+fn endpoint() -> Option<String> {
     ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"].iter().find_map(|name| env::var(name).ok())
 }
 

@@ -128,13 +128,10 @@ impl StoreSource {
         let (mut objects, mut bytes) = (Vec::new(), 0);
         while let Some(meta) = found.try_next().await.map_err(|error| failed(&self.url, error))? {
             let below = meta.location.as_ref().strip_prefix(self.key.trim_start_matches('/'));
-            // Keys that end with `/` stand for folders in some tools, and have no bytes.
             let is_content = |path: &&str| !path.is_empty() && !path.ends_with(BESIDE);
             let Some(path) = below.filter(is_content).map(str::to_owned) else { continue };
-            if meta.size > 0 || !is_folder_mark(&meta) {
-                bytes += path.len() + meta.e_tag.as_ref().map_or(0, String::len);
-                objects.push(object(meta, path));
-            }
+            bytes += path.len() + meta.e_tag.as_ref().map_or(0, String::len);
+            objects.push(object(meta, path));
             if objects.len() > OBJECTS || bytes > MAX_MANIFEST_BYTES {
                 let reason = format!(
                     "there are more than {OBJECTS} objects below it, or their names are longer than those of a content"
@@ -146,6 +143,7 @@ impl StoreSource {
             return Err(OriginError::NotFound(format!("an object below {}", self.url)));
         }
         let last = self.key.trim_end_matches('/').rsplit('/').next().filter(|last| !last.is_empty());
+        let objects = without_folder_marks(objects);
         Ok(Listing { name: last.unwrap_or(&self.bucket).to_owned(), folder: true, objects })
     }
 
@@ -159,9 +157,17 @@ impl StoreSource {
     }
 }
 
-/// `list` has taken the stroke at its end away.
-fn is_folder_mark(meta: &ObjectMeta) -> bool {
-    meta.e_tag.as_deref() == Some("\"d41d8cd98f00b204e9800998ecf8427e\"") && meta.location.as_ref().ends_with('/')
+/// The objects but for those that stand for folders in some tools: without bytes, and with others below them. Their keys end with `/`, which
+/// is not listed.
+fn without_folder_marks(mut objects: Vec<Object>) -> Vec<Object> {
+    objects.sort_by(|one, other| one.path.cmp(&other.path));
+    let is_folder = |object: &Object| {
+        let folder = format!("{}/", object.path);
+        let next = objects.partition_point(|other| other.path < folder);
+        objects.get(next).is_some_and(|other| other.path.starts_with(&folder))
+    };
+    let marks: Vec<bool> = objects.iter().map(|object| object.size == 0 && is_folder(object)).collect();
+    objects.into_iter().zip(marks).filter(|(_, is_mark)| !is_mark).map(|(object, _)| object).collect()
 }
 
 /// An ETag as it stands in headers. Lists of Azure have them without quotation marks, and such a one matches nothing.
@@ -184,9 +190,6 @@ fn open(
     limits: &Limits,
 ) -> Result<(Box<dyn ObjectStore>, String), object_store::Error> {
     let connector = Connector(limits.clone());
-    // How long is waited, the connector knows.
-    let client = ClientOptions::new()
-        .with_allow_http(endpoint.is_some_and(|endpoint| endpoint.starts_with("http://")) || allows_http(scheme));
     // Trying again, too.
     let retry = RetryConfig { max_retries: 0, ..RetryConfig::default() };
     Ok(match scheme {
@@ -194,7 +197,7 @@ fn open(
             use object_store::aws::AmazonS3ConfigKey::{Endpoint, Region};
             let builder = aws::builder(bucket, endpoint);
             let address = [Endpoint, Region].map(|key| builder.get_config_value(&key));
-            check_address(address[0].as_deref())?;
+            let client = client_of(address[0].as_deref())?;
             (
                 Box::new(builder.with_http_connector(connector).with_client_options(client).with_retry(retry).build()?),
                 format!("{address:?}"),
@@ -206,7 +209,7 @@ fn open(
                 builder = builder.with_base_url(endpoint);
             }
             let address = builder.get_config_value(&GoogleConfigKey::BaseUrl);
-            check_address(address.as_deref())?;
+            let client = client_of(address.as_deref())?;
             (
                 Box::new(builder.with_http_connector(connector).with_client_options(client).with_retry(retry).build()?),
                 format!("{address:?}"),
@@ -219,7 +222,7 @@ fn open(
                 builder = builder.with_endpoint(endpoint.to_owned());
             }
             let address = [AccountName, Endpoint, UseEmulator].map(|key| builder.get_config_value(&key));
-            check_address(address[1].as_deref())?;
+            let client = client_of(address[1].as_deref())?;
             (
                 Box::new(builder.with_http_connector(connector).with_client_options(client).with_retry(retry).build()?),
                 format!("{address:?}"),
@@ -228,24 +231,23 @@ fn open(
     })
 }
 
-/// What object_store would panic at, and what would be seen by everyone on this machine.
-fn check_address(address: Option<&str>) -> Result<(), object_store::Error> {
-    let Some(address) = address else { return Ok(()) };
-    let is_plain = |url: reqwest::Url| {
+/// What a client for a store at this address may do, which may be named by the user, the environment or a profile. How long it waits, the
+/// connector knows. Fails for what object_store would panic at, and what would be seen by everyone on this machine.
+fn client_of(address: Option<&str>) -> Result<ClientOptions, object_store::Error> {
+    let Some(address) = address else { return Ok(ClientOptions::new()) };
+    let is_plain = |url: &reqwest::Url| {
         matches!(url.scheme(), "http" | "https") && url.username().is_empty() && url.password().is_none()
     };
-    if reqwest::Url::parse(address).is_ok_and(is_plain) {
-        return Ok(());
+    if let Some(url) = reqwest::Url::parse(address).ok().filter(is_plain) {
+        return Ok(ClientOptions::new().with_allow_http(url.scheme() == "http"));
     }
     let reason =
         "the address of its store, by --endpoint or the environment, is not http or https with a host and no password";
     Err(Error::Generic { store: "store", source: reason.into() })
 }
 
-/// Whether the environment names a server without TLS.
-fn allows_http(scheme: &str) -> bool {
-    scheme == "s3" && aws::endpoint().is_some_and(|endpoint| endpoint.starts_with("http://"))
-}
+/// Where machines and containers in a cloud ask for credentials of their role.
+const ROLES: [&str; 4] = ["169.254.169.254", "169.254.170.", "metadata.google.internal", "/metadata/identity"];
 
 /// What an error of a store means.
 fn failed(url: &str, error: Error) -> OriginError {
@@ -258,6 +260,12 @@ fn failed(url: &str, error: Error) -> OriginError {
         }
         Error::Generic { source, .. } => {
             let (all, last) = (whole_chain(&*source), chain(&*source));
+            // They are asked where there are no other credentials, and are on no other machine.
+            if ROLES.iter().any(|role| all.contains(role)) && !all.contains("status code: 5") && !all.contains("429 ") {
+                let reason = "there are no credentials for it, neither in the environment nor in a profile, and this machine has no role \
+                              that gives any (profiles with sso_session, role_arn or credential_process are not read)";
+                return OriginError::Denied { url: url.to_owned(), reason: reason.to_owned() };
+            }
             // What a store says of a request is in its text alone.
             if all.contains("301 Moved") || all.contains("PermanentRedirect") {
                 return OriginError::refused(url, "the bucket is in another region: set AWS_REGION");
@@ -341,5 +349,62 @@ impl Source for StoreSource {
             Ok(got.into_stream().map(move |part| part.map_err(|error| failed(&url, error))).boxed())
         }
         .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::ClientConfigKey;
+
+    use super::*;
+
+    fn listed(path: &str, size: u64) -> Object {
+        Object {
+            path: path.to_owned(),
+            key: path.to_owned(),
+            size,
+            version: Version::ETag("\"a\"".to_owned()),
+            digest: None,
+        }
+    }
+
+    #[test]
+    fn an_object_that_stands_for_a_folder_is_no_file() {
+        let all = [
+            ("sub-b", 0),
+            ("sub", 0),
+            ("sub/a.bin", 1),
+            ("sub/deep", 0),
+            ("sub/deep/x", 1),
+            ("empty", 0),
+            ("full", 1),
+            ("full/x", 1),
+        ];
+        let found = without_folder_marks(all.into_iter().map(|(path, size)| listed(path, size)).collect());
+        let found: Vec<_> = found.iter().map(|object| object.path.as_str()).collect();
+        assert_eq!(found, ["empty", "full", "full/x", "sub-b", "sub/a.bin", "sub/deep/x"]);
+    }
+
+    #[test]
+    fn a_store_without_tls_is_asked_wherever_its_address_comes_from() {
+        let may = |address| client_of(address).unwrap().get_config_value(&ClientConfigKey::AllowHttp);
+        assert_eq!(may(Some("http://minio:9000")).as_deref(), Some("true"));
+        assert_eq!(may(Some("https://minio:9000")), may(None));
+        assert!(client_of(Some("http://user:word@minio")).is_err() && client_of(Some("minio:9000")).is_err());
+    }
+
+    #[test]
+    fn who_has_no_credentials_is_told_so_at_once() {
+        let of = |said: &str| failed("s3://b/k", Error::Generic { store: "S3", source: said.to_owned().into() });
+        for said in [
+            "Error performing PUT http://169.254.169.254/latest/api/token in 1s, after 0 retries: HTTP error: error sending request",
+            "Error performing GET http://169.254.170.2/v2/credentials: Server returned non-2xx status code: 404 Not Found",
+            "Error performing GET http://metadata.google.internal/computeMetadata/v1: HTTP error: error sending request",
+        ] {
+            assert!(matches!(of(said), OriginError::Denied { .. }), "{said}");
+        }
+        let busy = "Error performing PUT http://169.254.169.254/latest/api/token: Server returned non-2xx status code: 503 Busy";
+        assert!(of(busy).is_transient());
+        assert!(of("Error performing GET https://s3.example/b/k: HTTP error: error sending request").is_transient());
     }
 }
