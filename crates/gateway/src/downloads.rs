@@ -75,7 +75,7 @@ impl Downloads {
             Err(PeerError::Already(_)) => return Ok(None),
             Err(error) => {
                 tracing::warn!(%error, "a download cannot begin");
-                return Err(Refusal::Failed);
+                return Err(Refusal::of_storing(&error));
             }
         };
         let (say, opened) = watch::channel(None);
@@ -103,15 +103,17 @@ impl Downloads {
             }
             let has_failed = |state: &State| matches!(state, State::Failed(_) | State::Withdrawn(_) | State::Stopped);
             if has_failed(&status.borrow_and_update().state) || status.changed().await.is_err() {
+                let mut refusal = Refusal::Failed;
                 if let State::Failed(error) = &status.borrow().state {
                     tracing::warn!(%content, %error, "a download has failed");
+                    refusal = Refusal::of_storing(error);
                 }
                 // Others may have begun it again.
                 let mut begun = self.begun.lock().await;
                 if begun.get(&content).is_some_and(|begun| begun.download.status().same_channel(&status)) {
                     begun.remove(&content);
                 }
-                return Err(Refusal::Failed);
+                return Err(refusal);
             }
         }
     }

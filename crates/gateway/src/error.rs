@@ -1,5 +1,7 @@
 //! What goes wrong: for the program that runs a gateway, and for its clients, who learn nothing of this machine by it.
 
+use std::error::Error;
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,6 +10,7 @@ use axum::http::header::{ALLOW, CONTENT_RANGE, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use http_access::TokenError;
+use peer::PeerError;
 
 /// Why there is no gateway.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +43,7 @@ pub enum GatewayError {
 }
 
 /// Why a request is not answered as asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
     /// It names another host.
     Host,
@@ -68,11 +71,13 @@ pub(crate) enum Refusal {
     Tracker,
     /// The origin that may have it does not answer as it should.
     Origin,
+    /// Its origin does not let this gateway read it.
+    Denied,
     /// The download has failed.
     Failed,
     /// There is no room for one more.
     Busy,
-    /// It does not fit beside what is in use of what may be kept.
+    /// It does not fit on the disk, or beside what is in use of what may be kept.
     Full,
     /// It is larger than all that may be kept.
     TooLarge,
@@ -82,7 +87,7 @@ impl Refusal {
     fn status(&self) -> StatusCode {
         match self {
             Refusal::Host => StatusCode::MISDIRECTED_REQUEST,
-            Refusal::Site => StatusCode::FORBIDDEN,
+            Refusal::Site | Refusal::Denied => StatusCode::FORBIDDEN,
             Refusal::Unauthorized => StatusCode::UNAUTHORIZED,
             Refusal::Method => StatusCode::METHOD_NOT_ALLOWED,
             Refusal::Unknown => StatusCode::NOT_IMPLEMENTED,
@@ -98,6 +103,14 @@ impl Refusal {
         }
     }
 
+    /// What a client is told of what this machine could not store. The log says more.
+    pub(crate) fn of_storing(error: &PeerError) -> Self {
+        match error {
+            PeerError::Storage(error) if error.is_no_room() => Refusal::Full,
+            _ => Refusal::Failed,
+        }
+    }
+
     /// Whether this gateway has no room for it now, whatever it is.
     pub(crate) fn is_lack_of_room(&self) -> bool {
         matches!(self, Refusal::Busy | Refusal::Full | Refusal::TooLarge)
@@ -106,7 +119,7 @@ impl Refusal {
     /// A sentence for a person who reads it.
     pub(crate) fn sentence(&self) -> &'static str {
         match self {
-            Refusal::Host => "This gateway is not known by that host name. --gateway-host NAME adds one.",
+            Refusal::Host => "This gateway is not known by that name or address. --gateway-host NAME adds one.",
             Refusal::Site => "A page of another site has asked for this. Open the address in a window of its own.",
             Refusal::Unauthorized => {
                 "This gateway wants its token: as Bearer, as the password of Basic, or below /s3/ as the secret key."
@@ -122,12 +135,23 @@ impl Refusal {
             Refusal::Tracker => "The tracker does not answer, so nobody knows whether it is there: try again later.",
             Refusal::Origin => "Its origin does not answer as it should. The gateway's log says why: try again later.",
             Refusal::Failed => "It cannot be downloaded. The gateway's log says why.",
-            Refusal::Full => "There is no room for it (--cache) while other files are in use. Try again later.",
+            Refusal::Denied => {
+                "Its origin does not let this gateway read it. A hub goes by HF_TOKEN on the gateway's machine, and by the terms that its account has accepted."
+            }
+            Refusal::Full => "The gateway has no room for it at the moment, and its log says why. Try again later.",
             Refusal::TooLarge => "It is larger than all that this gateway may keep. Its operator can raise --cache.",
             Refusal::Busy => "The gateway has enough to do. Try again later.",
         }
     }
 }
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.sentence())
+    }
+}
+
+impl Error for Refusal {}
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {

@@ -12,7 +12,7 @@ use axum::http::header::{
 use axum::http::request::Parts as RequestParts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::Response;
-use peer::{OpenContent, OpenFile, ReadMemory};
+use peer::{OpenContent, OpenFile, PeerError, ReadMemory};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::time::timeout;
 
@@ -263,6 +263,14 @@ pub(crate) async fn respond_archive(
 
 /// Nothing has been sent yet, so that it can be said what is wrong.
 pub(crate) fn not_begun(error: &std::io::Error) -> Refusal {
+    if let Some(refusal) = error.get_ref().and_then(|inner| inner.downcast_ref::<Refusal>()) {
+        return *refusal;
+    }
+    // Why a content has ended.
+    if let Some(ended) = error.get_ref().and_then(|inner| inner.downcast_ref::<Arc<PeerError>>()) {
+        tracing::warn!(%error, "a content cannot be read");
+        return Refusal::of_storing(ended);
+    }
     match error.kind() {
         std::io::ErrorKind::TimedOut => Refusal::Late,
         std::io::ErrorKind::ResourceBusy => Refusal::Busy,

@@ -16,6 +16,7 @@
 #![cfg(feature = "http")]
 
 mod access;
+mod answers;
 mod archive;
 mod beside;
 mod blobs;
@@ -48,7 +49,7 @@ pub use error::GatewayError;
 pub use http_access::{Token, TokenError};
 // What origins are made of.
 pub use ::origins::hub::Hub;
-pub use ::origins::registry::{Login, Registry, login};
+pub use ::origins::registry::{Credentials, Login, Registry, login};
 pub use ::origins::{Limits, OriginError};
 pub use kept::KeptFigures;
 pub use origin::Origins;

@@ -14,6 +14,7 @@ use super::Shared;
 use super::growing::Verdict;
 use super::held::Held;
 use super::swarm::Found;
+use crate::error::Refusal;
 
 /// How often as long as the swarm is waited for otherwise, the next piece is before the file is looked for elsewhere.
 const STALL: u32 = 6;
@@ -46,7 +47,7 @@ pub(super) fn begin(shared: &Arc<Shared>, found: Found, range: Range<u64>, diges
                 is_wrong(&shared, content);
                 shared.spoiled.is_wrong(digest, say);
             }
-            Verdict::Failed => {
+            Verdict::Failed(_) => {
                 shared.avoided.slow(content);
                 // What clients have of it may be right all the same.
                 shared.spoiled.may_be_wrong(digest, (content, offset), || {
@@ -60,7 +61,7 @@ pub(super) fn begin(shared: &Arc<Shared>, found: Found, range: Range<u64>, diges
             }
             Verdict::Open => {}
         }
-        let was_begun = matches!(verdict, Verdict::Wrong | Verdict::Failed) && shared.begun.take(content);
+        let was_begun = matches!(verdict, Verdict::Wrong | Verdict::Failed(_)) && shared.begun.take(content);
         if was_begun || (verdict == Verdict::Wrong && (is_all || found.is_downloaded())) {
             remove(&shared, found).await;
         }
@@ -81,14 +82,14 @@ async fn digested(
             Ok(Ok(block)) if !block.is_empty() => block,
             // Others may come before the one that is next.
             Err(_) if std::mem::replace(&mut have, status.borrow().have) != have => continue,
-            _ => return Verdict::Failed,
+            _ => return Verdict::Failed(Refusal::Late),
         };
         left = left.saturating_sub(block.len() as u64);
         let digesting = spawn_blocking(move || {
             check.update(&block);
             check
         });
-        let Ok(digested) = digesting.await else { return Verdict::Failed };
+        let Ok(digested) = digesting.await else { return Verdict::Failed(Refusal::Failed) };
         check = digested;
     }
     if check.is_right() { Verdict::Right } else { Verdict::Wrong }

@@ -17,12 +17,13 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::sleep;
 
 use super::fleet::{self, Claimed, Turn};
-use super::growing::Verdict;
+use super::growing::{Verdict, outcome};
 use super::held::Held;
 use super::swarm::{Fit, Spare};
 use super::{Entry, Shared, flight};
 use crate::body::{Blocks, Later, LaterBlocks};
 use crate::contents::Contents;
+use crate::error::Refusal;
 use crate::kept::{InUse, Kept};
 
 /// Clients of Hugging Face wait ten seconds for a byte.
@@ -43,6 +44,8 @@ struct Coming {
     first: Mutex<First>,
     /// Where it is once it is in the swarm, or on its way to this gateway.
     real: watch::Receiver<Option<Held>>,
+    /// What becomes of it.
+    verdict: watch::Receiver<Verdict>,
     kept: Arc<Kept>,
 }
 
@@ -74,8 +77,14 @@ pub(super) fn begin(
     let (say, verdict) = watch::channel(Verdict::Open);
     let (tell, real) = watch::channel(None);
     let kept = shared.kept.clone();
-    let coming = Coming { origin: origin.clone(), object: object.clone(), first: Mutex::default(), real, kept };
-    let coming = Arc::new(coming);
+    let coming = Arc::new(Coming {
+        origin: origin.clone(),
+        object: object.clone(),
+        first: Mutex::default(),
+        real,
+        verdict: verdict.clone(),
+        kept,
+    });
     let held = Held::later(coming.clone(), object.size, verdict);
     let (shared, contents, entry) = (shared.clone(), contents.clone(), entry.clone());
     tokio::spawn(async move {
@@ -91,7 +100,7 @@ pub(super) fn begin(
                 tell.send_replace(Some(real.clone()));
                 coming.compared(&real, &shared.checks).await
             }
-            Err(_) => Verdict::Failed,
+            Err(refusal) => Verdict::Failed(refusal),
         };
         let say = || {
             let _ = say.send(verdict);
@@ -138,7 +147,7 @@ impl Coming {
                     );
                     return Verdict::Wrong;
                 }
-                Err(_) => return Verdict::Failed,
+                Err(_) => return Verdict::Failed(Refusal::Failed),
             }
         }
         Verdict::Right
@@ -152,7 +161,7 @@ impl Coming {
             biased;
             known = known => match known {
                 Some(held) => Ok(Next::Real(held)),
-                None => Err(io::Error::new(io::ErrorKind::TimedOut, "it does not come")),
+                None => Err(outcome(*self.verdict.borrow()).err().unwrap_or_else(|| io::Error::other(Refusal::Late))),
             },
             bytes = self.beforehand(range) => Ok(Next::Bytes(bytes)),
         }

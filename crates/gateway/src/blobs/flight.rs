@@ -4,13 +4,13 @@
 //! for a while, and the next who asks goes on from there.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 use origins::{FileCheck, FileDigest, Object, Origin, OriginError};
-use peer::{Algorithm, ContentId, Manifest, OpenContent, PeerError, Spool};
+use peer::{Algorithm, ContentId, Manifest, OpenContent, PeerError, Spool, StorageError};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::task::spawn_blocking;
 
@@ -71,7 +71,7 @@ pub(super) async fn begin(
             made.map_err(|error| {
                 tracing::warn!(%error, "a file of an origin cannot be kept here");
                 shared.kept.forget(&shared.folder.of(&key));
-                Refusal::Failed
+                Refusal::of_storing(&error)
             })?
         }
     };
@@ -84,8 +84,13 @@ pub(super) async fn begin(
 fn make(shared: &Shared, digest: FileDigest, size: u64) -> Result<Parked, PeerError> {
     let key = key_of(digest);
     let folder = shared.folder.make(&key);
-    let folder =
-        folder.map_err(|source| PeerError::Storage(peer::StorageError::Io { path: shared.folder.of(&key), source }))?;
+    let folder = folder.map_err(|source| {
+        let path = shared.folder.of(&key);
+        match source.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => StorageError::Full(path),
+            _ => StorageError::Io { path, source },
+        }
+    })?;
     let spool = Spool::create(&folder, &key, Algorithm::Blake3, None, shared.keep_free)?;
     spool.must_fit(size, shared.keep_free)?;
     Ok(Parked { spool, check: FileCheck::new(digest, size), size })
@@ -117,21 +122,23 @@ impl Flight {
             (Ok(()), Ok(come)) => come,
             (Err(error), Ok(come)) => {
                 tracing::warn!(%error, url, "a file does not come from its origin");
+                let refusal = refusal_of(&error);
                 if error.is_transient() {
                     self.park(come);
                 } else {
                     drop(come);
                     self.remove().await;
+                    self.shared.refusing.add(self.origin.shown(&self.object), refusal);
                 }
                 self.reading = None;
-                let _ = said.verdict.send(Verdict::Failed);
+                let _ = said.verdict.send(Verdict::Failed(refusal));
                 return;
             }
             (_, Err(error)) => {
                 tracing::warn!(%error, url, "a file of an origin is not written");
                 self.remove().await;
                 self.reading = None;
-                let _ = said.verdict.send(Verdict::Failed);
+                let _ = said.verdict.send(Verdict::Failed(Refusal::of_storing(&error)));
                 return;
             }
         };
@@ -197,6 +204,15 @@ impl Flight {
     }
 }
 
+/// What clients are told of a read that has failed.
+fn refusal_of(error: &OriginError) -> Refusal {
+    match error {
+        OriginError::Denied { .. } => Refusal::Denied,
+        OriginError::NotFound(_) => Refusal::NotFound,
+        _ => Refusal::Origin,
+    }
+}
+
 fn write(mut begun: Parked, mut parts: mpsc::Receiver<Bytes>, came: &watch::Sender<u64>) -> Result<Parked, PeerError> {
     while let Some(bytes) = parts.blocking_recv() {
         begun.spool.write(&bytes)?;
@@ -244,7 +260,7 @@ fn is_right(path: &Path, mut check: FileCheck) -> bool {
         match file.read(&mut bytes) {
             Ok(0) => return check.is_right(),
             Ok(read) => check.update(&bytes[..read]),
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(_) => return false,
         }
     }

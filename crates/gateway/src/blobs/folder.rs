@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 const PROCESSES: u32 = 16;
 /// What is locked in such a folder.
 const LOCK: &str = "lock";
+/// What origins answered is in this folder. It is none of a file.
+pub(crate) const ANSWERS: &str = ".answers";
 
 /// Whether a gateway has this folder now.
 pub(crate) fn is_taken(path: &Path) -> bool {
@@ -41,6 +43,11 @@ impl Folder {
     /// The folder of a file.
     pub(super) fn of(&self, key: &str) -> PathBuf {
         self.path.join(key)
+    }
+
+    /// Where answers of origins are.
+    pub(super) fn answers(&self) -> PathBuf {
+        self.path.join(ANSWERS)
     }
 
     /// Makes the folder of a file, without anything in it.

@@ -13,6 +13,8 @@ use peer::ReadMemory;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
+use crate::error::Refusal;
+
 /// Most bytes that are read at a time.
 const BLOCK: u64 = 256 << 10;
 
@@ -25,8 +27,8 @@ pub(super) enum Verdict {
     Right,
     /// It is not.
     Wrong,
-    /// It does not come.
-    Failed,
+    /// It does not come, and clients are told so.
+    Failed(Refusal),
 }
 
 /// A file that grows to its size, or fails: whoever writes it has deadlines.
@@ -60,7 +62,7 @@ impl Growing {
                 Verdict::Wrong => return outcome(known).map(|()| so_far),
                 _ if so_far > bytes => return Ok(so_far),
                 Verdict::Open => {}
-                Verdict::Failed => return outcome(known).map(|()| so_far),
+                Verdict::Failed(_) => return outcome(known).map(|()| so_far),
                 Verdict::Right => return Err(io::ErrorKind::UnexpectedEof.into()),
             }
             let ended = tokio::select! {
@@ -69,7 +71,7 @@ impl Growing {
             };
             // Nobody writes any more; perhaps all is there.
             if ended.is_err() && *self.verdict.borrow() == Verdict::Open && *self.came.borrow() <= bytes {
-                return outcome(Verdict::Failed).map(|()| so_far);
+                return outcome(Verdict::Open).map(|()| so_far);
             }
         }
     }
@@ -131,11 +133,12 @@ async fn block(
     Ok((file, room.hold(bytes)))
 }
 
-/// What an answer comes to.
+/// What an answer comes to. What is not known never will be.
 pub(super) fn outcome(verdict: Verdict) -> io::Result<()> {
     match verdict {
         Verdict::Right => Ok(()),
         Verdict::Wrong => Err(io::Error::new(io::ErrorKind::InvalidData, "it is not what its digest says")),
-        Verdict::Open | Verdict::Failed => Err(io::Error::new(io::ErrorKind::TimedOut, "it does not come")),
+        Verdict::Open => Err(io::Error::other(Refusal::Late)),
+        Verdict::Failed(refusal) => Err(io::Error::other(refusal)),
     }
 }

@@ -71,7 +71,7 @@ impl Held {
         let verdict = *self.verdict.borrow();
         let is_lost = verdict == Verdict::Open && self.verdict.has_changed().is_err();
         is_lost
-            || matches!(verdict, Verdict::Wrong | Verdict::Failed)
+            || matches!(verdict, Verdict::Wrong | Verdict::Failed(_))
             || match &self.source {
                 Source::Content(open) => is_gone(open),
                 // It may have gone to make room, and what still comes does not go.
@@ -92,10 +92,7 @@ impl Held {
     /// Waits until it is known to be right; fails if it is not.
     pub(crate) async fn is_right(&self) -> io::Result<()> {
         let mut verdict = self.verdict.clone();
-        let found = match verdict.wait_for(|verdict| *verdict != Verdict::Open).await {
-            Ok(verdict) => *verdict,
-            Err(_) => Verdict::Failed,
-        };
-        outcome(found)
+        let found = verdict.wait_for(|verdict| *verdict != Verdict::Open).await;
+        outcome(found.map_or(Verdict::Open, |verdict| *verdict))
     }
 }

@@ -16,6 +16,7 @@ pub(crate) mod folder;
 pub(crate) mod growing;
 pub(crate) mod held;
 mod key;
+mod refusing;
 pub(crate) mod spoiled;
 mod swarm;
 
@@ -32,6 +33,7 @@ use peer::{Fallback, LeaseState, Manifest, NoLease, Node, OpenContent, ReadMemor
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
+use crate::answers::Answers;
 use crate::contents::Contents;
 use crate::error::{GatewayError, Refusal};
 use crate::kept::Kept;
@@ -43,6 +45,7 @@ use flight::Parked;
 use folder::Folder;
 use held::Held;
 use key::key_of;
+use refusing::Refusing;
 use spoiled::{Broken, Spoiled};
 use swarm::{Fit, Found, Spare};
 
@@ -147,6 +150,7 @@ struct Shared {
     parked: Mutex<HashMap<FileDigest, Parked>>,
     checks: ReadMemory,
     avoided: Avoided,
+    refusing: Refusing,
     spoiled: Spoiled,
     begun: Begun,
     published: Recent<String, Option<Found>, Infallible>,
@@ -177,6 +181,7 @@ impl Blobs {
             parked: Mutex::default(),
             checks: ReadMemory::new(CHECKS),
             avoided: Avoided::default(),
+            refusing: Refusing::default(),
             spoiled: Spoiled::default(),
             begun: Begun::default(),
             published: Recent::new(NAMES, MOST_NAMES),
@@ -212,6 +217,11 @@ impl Blobs {
         timeout(wait, getting).await.unwrap_or(Err(Refusal::Late))
     }
 
+    /// What origins answer, kept beside their files.
+    pub(crate) fn answers(&self) -> Answers {
+        Answers::new(self.0.folder.answers())
+    }
+
     /// What is read here for a moment takes a part of this, and not of what answers take that wait for it.
     pub(crate) fn memory(&self) -> &ReadMemory {
         &self.0.checks
@@ -220,6 +230,11 @@ impl Blobs {
     /// How often an answer with a file broke off, so that clients may have bytes of it that are not its own.
     pub(crate) fn spoiled(&self, digest: FileDigest) -> Broken {
         self.0.spoiled.of(digest)
+    }
+
+    /// What an origin said of an object a moment ago, if it refuses it.
+    pub(crate) fn refused(&self, origin: &Origin, object: &Object) -> Option<Refusal> {
+        self.0.refusing.of(&origin.shown(object))
     }
 
     /// A file that is here, or on its way. Nobody is asked for it.
@@ -263,6 +278,11 @@ impl Shared {
             return self.only_file(found, digest);
         }
         let origin = self.sized(origin.ok_or(Refusal::NotFound)?, fit).await?;
+        if let FromOrigin::Known(known) = &origin
+            && let Some(refusal) = self.refusing.of(&known.0.shown(&known.1))
+        {
+            return Err(refusal);
+        }
         let (size, spare) = (size.or(origin.size()), spare.or_else(|| origin.spare()));
         let fit = Fit { size, most };
         if let Some(size) = size {

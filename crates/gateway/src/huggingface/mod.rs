@@ -115,7 +115,11 @@ fn json(value: &Value) -> Response {
 
 /// Something is not there: which kind of thing, clients tell by the code.
 fn missing(code: &'static str, sentence: &'static str) -> Response {
-    let mut response = (StatusCode::NOT_FOUND, json(&json!({ "error": sentence }))).into_response();
+    with_code(StatusCode::NOT_FOUND, code, sentence)
+}
+
+fn with_code(status: StatusCode, code: &'static str, sentence: &'static str) -> Response {
+    let mut response = (status, json(&json!({ "error": sentence }))).into_response();
     let headers = response.headers_mut();
     headers.insert(ERROR_CODE, HeaderValue::from_static(code));
     headers.insert(ERROR_MESSAGE, HeaderValue::from_static(sentence));

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::extract::Request;
-use axum::http::Method;
+use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use origins::hub::{HubFile, Repo, RepoKind};
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::call::{Call, Kind, MAIN, What, is_commit};
 use super::hub::HubOrigin;
-use super::{REPO_COMMIT, info, is_recursive, missing, paths, paths_info, refs, tree, tree_answer};
+use super::{REPO_COMMIT, info, is_recursive, missing, paths, paths_info, refs, tree, tree_answer, with_code};
 use crate::blobs::spoiled::Broken;
 use crate::blobs::{Asked, FromOrigin, Published, refused};
 use crate::error::Refusal;
@@ -31,20 +31,35 @@ pub(super) async fn respond(served: &Served, hub: &HubOrigin, request: Request, 
     let Ok(repo) = Repo::new(kind, &call.repository.id) else { return unknown(call) };
     let looking = async {
         let commit = hub.commit(&repo, &call.revision).await?;
-        let files = hub.files(&repo, &commit).await?;
+        // The list of files may be long, and is not needed for that.
+        let files = match call.what {
+            What::Refs => Arc::default(),
+            _ => hub.files(&repo, &commit).await?,
+        };
         Ok((commit, files))
     };
     let found = match timeout(served.wait, looking).await {
         Ok(found) => found.map_err(|error| refused(&error)),
-        Err(_) => Err(Refusal::Late),
+        Err(_) => {
+            tracing::warn!(
+                repository = repo.url(),
+                "the list of files takes long: it goes on, for those who ask again"
+            );
+            Err(Refusal::Origin)
+        }
     };
     let (commit, files) = match found {
         Ok(found) => found,
         Err(Refusal::NotFound) => return unknown(call),
         Err(refusal) => return refusal.into_response(),
     };
-    let answered = answer(served, hub, request, call, &repo, (&commit, &files)).await;
-    let mut response = answered.unwrap_or_else(IntoResponse::into_response);
+    let mut response = match answer(served, hub, request, call, &repo, (&commit, &files)).await {
+        Ok(response) => response,
+        // Hubs list files of models whose terms have to be accepted, and do not give them.
+        Err(Refusal::Denied) => with_code(StatusCode::FORBIDDEN, "GatedRepo", Refusal::Denied.sentence()),
+        Err(Refusal::NotFound) => missing("EntryNotFound", "the hub lists this file, and does not have it"),
+        Err(refusal) => refusal.into_response(),
+    };
     set(response.headers_mut(), REPO_COMMIT, &commit);
     response
 }
@@ -118,19 +133,22 @@ async fn respond_file(
 ) -> Result<Response, Refusal> {
     let name = file.path.rsplit('/').next().unwrap_or(&file.path);
     let tag = format!("\"{}\"", file.etag());
+    let origins = served.origins.as_ref().ok_or(Refusal::NotFound)?;
+    let (origin, object) = (hub.hub.origin(repo, commit), file.object(commit));
     if request.method == Method::HEAD {
+        if let Some(refusal) = origins.blobs.refused(&origin, &object) {
+            return Err(refusal);
+        }
         let served =
             files::Served { offset: 0, size: file.size, tag, spoiled: Broken::default(), name: name.to_owned() };
         return files::respond_head(request, &served, manner);
     }
     // What the hub has no digest of cannot be told from anything else.
     let digest = file.digest().ok_or(Refusal::Origin)?;
-    let origins = served.origins.as_ref().ok_or(Refusal::NotFound)?;
-    let origin = hub.hub.origin(repo, commit);
     let most = total.saturating_add(BESIDE);
     let (name_of, path) = (repo.content_name(commit), file.path.clone());
     let published = Some(Published { name: name_of, most, path, origin: origin.clone() });
-    let origin = Some(FromOrigin::Known(Box::new((origin, file.object(commit)))));
+    let origin = Some(FromOrigin::Known(Box::new((origin, object))));
     let asked = Asked { digest, size: Some(file.size), most: file.size, published, origin };
     let held = origins.blobs.get(&served.contents, asked, served.wait).await?;
     let file = files::Served::of_held(&held, name, tag, origins.blobs.spoiled(digest));

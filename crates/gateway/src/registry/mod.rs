@@ -63,6 +63,7 @@ pub(crate) async fn respond(served: &Served, request: Request) -> Response {
 fn refuse(refusal: Refusal, code: &str) -> Response {
     let code = match refusal {
         Refusal::NotFound => code,
+        Refusal::Denied => "DENIED",
         Refusal::Busy => "TOOMANYREQUESTS",
         _ => "UNAVAILABLE",
     };
@@ -236,7 +237,7 @@ fn page(query: Option<&str>) -> Result<(Option<u32>, Option<String>), Refusal> {
         let found = pairs.find(|(name, _)| *name == wanted)?.1;
         Some(percent_decode_str(found).decode_utf8_lossy().into_owned())
     };
-    let most = value("n").map(|count| count.parse()).transpose().map_err(|_| wrong.clone())?;
+    let most = value("n").map(|count| count.parse()).transpose().map_err(|_| wrong)?;
     match value("last").filter(|tag| !tag.is_empty()) {
         Some(tag) if !is_tag(&tag) => Err(wrong),
         behind => Ok((most, behind)),

@@ -62,7 +62,7 @@ fn bucket_and_key(path: &str) -> Option<(String, String)> {
 pub(crate) fn refuse(refusal: Refusal, missing: &str) -> Response {
     let code = match refusal {
         Refusal::NotFound => missing,
-        Refusal::Unauthorized | Refusal::Host | Refusal::Site => "AccessDenied",
+        Refusal::Unauthorized | Refusal::Host | Refusal::Site | Refusal::Denied => "AccessDenied",
         Refusal::Range(_) => "InvalidRange",
         Refusal::Precondition => "PreconditionFailed",
         Refusal::Malformed(_) => "InvalidArgument",
