@@ -411,7 +411,7 @@ fn found_in(root: &Path) -> Vec<PathBuf> {
         let called = name(&folder);
         if called.starts_with(ORIGINS) {
             if !folder::is_taken(&folder) {
-                found.extend(folders(&folder));
+                found.extend(folders(&folder).filter(|folder| name(folder) != folder::ANSWERS));
             }
         } else if called.len() == 16 && called.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             found.push(folder);
@@ -468,6 +468,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let folders = [("a", 300), ("b", 100), ("c", 200)].map(|(name, used)| file(root.path(), name, 1000, used));
         fs::create_dir(root.path().join("origins-0").join("empty")).unwrap();
+        fs::create_dir(root.path().join("origins-0").join(folder::ANSWERS)).unwrap();
         fs::create_dir(root.path().join("of the user")).unwrap();
         let kept = kept(root.path(), 3500);
         assert_eq!((kept.figures().bytes, kept.figures().kept), (3000, 4));
@@ -478,6 +479,7 @@ mod tests {
         assert_eq!(folders.each_ref().map(|folder| folder.exists()), [true, false, false]);
         assert_eq!((kept.figures().bytes, kept.figures().removed), (3000, 2));
         assert!(root.path().join("of the user").exists());
+        assert!(root.path().join("origins-0").join(folder::ANSWERS).exists());
         // What is too large in any case costs nobody anything.
         assert_eq!(kept.make_room(&root.path().join("x"), 4000, true).await, Err(Refusal::TooLarge));
         assert!(folders[0].exists());

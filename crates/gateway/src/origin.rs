@@ -90,10 +90,12 @@ impl RunningOrigins {
     pub(crate) fn start(origins: Origins, swarms: &[Swarm], kept: &Arc<Kept>) -> Result<Self, GatewayError> {
         let Origins { folder, keep_free, patience, registries, hub } = origins;
         let nodes = swarms.iter().filter(|swarm| swarm.asks).map(|swarm| swarm.node.clone()).collect();
+        let blobs = Blobs::new(&folder, keep_free, patience, nodes, kept.clone())?;
+        let answers = blobs.answers();
         Ok(RunningOrigins {
-            blobs: Blobs::new(&folder, keep_free, patience, nodes, kept.clone())?,
-            registries: Registries::new(registries),
-            hub: hub.map(HubOrigin::new),
+            registries: Registries::new(registries, answers.clone()),
+            hub: hub.map(|hub| HubOrigin::new(hub, answers)),
+            blobs,
         })
     }
 }

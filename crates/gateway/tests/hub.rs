@@ -22,12 +22,22 @@ use web::Response;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn gateway(peers: &Peers, peer: &str, tracker: &TrackerAddress, hub: &MockHub) -> (Node, Client) {
+    gateway_with(peers, peer, tracker, hub, |origins| origins).await
+}
+
+async fn gateway_with(
+    peers: &Peers,
+    peer: &str,
+    tracker: &TrackerAddress,
+    hub: &MockHub,
+    with: impl FnOnce(Origins) -> Origins,
+) -> (Node, Client) {
     let limits = Limits::default().pause(Duration::from_millis(5)).patience(Duration::from_millis(200));
     let node = peers.joined(peer, tracker).await;
     let swarm = Swarm::new(node.clone(), "all").all().output(peers.at(peer, "out"));
     let mut options = Options::default();
     let hub = Hub::new(&hub.url(), None, &limits).unwrap();
-    options.origins = Some(Origins::new(peers.at(peer, "out")).patience(PATIENCE).hub(hub));
+    options.origins = Some(with(Origins::new(peers.at(peer, "out")).patience(PATIENCE).hub(hub)));
     (node, serve(vec![swarm], options).await)
 }
 
@@ -135,6 +145,66 @@ async fn a_published_model_is_taken_from_the_swarm_as_far_as_it_is_the_hubs() {
     assert!(get("a.safetensors").await.body == right, "it comes from the hub then");
     // What is wrong is not kept, nor shared.
     while node.contents().await.contains(&wrong_content) || folder.exists() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn what_a_hub_lists_and_does_not_give_is_said_to_be_so_and_not_asked_for_again_at_once() {
+    let (peers, hub) = (Peers::new(), MockHub::start());
+    for name in ["gated", "gone"] {
+        hub.put("models/org/model", name, &noise(1000 + name.len()), true);
+    }
+    hub.fault(|request| {
+        let gated = || Response::new(403, "").header("X-Error-Code", "GatedRepo");
+        let is_of = |name| request.path.ends_with(name);
+        is_of("/gated").then(gated).or_else(|| is_of("/gone").then(|| Response::new(404, "")))
+    });
+    let (_node, client) = gateway(&peers, "gateway", &peers.tracker(), &hub).await;
+    for (name, status, code) in [("gated", 403, "GatedRepo"), ("gone", 404, "EntryNotFound")] {
+        let path = format!("/org/model/resolve/main/{name}");
+        assert_eq!(client.ask("HEAD", &path, &[]).await.status, 200, "it is listed");
+        for method in ["GET", "GET", "HEAD"] {
+            let answer = client.ask(method, &path, &[]).await;
+            assert_eq!((answer.status, answer.header("x-error-code")), (status, Some(code)), "{method} {name}");
+        }
+        assert_eq!(files_read(&hub, name), 1, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_disk_without_room_is_said_to_be_full() {
+    let (peers, hub) = (Peers::new(), MockHub::start());
+    hub.put("models/org/model", "a", &noise(1000), true);
+    let full = |origins: Origins| origins.keep_free(Some(1 << 60));
+    let (_node, client) = gateway_with(&peers, "gateway", &peers.tracker(), &hub, full).await;
+    assert_eq!(client.get("/org/model/resolve/main/a", &[]).await.status, 507);
+}
+
+#[tokio::test]
+async fn a_gateway_that_starts_while_the_hub_is_down_knows_what_it_said_last() {
+    let (peers, hub) = (Peers::new(), MockHub::start());
+    let tracker = peers.tracker();
+    let (path, bytes) = ("/org/model/resolve/main/a", noise(1000));
+    hub.put("models/org/model", "a", &bytes, true);
+    let (_node, client) = gateway(&peers, "gateway", &tracker, &hub).await;
+    assert!(client.get(path, &[]).await.is_success());
+    // As if it were the same one, with the file in the swarm.
+    let answers = |peer: &str| peers.at(peer, "out").join("origins-0").join(".answers");
+    std::fs::create_dir_all(answers("again")).unwrap();
+    for entry in std::fs::read_dir(answers("gateway")).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, answers("again").join(path.file_name().unwrap())).unwrap();
+    }
+    hub.fault(|_| Some(Response::new(503, "")));
+    let (_again, client) = gateway(&peers, "again", &tracker, &hub).await;
+    assert_eq!(client.ask("HEAD", path, &[]).await.status, 200);
+    loop {
+        let found = client.get(path, &[]).await;
+        if found.is_success() {
+            break assert!(found.body == bytes);
+        }
+        // The file is not announced yet.
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

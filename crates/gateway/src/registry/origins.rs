@@ -1,22 +1,25 @@
 //! Which registries are read from, and which of them a request means.
 
+use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use origins::registry::{Next, Registry, Tags};
+use origins::registry::{Next, Registry, Tags, digest, digest_name};
 use origins::{FileDigest, OriginError};
 use serde_json::json;
 use tokio::sync::Semaphore;
 
+use crate::answers::Answers;
 use crate::recent::Recent;
 
 /// How long what a tag stands for is believed.
 const TAGS: Duration = Duration::from_secs(30);
 /// Most tags that are remembered.
 const MOST: usize = 4096;
-/// Most lists of tags that are remembered: each may be several MiB.
-const MOST_LISTS: usize = 8;
+/// Most lists of tags that are remembered, and most bytes of all: each may be several MiB.
+const MOST_LISTS: usize = 1024;
+const BYTES_OF_LISTS: u64 = 32 << 20;
 /// Most that are asked for at once: each takes several times its size until it has been read.
 const LISTS_AT_ONCE: usize = 2;
 
@@ -44,17 +47,20 @@ pub(super) struct List {
 /// All registries that are read from, and no others: what a client names is looked up here, and never dialled.
 pub(crate) struct Registries {
     all: Vec<Named>,
-    tags: Recent<TagKey, (FileDigest, u64), OriginError>,
+    /// What they said in earlier runs.
+    answers: Answers,
+    tags: Recent<TagKey, FileDigest, OriginError>,
     lists: Recent<ListKey, List, OriginError>,
     turns: Arc<Semaphore>,
 }
 
 impl Registries {
-    pub(crate) fn new(all: Vec<Named>) -> Self {
+    pub(crate) fn new(all: Vec<Named>, answers: Answers) -> Self {
         Registries {
             all,
+            answers,
             tags: Recent::new(TAGS, MOST),
-            lists: Recent::new(TAGS, MOST_LISTS),
+            lists: Recent::new(TAGS, MOST_LISTS).within(BYTES_OF_LISTS, |list: &List| list.text.len() as u64),
             turns: Arc::new(Semaphore::new(LISTS_AT_ONCE)),
         }
     }
@@ -85,10 +91,17 @@ impl Registries {
 
     /// What a tag stands for now, or did a moment ago; or last, where the registry does not answer.
     pub(super) async fn resolve(&self, number: usize, name: &str, tag: &str) -> Result<FileDigest, OriginError> {
-        let key = (number, name.to_owned(), tag.to_owned());
-        let (registry, name, tag) = (self.registry(number).clone(), name.to_owned(), tag.to_owned());
-        let asking = async move { registry.resolve(&name, &tag).await };
-        self.tags.get_or_old(key, asking, OriginError::is_transient).await.map(|(digest, _)| digest)
+        let (registry, answers) = (self.registry(number).clone(), self.answers.clone());
+        let asked = format!("tag {} {name}:{tag}", registry.url());
+        let stored = self.answers.find(asked.clone(), digest);
+        let (name, tag) = (name.to_owned(), tag.to_owned());
+        let key = (number, name.clone(), tag.clone());
+        let asking = async move {
+            let (found, _) = registry.resolve(&name, &tag).await?;
+            answers.keep(asked, move || digest_name(found)).await;
+            Ok(found)
+        };
+        self.tags.get_or_old(key, stored, asking, OriginError::is_transient).await
     }
 
     /// The tags of a repository that a client calls so, now or a moment ago; or last, where the registry does not answer.
@@ -108,7 +121,7 @@ impl Registries {
             let Tags { tags, next } = registry.tags(&name, most, behind.as_deref()).await?;
             Ok(List { text: json!({ "name": called, "tags": tags }).to_string().into(), next })
         };
-        self.lists.get_or_old(key, asking, OriginError::is_transient).await
+        self.lists.get_or_old(key, ready(None), asking, OriginError::is_transient).await
     }
 }
 
@@ -128,7 +141,8 @@ mod tests {
             name: name.to_owned(),
             registry: Registry::new("http://127.0.0.1:1", None, &Default::default()).unwrap(),
         };
-        let registries = Registries::new(vec![named("docker.io"), named("127.0.0.1:5000")]);
+        let answers = Answers::new("none".into());
+        let registries = Registries::new(vec![named("docker.io"), named("127.0.0.1:5000")], answers.clone());
         for (query, name, expected) in [
             (Some("ns=docker.io"), "library/alpine", Some((0, "library/alpine"))),
             (Some("a=b&ns=127.0.0.1%3A5000"), "x", Some((1, "x"))),
@@ -140,6 +154,6 @@ mod tests {
         ] {
             assert_eq!(registries.find(query, name), expected, "{query:?} {name}");
         }
-        assert_eq!(Registries::new(Vec::new()).find(None, "x"), None);
+        assert_eq!(Registries::new(Vec::new(), answers).find(None, "x"), None);
     }
 }

@@ -28,7 +28,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use reqwest::header::AUTHORIZATION;
 use reqwest::{Client, RequestBuilder, Url};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::client::{RangeRequest, client, client_of, read_range, send};
 use crate::http::{not_allowed, small_body};
@@ -42,7 +42,7 @@ pub use source::HubSource;
 const MOST_OF_REVISION: usize = 32 << 20;
 
 /// A file of a model or data set at a commit.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HubFile {
     /// Its path, with `/`.
     pub path: String,
