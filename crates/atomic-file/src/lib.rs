@@ -20,6 +20,9 @@
 //! ```
 
 mod descriptors;
+mod durable;
+mod file_id;
+mod gone;
 mod patience;
 mod real_path;
 #[cfg(windows)]
@@ -32,6 +35,9 @@ use std::path::{Path, PathBuf};
 use tempfile::{NamedTempFile, PersistError};
 
 pub use descriptors::descriptor_limit;
+pub use durable::{allow_unsupported, is_unsupported};
+pub use file_id::FileId;
+pub use gone::is_gone;
 pub use patience::{is_in_use, open_patiently, patiently};
 pub use real_path::real_path;
 
@@ -60,7 +66,8 @@ pub struct Prepared {
 /// Writes `bytes` beside `path`, in the folder that it is in, which must be there.
 pub fn prepare(path: &Path, bytes: &[u8], readers: Readers) -> io::Result<Prepared> {
     let beside = write_beside(path, bytes, readers)?;
-    sync(beside.as_file())?;
+    // A file system that cannot sync is no reason to keep nothing.
+    allow_unsupported(beside.as_file().sync_all())?;
     Ok(Prepared { beside, path: path.to_owned() })
 }
 
@@ -231,14 +238,6 @@ fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
-    }
-}
-
-/// A file system that cannot sync is no reason to keep nothing.
-fn sync(file: &File) -> io::Result<()> {
-    match file.sync_all() {
-        Err(error) if matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::InvalidInput) => Ok(()),
-        result => result,
     }
 }
 

@@ -1,5 +1,5 @@
 //! What Windows can do with files and the standard library does not ask for: a rename that replaces nothing, in one step; files
-//! that take no space where nothing was written; and files for one user alone.
+//! that take no space where nothing was written; files for one user alone; and what tells a file from all others.
 #![allow(unsafe_code)]
 
 use std::ffi::{OsString, c_void};
@@ -17,11 +17,15 @@ use windows_sys::Win32::Security::Authorization::{
 };
 use windows_sys::Win32::Security::{GetTokenInformation, SECURITY_ATTRIBUTES, TOKEN_QUERY, TOKEN_USER, TokenUser};
 use windows_sys::Win32::Storage::FileSystem::{
-    CREATE_NEW, CreateFileW, FILE_ATTRIBUTE_NORMAL, FILE_SHARE_DELETE, FILE_SHARE_READ, FILE_SHARE_WRITE, MoveFileExW,
+    BY_HANDLE_FILE_INFORMATION, CREATE_NEW, CreateFileW, FILE_ATTRIBUTE_NORMAL, FILE_ID_INFO, FILE_SHARE_DELETE,
+    FILE_SHARE_READ, FILE_SHARE_WRITE, FileIdInfo, GetFileInformationByHandle, GetFileInformationByHandleEx,
+    GetVolumeInformationByHandleW, MoveFileExW,
 };
 use windows_sys::Win32::System::IO::DeviceIoControl;
 use windows_sys::Win32::System::Ioctl::{FILE_ZERO_DATA_INFORMATION, FSCTL_SET_SPARSE, FSCTL_SET_ZERO_DATA};
 use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken};
+
+use crate::FileId;
 
 /// A path as the system takes it, of any length: more than 260 characters it has only as it spells paths itself (`\\?\C:\…`).
 fn wide(path: &Path) -> io::Result<Vec<u16>> {
@@ -44,8 +48,26 @@ pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// Lets a file take space only where something is written: otherwise a piece far behind costs NTFS that all before it is
-/// filled with zeros. Not every file system can, and nothing is lost then.
+/// What tells an open file from all others. ReFS has 128 bits for that, of which the 64 that all file systems have are not enough.
+/// Some number no files, and some only as long as one is open.
+pub fn file_id(file: &impl AsRawHandle) -> Option<FileId> {
+    let mut id = FILE_ID_INFO::default();
+    let size = size_of::<FILE_ID_INFO>() as u32;
+    // SAFETY: the handle is that of an open file; what is written fits, since its size is given.
+    let known =
+        unsafe { GetFileInformationByHandleEx(file.as_raw_handle(), FileIdInfo, (&raw mut id).cast(), size) != 0 };
+    if known {
+        return FileId::new(id.VolumeSerialNumber, u128::from_le_bytes(id.FileId.Identifier));
+    }
+    let mut seen = BY_HANDLE_FILE_INFORMATION::default();
+    // SAFETY: the handle is that of an open file, and `seen` is what is written to.
+    let known = unsafe { GetFileInformationByHandle(file.as_raw_handle(), &raw mut seen) != 0 };
+    let number = (u64::from(seen.nFileIndexHigh) << 32) | u64::from(seen.nFileIndexLow);
+    FileId::new(seen.dwVolumeSerialNumber.into(), number.into()).filter(|_| known)
+}
+
+/// Lets a file take space only where something is written: otherwise a piece far behind costs that all before it is filled with
+/// zeros. NTFS can do that, and FAT and exFAT can't ([`fills_gaps`]).
 pub fn set_sparse(file: &File) {
     let mut returned = 0;
     // SAFETY: the handle is that of an open file; there is neither input nor output, and the call is not overlapped, so
@@ -62,6 +84,19 @@ pub fn set_sparse(file: &File) {
             null_mut(),
         );
     }
+}
+
+/// A flag of file systems that have sparse files.
+const FILE_SUPPORTS_SPARSE_FILES: u32 = 0x40;
+
+/// Whether the file system of a file fills with zeros what lies before a write that is far behind.
+pub fn fills_gaps(file: &File) -> bool {
+    let (mut flags, none) = (0, null_mut());
+    // SAFETY: the handle is that of an open file, `flags` is what is written to, and no names are asked for.
+    let known = unsafe {
+        GetVolumeInformationByHandleW(file.as_raw_handle(), none, 0, null_mut(), null_mut(), &raw mut flags, none, 0)
+    };
+    known != 0 && flags & FILE_SUPPORTS_SPARSE_FILES == 0
 }
 
 /// Makes a range of a file zeros, which take no space if the file is sparse.
@@ -186,6 +221,17 @@ mod tests {
         assert!(deep.join("other").exists());
         let share: String = String::from_utf16(&wide(Path::new(r"\\host\share\a/b")).unwrap()).unwrap();
         assert_eq!(share, "\\\\?\\UNC\\host\\share\\a\\b\0");
+    }
+
+    #[test]
+    fn a_file_is_the_same_however_it_is_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let [one, other] = ["one", "other"].map(|name| folder.path().join(name));
+        [&one, &other].into_iter().for_each(|path| std::fs::write(path, "1").unwrap());
+        let id = |path: &Path| file_id(&File::open(path).unwrap());
+        // Not every file system has one.
+        assert_eq!(id(&one), id(&one));
+        assert!(id(&one).is_none() || id(&one) != id(&other));
     }
 
     #[test]

@@ -15,6 +15,9 @@ pub enum StorageError {
     /// The file may not be read or written.
     #[error("no permission for {0}")]
     Denied(PathBuf),
+    /// The system keeps it from this program, whatever its permissions say.
+    #[error("macOS does not let this program use {0}")]
+    Withheld(PathBuf),
     /// No room is left.
     #[error("no space left for {0}")]
     Full(PathBuf),
@@ -173,7 +176,10 @@ fn shown(bytes: u64) -> String {
 }
 
 fn limit_words(limit: Option<u64>) -> String {
-    limit.map_or_else(String::new, |limit| format!(": the limit of this process is {} (ulimit -f)", shown(limit)))
+    match limit {
+        Some(limit) => format!(": the limit of this process is {} (ulimit -f)", shown(limit)),
+        None => " (FAT32 has no files of 4 GiB or more)".to_owned(),
+    }
 }
 
 /// How a system says that too many files are open.
@@ -213,15 +219,18 @@ const FAILING_DEVICE: [i32; 10] = [
     libc::EHOSTUNREACH,
 ];
 #[cfg(windows)]
-const FAILING_DEVICE: [i32; 16] = [
+const FAILING_DEVICE: [i32; 19] = [
+    15,   // ERROR_INVALID_DRIVE
     21,   // ERROR_NOT_READY
     23,   // ERROR_CRC
     25,   // ERROR_SEEK
     27,   // ERROR_SECTOR_NOT_FOUND
     31,   // ERROR_GEN_FAILURE
+    53,   // ERROR_BAD_NETPATH
     55,   // ERROR_DEV_NOT_EXIST
     59,   // ERROR_UNEXP_NET_ERR
     64,   // ERROR_NETNAME_DELETED
+    67,   // ERROR_BAD_NET_NAME
     121,  // ERROR_SEM_TIMEOUT
     1005, // ERROR_UNRECOGNIZED_VOLUME
     1006, // ERROR_FILE_INVALID
@@ -232,6 +241,16 @@ const FAILING_DEVICE: [i32; 16] = [
     1393, // ERROR_DISK_CORRUPT
 ];
 
+/// Whether macOS keeps a file or folder from this program, as it does with Documents, Desktop, Downloads, and drives that are not its own: it says
+/// EPERM then, and of permissions EACCES.
+pub fn is_withheld(error: &io::Error) -> bool {
+    is_withheld_on(error, cfg!(target_vendor = "apple"))
+}
+
+fn is_withheld_on(error: &io::Error, apple: bool) -> bool {
+    apple && error.raw_os_error() == Some(1)
+}
+
 /// What the operating system said of a file.
 pub fn error_at(path: &Path, source: io::Error) -> StorageError {
     let path = path.to_owned();
@@ -239,7 +258,8 @@ pub fn error_at(path: &Path, source: io::Error) -> StorageError {
         return StorageError::TooManyOpen(path);
     }
     match source.kind() {
-        io::ErrorKind::NotFound => StorageError::NotFound(path),
+        io::ErrorKind::NotFound if atomic_file::is_gone(&source) => StorageError::NotFound(path),
+        io::ErrorKind::PermissionDenied if is_withheld(&source) => StorageError::Withheld(path),
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => StorageError::Denied(path),
         io::ErrorKind::StorageFull if holds_no_more_files(&path) => StorageError::NoMoreFiles(path),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StorageError::Full(path),
@@ -263,6 +283,7 @@ fn holds_no_more_files(_: &Path) -> bool {
 /// What the operating system said of a file that was to be made in a folder that is there.
 pub(crate) fn error_of_new(path: &Path, source: io::Error) -> StorageError {
     match source.kind() {
+        io::ErrorKind::NotFound if !atomic_file::is_gone(&source) => error_at(path, source),
         io::ErrorKind::NotFound | io::ErrorKind::InvalidInput | io::ErrorKind::InvalidFilename => {
             StorageError::NoSuchName(path.to_owned())
         }
@@ -283,7 +304,9 @@ pub(crate) fn error_in(folder: &Path, path: &Path, source: io::Error) -> Storage
             StorageError::Unwritable { path: whole.unwrap_or_else(|_| folder.to_owned()), source }
         }
         // A shell may be in a folder that somebody has removed.
-        io::ErrorKind::NotFound if atomic_file::real_path(folder).is_err() => StorageError::Moved(folder.to_owned()),
+        io::ErrorKind::NotFound if atomic_file::is_gone(&source) && atomic_file::real_path(folder).is_err() => {
+            StorageError::Moved(folder.to_owned())
+        }
         _ => error_of_new(path, source),
     }
 }
@@ -317,6 +340,13 @@ mod tests {
         let (device, path) = if cfg!(windows) { (1117, 123) } else { (5, 20) };
         assert!(of(device) && !of(path));
         assert!(!error_at(Path::new("file"), io::Error::other("a sentence of ours")).is_of_device());
+    }
+
+    #[test]
+    fn what_macos_keeps_from_a_program_is_told_from_what_permissions_forbid() {
+        let says = |code, apple| is_withheld_on(&io::Error::from_raw_os_error(code), apple);
+        assert!(says(1, true) && !says(13, true) && !says(1, false));
+        assert!(!is_withheld_on(&io::ErrorKind::PermissionDenied.into(), true));
     }
 
     #[test]

@@ -40,12 +40,14 @@ impl Storage for Files {
         if len == 0 {
             return Ok(Bytes::new());
         }
-        let open = self.0.get(file, plain)?;
-        self.0.check(file, &open)?;
-        let bytes = read_at(&open, spec, offset, len)?;
-        // What was changed meanwhile is not handed out either.
-        self.0.check(file, &open)?;
-        Ok(bytes)
+        self.0.read_again(file, || {
+            let open = self.0.get(file, plain)?;
+            self.0.check(file, &open)?;
+            let bytes = read_at(&open, spec, offset, len)?;
+            // What was changed meanwhile is not handed out either.
+            self.0.check(file, &open)?;
+            Ok(bytes)
+        })
     }
 
     fn write(&self, file: usize, offset: u64, data: &[u8]) -> Result<(), StorageError> {

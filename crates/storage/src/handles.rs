@@ -8,8 +8,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use atomic_file::{FileId, allow_unsupported, is_unsupported};
+
 use crate::changes::{Changes, Clock, FileState};
-use crate::durable::where_possible;
 use crate::error::{error_at, in_range};
 use crate::held::Held;
 use crate::holes;
@@ -52,7 +53,7 @@ pub(crate) struct Handles<T: OpenFile> {
     /// How files that are only read were at first, and whether that has changed.
     at_first: Vec<(FileState, AtomicBool)>,
     /// Which files are which on disk: no two are one.
-    identities: Mutex<HashMap<(u64, u64), usize>>,
+    identities: Mutex<HashMap<FileId, usize>>,
     open: Arc<Open<T>>,
     all: &'static OpenFiles,
 }
@@ -139,17 +140,12 @@ impl<T: OpenFile> Handles<T> {
         let mut identities = self.identities.lock().expect("no panic holds it");
         match identities.insert(identity, file) {
             // The other one may be gone, and its number another's by now.
-            Some(other) if other != file && self.lies_there(other, identity) => {
+            Some(other) if other != file && identity_at(self.held.as_deref(), &self.specs[other]) == Some(identity) => {
                 identities.insert(identity, other);
                 Err(StorageError::SameFile(spec.path.clone()))
             }
             _ => Ok(()),
         }
-    }
-
-    fn lies_there(&self, file: usize, identity: (u64, u64)) -> bool {
-        let seen = Look::new(self.held.as_deref()).at(&self.specs[file]);
-        seen.is_ok_and(|seen| seen.is_some_and(|seen| cfg!(not(unix)) || seen.identity == identity))
     }
 
     /// Fails while a file has not its size; of one that is only read, once it is not what it was at first, and ever after.
@@ -165,6 +161,22 @@ impl<T: OpenFile> Handles<T> {
             }
         };
         if is_right { Ok(()) } else { Err(StorageError::Changed(spec.path.clone())) }
+    }
+
+    /// Reads of a file, and once more of it opened anew if its disk, or the network to it, has failed: what was open then stays dead when a
+    /// network drive is back.
+    pub(crate) fn read_again<B>(
+        &self,
+        file: usize,
+        read: impl Fn() -> Result<B, StorageError>,
+    ) -> Result<B, StorageError> {
+        match read() {
+            Err(error) if self.access == Access::Read && error.is_of_device() => {
+                self.open.close(file);
+                read()
+            }
+            result => result,
+        }
     }
 
     /// Writes to a file, and notes its state then: writes of others show from that.
@@ -322,8 +334,15 @@ impl<T: OpenFile> Handles<T> {
     /// that their file system has to write.
     pub(crate) fn sync(&self, open: impl Fn(usize) -> Result<Arc<T>, StorageError>) -> Result<(), StorageError> {
         self.sync_by(|file, last| {
-            let synced = if last { open(file)?.file().sync_data() } else { sync_before_last(open(file)?.file()) };
-            where_possible(synced).map_err(|source| error_at(&self.specs[file].path, source))
+            let open = open(file)?;
+            let source = open.file();
+            let synced = if last { source.sync_data() } else { sync_before_last(source) };
+            // A network drive of a Mac can do as much.
+            let synced = synced.or_else(|error| match last && is_unsupported(&error) {
+                true => sync_before_last(source),
+                false => Err(error),
+            });
+            allow_unsupported(synced).map_err(|source| error_at(&self.specs[file].path, source))
         })
     }
 
@@ -369,17 +388,29 @@ fn sync_before_last(file: &File) -> std::io::Result<()> {
 
 /// What tells a file from all others on this machine.
 #[cfg(unix)]
-fn identity(_: &File, seen: &Metadata) -> Option<(u64, u64)> {
+fn identity(_: &File, seen: &Metadata) -> Option<FileId> {
     use std::os::unix::fs::MetadataExt;
-    // Some file systems number nothing.
-    (seen.ino() != 0).then(|| (seen.dev(), seen.ino()))
+    FileId::new(seen.dev(), seen.ino().into())
 }
 
 /// The same on Windows, where it has to be asked for.
 #[cfg(windows)]
-fn identity(file: &File, _: &Metadata) -> Option<(u64, u64)> {
-    let information = winapi_util::file::information(file).ok()?;
-    Some((information.volume_serial_number(), information.file_index()))
+fn identity(file: &File, _: &Metadata) -> Option<FileId> {
+    atomic_file::windows::file_id(file)
+}
+
+/// The same of what lies at a place now.
+#[cfg(unix)]
+fn identity_at(held: Option<&Held>, spec: &FileSpec) -> Option<FileId> {
+    let (device, number) = Look::new(held).at(spec).ok()??.identity;
+    FileId::new(device, number.into())
+}
+
+/// The same on Windows. Some file systems there number files only while they are open: so this one is opened, beside the one that it is
+/// compared with.
+#[cfg(windows)]
+fn identity_at(held: Option<&Held>, spec: &FileSpec) -> Option<FileId> {
+    atomic_file::windows::file_id(&crate::open::open_to_look(held, spec).ok()?)
 }
 
 /// Makes everything durable that was written to the file system of this file, which need not be there itself: the files of one

@@ -11,7 +11,6 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use protocol::{ContentId, Digest, PieceRange, PieceSet};
 
 use crate::StorageError;
-use crate::durable::where_possible;
 use crate::error::error_at;
 
 const MAGIC: &[u8; 8] = b"P2PJRNL1";
@@ -141,7 +140,7 @@ impl Journal {
         // The download has its name, or was given up.
         let Some(file) = open.as_mut() else { return Ok(()) };
         let at = file.stream_position().map_err(|source| error_at(&self.path, source))?;
-        let write = file.write_all(&bytes).and_then(|()| where_possible(file.sync_data()));
+        let write = file.write_all(&bytes).and_then(|()| atomic_file::allow_unsupported(file.sync_data()));
         if let Err(source) = write {
             // Half a record would hide all that come after it.
             let _ = file.set_len(at);

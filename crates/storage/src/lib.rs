@@ -23,7 +23,6 @@
 mod changes;
 mod checkpoint;
 pub mod conformance;
-mod durable;
 mod error;
 mod fallback;
 #[cfg(unix)]
@@ -56,7 +55,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub use checkpoint::Checkpoint;
-pub use error::{StorageError, error_at};
+pub use error::{StorageError, error_at, is_withheld};
 pub use fallback::{Fallback, FallbackRead, FindingManifest, NextBytes};
 #[cfg(unix)]
 pub use fault::handle_signals;

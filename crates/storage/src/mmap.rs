@@ -136,13 +136,15 @@ impl Storage for Maps {
         if len == 0 {
             return Ok(Bytes::new());
         }
-        let (mapped, map) = self.checked(file)?;
-        let slice = map.map(|map| map.slice(offset as usize..offset as usize + len));
-        match slice {
-            Some(slice) if populate(&slice) => Ok(slice),
-            // Where a page cannot be had, a read says why: the file was cut, or the disk cannot read it.
-            _ => read_at(&mapped.file, spec, offset, len),
-        }
+        self.0.read_again(file, || {
+            let (mapped, map) = self.checked(file)?;
+            let slice = map.map(|map| map.slice(offset as usize..offset as usize + len));
+            match slice {
+                Some(slice) if populate(&slice) => Ok(slice),
+                // Where a page cannot be had, a read says why: the file was cut, or the disk cannot read it.
+                _ => read_at(&mapped.file, spec, offset, len),
+            }
+        })
     }
 
     fn write(&self, file: usize, offset: u64, data: &[u8]) -> Result<(), StorageError> {

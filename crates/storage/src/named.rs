@@ -5,7 +5,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
-use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::error::error_at;
@@ -62,9 +61,7 @@ pub fn named(folder: &Folder, paths: impl Iterator<Item = PathBuf>) -> Result<Ve
 fn list(folder: &Folder, inside: &Path) -> Result<HashSet<OsString>, StorageError> {
     match folder.entries(inside) {
         Ok(entries) => Ok(entries.into_iter().filter(|(_, is_folder)| !is_folder).map(|(name, _)| name).collect()),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            Ok(HashSet::new())
-        }
+        Err(error) if atomic_file::is_gone(&error) => Ok(HashSet::new()),
         Err(source) => Err(error_at(&folder.path().join(inside), source)),
     }
 }

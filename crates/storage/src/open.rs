@@ -10,7 +10,7 @@ use crate::changes::FileState;
 use crate::error::{error_at, error_of_new};
 use crate::folder::{How, Walk};
 use crate::held::Held;
-use crate::room::is_no_room;
+use crate::room::{is_no_room, space};
 use crate::{Access, FileSpec, StorageError};
 
 /// Files up to this size are small: a call less for each counts more than what it would do for so few bytes.
@@ -33,7 +33,7 @@ impl<'a> Look<'a> {
             // What is looked at is what is opened then: no link leads elsewhere.
             (Some(walk), Some(inside)) => walk.look(&inside).map(|seen| seen.filter(|s| s.is_file).map(|s| s.state())),
             _ => match std::fs::metadata(&spec.path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                Err(error) if atomic_file::is_gone(&error) => Ok(None),
                 seen => seen.map(|seen| seen.is_file().then(|| FileState::of(&seen))),
             },
         };
@@ -88,7 +88,7 @@ pub(crate) fn open_file(held: Option<&Held>, spec: &FileSpec, access: Access) ->
 fn give_size(held: Option<&Held>, file: &File, spec: &FileSpec, len: u64) -> Result<(), StorageError> {
     let set_len = || match len == spec.size {
         true => Ok(()),
-        false => file.set_len(spec.size).map_err(|source| error_at(&spec.path, source)),
+        false => file.set_len(spec.size).map_err(|source| not_so_large(spec, source)),
     };
     if cfg!(target_vendor = "apple") {
         // It reserves as much as it is told behind what a file has, also of one that has its size: that would be twice as much.
@@ -97,6 +97,21 @@ fn give_size(held: Option<&Held>, file: &File, spec: &FileSpec, len: u64) -> Res
     }
     set_len()?;
     reserve(held, file, spec, true)
+}
+
+/// Why a file cannot be made so large. Windows says of one that is too large for FAT32 that the disk is full, however much is free.
+fn not_so_large(spec: &FileSpec, source: io::Error) -> StorageError {
+    let folder = spec.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let free = || space(folder).map_or(0, |(free, _)| free);
+    match cfg!(windows) && is_no_room(&source) && is_beyond_fat(spec.size, free()) {
+        true => StorageError::TooLarge { path: spec.path.clone(), limit: None },
+        false => error_at(&spec.path, source),
+    }
+}
+
+/// Whether a file of this size, for which there is no room, is larger than any on FAT32, and would fit into what is free.
+fn is_beyond_fat(size: u64, free: u64) -> bool {
+    size > u64::from(u32::MAX) && free > size
 }
 
 /// Reserves the space of a file, if it `lacks` any. What fits into a few blocks is not worth the call. Not every file system can
@@ -186,6 +201,12 @@ pub(crate) fn gone(held: Option<&Held>, spec: &FileSpec) -> StorageError {
     }
 }
 
+/// Opens what lies there now, whatever it has become.
+#[cfg(windows)]
+pub(crate) fn open_to_look(held: Option<&Held>, spec: &FileSpec) -> io::Result<File> {
+    open(held, spec, How::Read)
+}
+
 /// Opens a file from the folder that is held for it, with the folders on its way if it is made; or by its path. A link is
 /// followed only by path and to read.
 fn open(held: Option<&Held>, spec: &FileSpec, how: How) -> io::Result<File> {
@@ -236,6 +257,14 @@ pub(crate) fn has_other_names(file: &File, _: &Metadata) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_from_a_file_that_is_too_large_for_it() {
+        let gib = 1 << 30;
+        assert!(is_beyond_fat(5 * gib, 20 * gib) && is_beyond_fat(4 * gib, 20 * gib));
+        assert!(!is_beyond_fat(5 * gib, 3 * gib), "it is full");
+        assert!(!is_beyond_fat(4 * gib - 1, 20 * gib), "the largest that there is");
+    }
 
     #[test]
     fn what_cannot_be_read_was_not_changed_and_what_was_cut_was() {

@@ -189,7 +189,7 @@ fn nearest(folder: &Path) -> &Path {
 }
 
 /// Bytes that are free for us, and bytes in all, where a folder is.
-fn space(folder: &Path) -> io::Result<(u64, u64)> {
+pub(crate) fn space(folder: &Path) -> io::Result<(u64, u64)> {
     let stats = fs4::statvfs(of_any_length(folder)?)?;
     Ok((stats.available_space(), stats.total_space()))
 }

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use atomic_file::{open_patiently, patiently};
+use atomic_file::{is_gone, open_patiently, patiently};
 
 use super::{How, Seen, is_inside};
 
@@ -193,7 +193,7 @@ impl Walk<'_> {
                 changed: (0, 0),
                 is_named: true,
             })),
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+            Err(error) if is_gone(&error) => Ok(None),
             Err(error) => Err(error),
         }
     }

@@ -18,7 +18,6 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::{How, Seen, is_inside};
-use crate::durable::where_possible;
 
 /// Opens a folder on the way to something; nothing is read from it.
 #[cfg(target_os = "linux")]
@@ -170,7 +169,7 @@ impl Folder {
         } else {
             self.reach(inside, flags, Mode::empty())?
         };
-        where_possible(File::from(folder).sync_all())
+        atomic_file::allow_unsupported(File::from(folder).sync_all())
     }
 
     /// Makes durable all that was written to its file system. Since Linux 5.8 errors are told, too.
@@ -262,9 +261,7 @@ impl Walk<'_> {
     /// What lies there; nothing if there is nothing.
     pub fn look(&mut self, inside: &Path) -> io::Result<Option<Seen>> {
         let (parent, name) = match self.parent(inside) {
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-                return Ok(None);
-            }
+            Err(error) if atomic_file::is_gone(&error) => return Ok(None),
             parent => parent?,
         };
         match statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {

@@ -126,3 +126,24 @@ fn a_small_file_is_made_when_it_is_written_to_whatever_lies_there() {
         }
     }
 }
+
+/// As a network drive is read that was away: what was open of it stays dead.
+#[test]
+fn a_file_is_opened_anew_once_its_disk_has_failed() {
+    let folder = tempfile::tempdir().unwrap();
+    let specs = specs(folder.path(), 1);
+    std::fs::write(&specs[0].path, "x").unwrap();
+    let content = Handles::new(&specs, Access::Read).unwrap();
+    let plain = |file, _: &FileSpec| Ok(file);
+    let failed = || StorageError::Io {
+        path: specs[0].path.clone(),
+        source: std::io::Error::from_raw_os_error(if cfg!(windows) { 64 } else { 5 }),
+    };
+    let opened = content.get(0, plain).unwrap();
+    let read = || {
+        let open = content.get(0, plain)?;
+        if Arc::ptr_eq(&open, &opened) { Err(failed()) } else { Ok(()) }
+    };
+    content.read_again(0, read).unwrap();
+    assert!(content.read_again(0, || Err::<(), _>(failed())).is_err(), "it fails still");
+}

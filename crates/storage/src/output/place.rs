@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
-use protocol::{NameError, case_collision, check_local_name, check_path};
+use protocol::{NameError, check_local_name, check_path};
 
 use crate::StorageError;
 use crate::error::{error_at, error_in};
@@ -23,17 +23,14 @@ pub(super) fn check_names(
     };
     let paths = files.iter().map(|(path, ..)| path).chain(empty_folders);
     check_local_name(name, cfg!(windows)).map_err(bad_name)?;
-    for path in paths.clone() {
+    for path in paths {
         check_path(path).map_err(bad_name)?;
         path.split('/').try_for_each(|part| check_local_name(part, cfg!(windows))).map_err(bad_name)?;
     }
     if is_state_name(name) {
         return Err(bad_name(NameError::State(name.to_owned())));
     }
-    // Which names are one there, a file system that folds them says itself, if they were not changed before.
-    if cfg!(windows) {
-        case_collision(paths.map(String::as_str)).map_err(bad_name)?;
-    }
+    // Which names are one there, the file system alone knows: its files notice that as they are made.
     Ok(())
 }
 
@@ -95,6 +92,6 @@ fn has_no_locks(error: &io::Error) -> bool {
     #[cfg(unix)]
     let is_known = matches!(error.raw_os_error(), Some(libc::ENOLCK | libc::ENOSYS | libc::ENOTSUP));
     #[cfg(not(unix))]
-    let is_known = crate::durable::is_unknown_to_drive(error);
+    let is_known = atomic_file::is_unsupported(error);
     is_known || error.kind() == io::ErrorKind::Unsupported
 }
