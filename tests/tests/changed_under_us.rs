@@ -51,6 +51,9 @@ fn receivers_are_told_that_a_shared_file_has_changed() {
     let reason = get.event::<ShareOver>().reason;
     assert!(reason.contains("file was changed while it was shared"), "{reason}");
     get.ends_with(5);
+    let errors = get.errors();
+    assert!(errors.contains(&format!("Who shares it says: {reason}.")), "{errors}");
+    assert!(errors.contains("Ask for a new ticket; what is here is kept in output"), "{errors}");
 }
 
 /// It once stayed for ever with nothing to give, and said that the file was changed.

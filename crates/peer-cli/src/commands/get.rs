@@ -437,6 +437,7 @@ async fn begin(session: &Session, arguments: &GetArguments, what: What, lan: Opt
             let places = rendezvous::places(&code, named, lan, &arguments.peer, patience, &tell).await?;
             session.connects();
             let (ticket, place) = rendezvous::redeem(&session.node, &places, &code, patience, &tell).await?;
+            session.redeemed(&ticket);
             let ahead = Ahead::of_ticket(&ticket);
             let join = connect::join_by_code(&session.node, &ticket, &place, patience, &tell);
             let joined = ahead.during(&session.node, join).await?;

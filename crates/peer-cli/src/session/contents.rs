@@ -48,8 +48,12 @@ impl Session {
 
     /// Where the tracker is has been found.
     pub fn connects(&self) {
-        self.state.borrow_mut().doing = Some(CONNECTING.to_owned());
-        self.draw();
+        self.shows(CONNECTING);
+    }
+
+    /// A code became this ticket, and is used up.
+    pub fn redeemed(&self, ticket: &Ticket) {
+        self.state.borrow_mut().redeemed = Some(ticket.to_string());
     }
 
     /// Something that people should know, and programs see by what follows.
@@ -382,7 +386,11 @@ impl Session {
             self.state.borrow_mut().lacking_since.entry(content).or_insert_with(now);
             let long = how_long(self.options.wait);
             let lacking = if self.options.original { lacking_words(runs) } else { self.lacking_bytes(content, runs) };
-            self.screen.say(&format!("{lacking}; waiting for someone who does, {long}."));
+            // Of a share that is over it is said in a moment what is waited for.
+            let is_over = self.state.borrow().contents.get(&content).is_some_and(|entry| entry.over.is_some());
+            if !is_over {
+                self.screen.say(&format!("{lacking}; waiting for someone who does, {long}."));
+            }
         }
         let pieces = runs.iter().map(|run| [run.first, run.count]).collect();
         self.screen.event(&Event::Lacking(json::Lacking { content: content.to_string(), pieces }));

@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use peer::State;
 use peer::json::{self, Event};
-use protocol::decorated_name;
+use protocol::{ContentId, decorated_name};
 use settings::Signal;
 
 use crate::error::{ExitCode, Failure};
 use crate::flags::end::End;
-use crate::session::state::Session;
+use crate::session::standstill;
+use crate::session::state::{Content, Session};
 use crate::ui::results;
 use crate::ui::screen::{self, OutputStream};
 use crate::ui::sharing::stopped_words;
@@ -43,14 +43,42 @@ impl Session {
         if self.is_complete().await? {
             return Ok(());
         }
-        let kept = match self.options.output_stream {
-            OutputStream::Output => match self.part().await {
-                Some(part) => format!("what is verified is kept in {part}: start it again to go on"),
-                None => "what is verified is kept: start it again to go on".to_owned(),
-            },
-            OutputStream::Errors => "standard output has only a part of it".to_owned(),
+        let kept = match self.part().await {
+            _ if !self.keeps() => "standard output has only a part of it".to_owned(),
+            Some(part) => format!("what is verified is kept in {part}{}", self.start_again()),
+            None => format!("what is verified is kept{}", self.start_again()),
         };
         Err(Failure::new(code, format!("{cause} before it was complete; {kept}")))
+    }
+
+    /// What follows the place where something is kept. By a code it cannot be started again.
+    fn start_again(&self) -> &'static str {
+        if self.state.borrow().redeemed.is_some() { "" } else { ": start it again to go on" }
+    }
+
+    /// How what was begun by a code goes on, as a line below the failure.
+    pub(super) fn how_to_go_on(&self) -> Option<String> {
+        let ticket = self.state.borrow().redeemed.clone()?;
+        Some(format!("The code is used up. To go on, with the same flags: peer-cli get {ticket}"))
+    }
+
+    /// Whether what has come of a download stays here for the next start.
+    pub(super) fn keeps(&self) -> bool {
+        self.options.output_stream == OutputStream::Output
+    }
+
+    /// The failure of a download of which nobody has the rest: its share is over, as its sharer has said.
+    pub(super) async fn nothing_more_comes(&self, content: ContentId, reason: &str) -> Failure {
+        // Its ticket is of no use any more.
+        self.state.borrow_mut().redeemed = None;
+        let kept = match self.part().await.filter(|_| self.keeps()) {
+            Some(part) => format!("; what is here is kept in {part}"),
+            None => String::new(),
+        };
+        let name = self.called(content).unwrap_or_default();
+        let over = standstill::after_over(reason);
+        let sentence = format!("nothing more of {name} comes. {over} Ask for a new ticket{kept}");
+        Failure::new(ExitCode::NobodyHasAPiece, sentence)
     }
 
     /// Where the one download is that is not complete, if something of it is there.
@@ -82,8 +110,13 @@ impl Session {
     fn is_verified(&self) -> bool {
         let state = self.state.borrow();
         let mut pending = state.contents.values().filter(|content| content.pending);
-        state.begun
-            && pending.all(|content| matches!(content.status.borrow().state, State::Finishing | State::Complete))
+        state.begun && pending.all(Content::has_all)
+    }
+
+    /// Whether every piece of all that has begun so far is verified.
+    pub(super) fn has_all(&self) -> bool {
+        let contents = &self.state.borrow().contents;
+        !contents.is_empty() && contents.values().all(Content::has_all)
     }
 
     /// A sharer is of use whatever becomes of its words: it says once, elsewhere, that they are lost.

@@ -4,15 +4,16 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use peer::json::{self, Event};
-use peer::{LeftOut, LeftOver, Node, PeerError, PeerEvent, PeerId, State, Status};
+use peer::{LeftOut, LeftOver, Node, PeerError, PeerEvent, PeerId};
 use protocol::printable;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc};
 use transport::{Kind, RELAY};
 
 use crate::error::{ExitCode, Failure};
+use crate::flags::end::End;
 use crate::session::patience::{now, shown};
-use crate::session::state::{Session, SessionOptions};
+use crate::session::state::{Content, Session, SessionOptions};
 use crate::ui::amounts::{amount, part_of};
 use crate::ui::left_out;
 use crate::ui::prompt::{Face, Typed};
@@ -58,7 +59,8 @@ impl Session {
         if session.screen.leave().await {
             settle(&mut signals).await;
         }
-        let result = result.map_err(|failure| {
+        let result = result.map_err(|mut failure| {
+            failure.lines.extend(session.how_to_go_on());
             if !failure.quiet {
                 session.screen.event(&failure.event());
             }
@@ -155,12 +157,14 @@ impl Session {
                 self.screen.say(&format!("{} sent wrong pieces and is shut out.", self.banned(*peer)));
             }
             PeerEvent::ShareOver { content, reason } => {
-                let state = self.state.borrow();
-                let status = state.contents.get(content).map(|entry| entry.status.borrow());
+                let mut state = self.state.borrow_mut();
+                let entry = state.contents.get_mut(content);
                 // Nobody is told why it is over who has all of it.
-                let has_all = |status: &Status| matches!(status.state, State::Finishing | State::Complete);
-                if !status.is_some_and(|status| has_all(&status)) {
+                if !entry.as_deref().is_some_and(Content::has_all) {
                     self.screen.say(&format!("Who shares it says: {reason}."));
+                }
+                if let Some(entry) = entry {
+                    entry.over = Some(printable(reason));
                 }
             }
             PeerEvent::Origin { content, origin, failure: None } => {
@@ -180,6 +184,8 @@ impl Session {
                 self.screen.say(&format!("{reason}. It goes on with peers meanwhile."));
             }
             PeerEvent::TrackerLost if self.options.own_tracker => self.state.borrow_mut().own_tracker.lost(now()),
+            // A sharer that has sent all goes at once, and its tracker with it: to who has all that is no news.
+            PeerEvent::TrackerLost if self.options.end == End::Done && self.has_all() => {}
             PeerEvent::TrackerLost => self.screen.say("The tracker is gone; going on with the peers that are known."),
             PeerEvent::TrackerUnfit { error } => {
                 let sentence = tracker_unfit_words(error);

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use peer::{Fallback, Node, Unanswered, WaitingFor};
+use peer::{Fallback, Node, Status, Unanswered, WaitingFor};
 use protocol::{Manifest, printable};
 use transport::{Kind, TransportError};
 
@@ -19,6 +19,9 @@ const NAMED: usize = 3;
 /// it has failed.
 const ORIGIN: Duration = Duration::from_secs(180);
 const FAILED_ORIGIN: Duration = Duration::from_secs(60);
+
+/// Where the sharer has said that its share is over, others who have the rest are waited for so long.
+const OVER: Duration = Duration::from_secs(15);
 
 /// Time between two looks.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
@@ -51,9 +54,9 @@ pub async fn manifest(
             still.manifest(now, came);
         }
         let words = words(&waiting, &wanted, transport);
-        let wait = bound(wait, &waiting, has_origin);
+        let wait = bound(wait, &waiting, has_origin, false);
         if still.is_over(now, wait) {
-            return Err(gave_up(late, &wanted.name, wait, &words));
+            return Err(gave_up(late, &wanted.name, wait, &words, false));
         }
         if still.speaks(now, &words) {
             tell(format!("{words} Waiting {}.", how_long(wait)));
@@ -61,13 +64,29 @@ pub async fn manifest(
     }
 }
 
-/// For how long is waited where `--wait` says nothing: for as long as it takes, unless nobody but an origin is left.
-pub fn bound(wait: Option<Duration>, waiting: &WaitingFor, has_origin: bool) -> Option<Duration> {
+/// For how long is waited where `--wait` says nothing: for as long as it takes, unless nobody but an origin is left, or the share is
+/// over.
+pub fn bound(wait: Option<Duration>, waiting: &WaitingFor, has_origin: bool, is_over: bool) -> Option<Duration> {
     wait.or(match waiting {
         WaitingFor::Origin { .. } => Some(ORIGIN),
         WaitingFor::Tracker | WaitingFor::Peers { .. } if has_origin => Some(FAILED_ORIGIN),
-        _ => None,
+        _ => is_over.then_some(OVER),
     })
+}
+
+/// Whether nobody who is connected has anything of what is missing.
+pub fn is_alone(waiting: &WaitingFor, status: &Status) -> bool {
+    let lacking: u32 = status.lacking.iter().map(|run| run.count).sum();
+    match waiting {
+        WaitingFor::Tracker | WaitingFor::Peers { .. } | WaitingFor::Answers { .. } => true,
+        WaitingFor::Pieces { .. } => lacking > 0 && lacking >= status.pieces.saturating_sub(status.have),
+        _ => false,
+    }
+}
+
+/// Sentences about a download whose sharer has said why its share is over.
+pub fn after_over(reason: &str) -> String {
+    format!("Who shares it says: {reason}. Nobody else is known who has the rest.")
 }
 
 /// Sentences about a download whose origin has failed, and why.
@@ -77,9 +96,10 @@ pub fn after_origin(waiting: &WaitingFor, wanted: &Wanted, failure: &str) -> Opt
 }
 
 /// Nothing came within `--wait`.
-pub fn gave_up(code: ExitCode, name: &str, wait: Option<Duration>, words: &str) -> Failure {
+pub fn gave_up(code: ExitCode, name: &str, wait: Option<Duration>, words: &str, keeps: bool) -> Failure {
     let wait = least(wait.unwrap_or_default());
-    Failure::new(code, format!("nothing of {name} came within {wait}. {words} What is here is kept: start again later"))
+    let again = if keeps { "What is here is kept: start again later" } else { "Start again later" };
+    Failure::new(code, format!("nothing of {name} came within {wait}. {words} {again}"))
 }
 
 /// The same sentences where peers were shut out: that explains more than what is waited for.
@@ -194,7 +214,7 @@ fn named(addresses: &[SocketAddr]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use protocol::PeerId;
+    use protocol::{PeerId, PieceRange};
 
     use super::*;
 
@@ -275,10 +295,26 @@ mod tests {
     }
 
     #[test]
+    fn a_share_that_is_over_is_not_waited_for_for_ever() {
+        let answers = WaitingFor::Answers { unanswered: vec![unanswered("10.0.0.5:9", None)] };
+        let pieces = WaitingFor::Pieces { from: vec!["10.0.0.5:9".parse().unwrap()], unanswered: vec![] };
+        let mut status = Status::default();
+        (status.pieces, status.have, status.lacking) = (10, 4, vec![PieceRange { first: 5, count: 5 }]);
+        assert!(is_alone(&answers, &status) && is_alone(&WaitingFor::Tracker, &status));
+        assert!(!is_alone(&pieces, &status), "piece 4 comes");
+        status.have = 5;
+        assert!(is_alone(&pieces, &status) && !is_alone(&WaitingFor::Disk, &status));
+        assert_eq!(bound(None, &answers, false, true), Some(OVER));
+        assert_eq!(bound(Some(ORIGIN), &answers, false, true), Some(ORIGIN));
+        assert_eq!(bound(None, &answers, false, false), None);
+    }
+
+    #[test]
     fn an_origin_that_is_all_there_is_is_not_waited_for_for_ever() {
         let (origin, peers) =
             (WaitingFor::Origin { origin: "https://host/x".to_owned() }, WaitingFor::Peers { not_dialled: vec![] });
         let pieces = WaitingFor::Pieces { from: vec![], unanswered: vec![] };
+        let bound = |wait, waiting, has_origin| bound(wait, waiting, has_origin, false);
         assert_eq!(bound(None, &origin, true), Some(ORIGIN));
         assert_eq!(bound(None, &peers, true), Some(FAILED_ORIGIN));
         assert_eq!(bound(None, &WaitingFor::Tracker, true), Some(FAILED_ORIGIN));

@@ -124,6 +124,8 @@ pub(super) struct State {
     pub(super) said_loss: bool,
     /// Whether the tracker in this process is reached, if there is one.
     pub(super) own_tracker: Reach,
+    /// The ticket that a code stood for: the code is used up.
+    pub(super) redeemed: Option<String>,
 }
 
 /// A content that is shared or downloaded.
@@ -140,6 +142,8 @@ pub(super) struct Content {
     pub(super) pending: bool,
     /// Why its origin is of no help at the moment.
     pub(super) origin_failure: Option<String>,
+    /// Why its share is over, as its sharer says.
+    pub(super) over: Option<String>,
     /// Whether it was said that it is not shared any more.
     pub(super) said_withdrawn: bool,
     /// The pieces that were said to be lacking.
@@ -190,12 +194,18 @@ impl Content {
             told: None,
             pending,
             origin_failure: None,
+            over: None,
             said_withdrawn: false,
             lacking: Vec::new(),
             meter: Meter::default(),
             still: Stillness::since(began).begun(now()),
             takers: BTreeMap::new(),
         }
+    }
+
+    /// Whether every piece of it is verified.
+    pub(super) fn has_all(&self) -> bool {
+        matches!(self.status.borrow().state, peer::State::Finishing | peer::State::Complete)
     }
 }
 
@@ -220,6 +230,7 @@ impl Session {
             waits_for_files: false,
             said_loss: false,
             own_tracker: Reach::default(),
+            redeemed: None,
         };
         let (added, ended) = (Notify::new(), Notify::new());
         Session { node, options, screen, began: now(), added, ended, state: RefCell::new(state) }

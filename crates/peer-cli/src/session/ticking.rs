@@ -22,12 +22,17 @@ impl Session {
         if let Next::End = self.look_at_contents()? {
             return Ok(Next::End);
         }
-        let lacks_since = self.state.borrow().lacking_since.values().min().copied();
-        if let (Some(since), Some(wait)) = (lacks_since, self.options.wait)
+        let lacks_since = self.state.borrow().lacking_since.iter().map(|(&content, &since)| (since, content)).min();
+        if let (Some((since, content)), Some(wait)) = (lacks_since, self.options.wait)
             && now().saturating_duration_since(since) >= wait
         {
+            let over = self.state.borrow().contents.get(&content).and_then(|entry| entry.over.clone());
+            if let Some(reason) = over {
+                return Err(self.nothing_more_comes(content, &reason).await);
+            }
+            let kept = if self.keeps() { "What is here is kept: start" } else { "Start" };
             let sentence = format!(
-                "nobody came within {} who has the missing pieces. What is here is kept: start again when they are back",
+                "nobody came within {} who has the missing pieces. {kept} again when they are back",
                 shown(wait)
             );
             return Err(Failure::new(ExitCode::NobodyHasAPiece, sentence));
@@ -88,30 +93,44 @@ impl Session {
             if let WaitingFor::Manifest { came, .. } = waiting {
                 entry.still.manifest(now, came);
             }
+            let failure = entry.origin_failure.as_deref();
+            let has_origin = self.options.origin.is_some() || failure.is_some();
+            let is_alone = !has_origin && standstill::is_alone(&waiting, &entry.status.borrow());
+            let over = entry.over.as_deref().filter(|_| is_alone);
             // Pieces that nobody has are named after a moment, and waited for then.
             let pieces = matches!(waiting, WaitingFor::Pieces { .. });
-            if pieces && lacks {
+            if pieces && lacks && over.is_none() {
                 return Ok(());
             }
-            let failure = entry.origin_failure.as_deref();
-            let words = failure.and_then(|failure| standstill::after_origin(&waiting, &entry.wanted, failure));
+            let words = match (over, failure) {
+                (Some(reason), _) => Some(standstill::after_over(reason)),
+                (None, Some(failure)) => standstill::after_origin(&waiting, &entry.wanted, failure),
+                (None, None) => None,
+            };
             let words = words.unwrap_or_else(|| standstill::words(&waiting, &entry.wanted, self.options.transport));
             let words = standstill::after_liars(liars, words);
-            let has_origin = self.options.origin.is_some() || failure.is_some();
             // Who goes on for ever anyway goes on waiting, and says so.
             let wait = match self.options.end {
                 End::Never => wait,
-                _ => standstill::bound(wait, &waiting, has_origin),
+                _ => standstill::bound(wait, &waiting, has_origin, over.is_some()),
             };
             let wait = wait.map(|wait| if pieces { wait.max(SPEAK) } else { wait });
-            if entry.still.is_over(now, wait) {
-                return Err(standstill::gave_up(ExitCode::NobodyHasAPiece, &entry.wanted.name, wait, &words));
+            match over {
+                Some(reason) if entry.still.is_over(now, wait) => Err(reason.to_owned()),
+                None if entry.still.is_over(now, wait) => {
+                    let name = &entry.wanted.name;
+                    return Err(standstill::gave_up(ExitCode::NobodyHasAPiece, name, wait, &words, self.keeps()));
+                }
+                _ => {
+                    let long = if busy { String::new() } else { format!(" Waiting {}.", how_long(wait)) };
+                    Ok(entry.still.speaks(now, &words).then(|| format!("{words}{long}")))
+                }
             }
-            let long = if busy { String::new() } else { format!(" Waiting {}.", how_long(wait)) };
-            entry.still.speaks(now, &words).then(|| format!("{words}{long}"))
         };
-        if let Some(sentence) = said {
-            self.waiting_for(&content.to_string(), &sentence);
+        match said {
+            Ok(Some(sentence)) => self.waiting_for(&content.to_string(), &sentence),
+            Ok(None) => {}
+            Err(reason) => return Err(self.nothing_more_comes(content, &reason).await),
         }
         Ok(())
     }
