@@ -20,7 +20,6 @@ use crate::ui::amounts::amount;
 use crate::ui::names::report_words;
 use crate::ui::qr;
 use crate::ui::results::result_words;
-use crate::ui::row::Row;
 use crate::ui::screen::OutputStream;
 use crate::ui::standard_output::{self, Loss};
 
@@ -33,8 +32,7 @@ impl Session {
         let listeners = self.node.listeners().iter().map(ToString::to_string).collect();
         let id = self.node.id().to_string();
         self.screen.event(&Event::Ready(json::Ready { id, listeners, tracker: tracker.to_string() }));
-        self.state.borrow_mut().doing = None;
-        self.draw();
+        self.shows_no_more();
     }
 
     /// There is no tracker, and what is wanted was found without one.
@@ -42,8 +40,7 @@ impl Session {
         let listeners = self.node.listeners().iter().map(ToString::to_string).collect();
         let id = self.node.id().to_string();
         self.screen.event(&Event::Ready(json::Ready { id, listeners, tracker: String::new() }));
-        self.state.borrow_mut().doing = None;
-        self.draw();
+        self.shows_no_more();
     }
 
     /// Where the tracker is has been found.
@@ -61,9 +58,16 @@ impl Session {
         self.screen.say(sentence);
     }
 
-    /// How far something is that takes its time.
+    /// How far something is that takes its time, until [`Self::shows_no_more`].
     pub fn shows(&self, line: &str) {
-        self.screen.rows(vec![Row::Text(line.to_owned())], None);
+        self.state.borrow_mut().doing = Some(line.to_owned());
+        self.draw();
+    }
+
+    /// What was shown has come to its end.
+    pub fn shows_no_more(&self) {
+        self.state.borrow_mut().doing = None;
+        self.draw();
     }
 
     /// Something is waited for, as the sentence says.

@@ -44,8 +44,7 @@ impl Session {
         let events = node.events();
         let session = Session::new(node, options, screen);
         // Until the first step is done there is nothing else to see.
-        session.state.borrow_mut().doing = Some(session.options.first.to_owned());
-        session.draw();
+        session.shows(session.options.first);
         let result = tokio::select! {
             result = session.life(events, typed, work) => result,
             signal = heard(&mut signals) => Ok(Some(Stop::Signal(signal))),

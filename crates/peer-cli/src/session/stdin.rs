@@ -141,6 +141,7 @@ pub async fn spool(
         }
     };
     drop(stop);
+    session.shows_no_more();
     read.unwrap_or_else(|error| Err(Failure::new(ExitCode::Other, error.to_string())))
 }
 

@@ -84,12 +84,15 @@ impl PlainProgress {
 
     /// The lines that are due.
     fn due(&mut self, now: Instant, rows: &[Row]) -> Vec<String> {
-        let words = rows.iter().all(|row| matches!(row, Row::Text(_)));
+        let lines: Vec<_> = rows.iter().map(Row::plain).collect();
+        let was_said = |before| self.lines.iter().any(|said| before_figure(said) == Some(before));
+        let goes_on = lines.iter().filter_map(|line| before_figure(line)).any(was_said);
+        // Words are said at once, unless they only bring another figure.
+        let words = rows.iter().all(|row| matches!(row, Row::Text(_))) && !goes_on;
         let pause = if now - self.began < LATER { PLAIN_LINE } else { PLAIN_LINE_LATER };
         if !words && self.said.is_some_and(|said| now - said < pause) {
             return Vec::new();
         }
-        let lines: Vec<_> = rows.iter().map(Row::plain).collect();
         let new: Vec<_> = lines.iter().filter(|line| !self.lines.contains(line)).cloned().collect();
         self.lines = lines;
         if !words {
@@ -103,6 +106,11 @@ impl PlainProgress {
     fn last(&mut self, row: &Row) -> Option<String> {
         std::mem::take(&mut self.unfinished).then(|| row.plain())
     }
+}
+
+/// What a line says before its figure, as in `Reading: 3 MiB`.
+fn before_figure(line: &str) -> Option<&str> {
+    line.rsplit_once(':').map(|(before, _)| before)
 }
 
 /// Takes the log of a program whose screen is a terminal.
@@ -407,6 +415,12 @@ mod tests {
         assert!(lines.len() <= 14, "{lines:?}");
         assert_eq!(log.due(at(400), &row(161)).len(), 1);
         assert!(log.due(at(800), &row(161)).is_empty(), "nothing has changed");
+        let mut read = PlainProgress::new();
+        let words = |n: u32| [Row::Text(format!("Reading: {n} MiB"))];
+        let lines: Vec<_> = (1..=160)
+            .filter(|&n| !read.due(read.began + Duration::from_millis(250) * n, &words(n)).is_empty())
+            .collect();
+        assert!(lines.len() <= 15, "{lines:?}");
         let end = &row(900)[0];
         assert_eq!(log.last(end), Some(end.plain()), "the last line is the end");
         assert_eq!(log.last(end), None, "once");

@@ -34,7 +34,9 @@ struct Found {
 pub(super) async fn open(session: &Session, request: OriginRequest<'_>) -> Result<OriginContent, Failure> {
     let OriginRequest { url, cut, flags, cache } = request;
     session.shows(&format!("Looking at {}", shown(url)));
-    let found = look(url, cut, flags).await?;
+    let found = look(url, cut, flags).await;
+    session.shows_no_more();
+    let found = found?;
     named(url, flags, &found.listing)?;
     let cache = open_cache(cache);
     let path = PathBuf::from(found.origin.url());
