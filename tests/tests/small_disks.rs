@@ -133,7 +133,7 @@ fn what_waits_for_standard_output_is_refused_likewise() {
     command.env("TMPDIR", &disk.0);
     let mut get = Process::start("get", command);
     get.ends_with(8);
-    assert!(get.errors().contains("no room"), "{}", get.errors());
+    assert!(get.errors().contains("no room") && get.errors().contains("with TMPDIR"), "{}", get.errors());
     assert_eq!(names(&disk.0), [""; 0]);
 }
 

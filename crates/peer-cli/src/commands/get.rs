@@ -207,11 +207,16 @@ pub async fn run(mut arguments: GetArguments) -> Result<(), Failure> {
         options.first = "Looking for it on this network …";
     }
     let face = prompt::start(&arguments.peer, output_stream, prompt::Source::Terminal, options.end);
-    Session::run(node, options, face, async |session: &Session| {
+    let result = Session::run(node, options, face, async |session: &Session| {
         said.into_iter().for_each(|sentence| session.note(sentence));
         begin(session, &arguments, what, lan.as_ref()).await
-    })
-    .await
+    });
+    let result = result.await;
+    if temporary.is_some() {
+        drop(temporary);
+        temp_folder::forget_parent();
+    }
+    result
 }
 
 /// Settles who the tracker is, while the terminal can be asked: later it is the prompt's.
@@ -230,7 +235,7 @@ async fn trust_tracker(arguments: &mut GetArguments, asked: &mut Asked) -> Resul
 }
 
 fn temporary_folder() -> Result<TempFolder, Failure> {
-    TempFolder::under(&std::env::temp_dir()).map_err(|error| {
+    TempFolder::for_spool().map_err(|error| {
         let variable = temp_folder::parent_variable();
         let sentence = format!("there is no temporary folder: {error}. {variable} says where one is made");
         Failure::new(ExitCode::CannotWrite, sentence)

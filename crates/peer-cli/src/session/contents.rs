@@ -14,6 +14,7 @@ use crate::flags::end::End;
 use crate::session::find::{Found, Wanted};
 use crate::session::gateway::Running;
 use crate::session::patience::{how_long, now};
+use crate::session::pipe;
 use crate::session::run::Next;
 use crate::session::state::{CONNECTING, Content, Handle, Session};
 use crate::ui::amounts::amount;
@@ -348,6 +349,7 @@ impl Session {
             next = self.completed(content, &completed);
         }
         match &status.state {
+            State::Failed(error) if !self.keeps() => return Err(pipe::of_temporary(error)),
             State::Failed(error) => return Err(failure(error)),
             State::Withdrawn(reason) => self.withdrawn(content, reason),
             _ => {}

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use peer::{Glob, PeerError, Reader};
-use protocol::Manifest;
+use protocol::{Manifest, printable};
 use tokio::io::AsyncReadExt;
 
 use crate::error::{ExitCode, Failure, failure};
 use crate::session::connect::Speech;
 use crate::session::find::Found;
+use crate::session::temp_folder::parent_variable;
 
 /// What PowerShell does to what a program writes is no fault that the program could see.
 pub const BYTES: &str =
@@ -86,11 +87,26 @@ fn is_text(part: &[u8]) -> bool {
 fn unreadable(error: io::Error) -> Failure {
     let reason = error.get_ref();
     if let Some(error) = reason.and_then(|reason| reason.downcast_ref::<Arc<PeerError>>()) {
-        return failure(error);
+        return of_temporary(error);
     }
     match reason.and_then(|reason| reason.downcast_ref::<PeerError>()) {
-        Some(error) => failure(error),
+        Some(error) => of_temporary(error),
         None => Failure::new(ExitCode::Other, error.to_string()),
+    }
+}
+
+/// What it means that a download fails which waits in a temporary folder.
+pub(super) fn of_temporary(error: &PeerError) -> Failure {
+    match error {
+        PeerError::Storage(error) if error.is_no_room() => {
+            let sentence = format!(
+                "{error}. What goes to standard output waits there until all before it has come. Make room, or name a folder on \
+                 another disk with {}",
+                parent_variable()
+            );
+            Failure::new(ExitCode::DiskFull, printable(&sentence))
+        }
+        error => failure(error),
     }
 }
 
@@ -112,6 +128,8 @@ fn put(bytes: &[u8]) -> Result<bool, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use storage::StorageError;
+
     use super::*;
 
     #[test]
@@ -120,6 +138,15 @@ mod tests {
         let on_windows = no_text(true);
         assert!(on_windows.contains("choose a folder with -o. PowerShell before 7.4"), "{on_windows}");
         assert!(!on_windows.contains("> FILE") && !on_windows.contains("cat"), "{on_windows}");
+    }
+
+    #[test]
+    fn where_there_is_no_room_it_is_said_where_it_waits() {
+        let failure = of_temporary(&StorageError::Full("/tmp/file".into()).into());
+        let said = failure.message;
+        assert_eq!(failure.code, ExitCode::DiskFull);
+        assert!(said.contains("/tmp/file") && said.ends_with(parent_variable()), "{said}");
+        assert!(!said.contains("kept") && !said.contains("--output"), "{said}");
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub fn parent_variable() -> &'static str {
     if cfg!(windows) { "TMP" } else { "TMPDIR" }
 }
 
-/// Where what may be large and is shared for long waits: where `TMPDIR` says, or else in the user's folder for caches, since
+/// Where what may be large waits: where `TMPDIR` says, or else in the user's folder for caches, since
 /// `/tmp` is often memory. Windows keeps both in one place.
 pub fn spool_parent() -> PathBuf {
     let temporary = std::env::temp_dir();
@@ -86,11 +86,12 @@ impl TempFolder {
         Err(io::Error::other("it is removed as often as it is made"))
     }
 
-    /// A new one for what comes from standard input.
+    /// A new one for what comes from standard input, or goes to standard output. A service may have no folder for caches that it may
+    /// write to.
     pub fn for_spool() -> io::Result<Self> {
-        let parent = spool_parent();
-        fs::create_dir_all(&parent)?;
-        Self::under(&parent)
+        let (parent, temporary) = (spool_parent(), std::env::temp_dir());
+        let made = fs::create_dir_all(&parent).and_then(|()| Self::under(&parent));
+        if parent == temporary { made } else { made.or_else(|_| Self::under(&temporary)) }
     }
 
     /// Where it is.
