@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
 use tests::machines::{Machines, ticket};
-use tests::noise;
+use tests::{Process, noise};
 
 /// `get` to standard output, with a folder of its own for what is temporary.
 fn get(machines: &Machines, ticket: &str, flags: &[&str]) -> Command {
@@ -46,6 +46,21 @@ fn a_file_goes_to_standard_output_and_words_do_not() {
             assert!(is_empty(&temporary(&machines)), "nothing temporary stays");
             assert!(!machines.folder("there").join("output").exists(), "and nothing is put into a folder");
         }
+    }
+}
+
+/// It once came, left with the manifest and came again, and was said to have left with nothing.
+#[test]
+fn who_takes_it_so_is_said_to_have_all_of_it() {
+    let machines = Machines::new();
+    machines.put("here", "file", &noise(2_900_000, 1));
+    let mut sharer = Process::start("here", machines.command("here", "share", &["-d=0", "--no-code", "file"]));
+    let line = sharer.line("peer-cli get ");
+    let ticket = line.split(' ').next_back().unwrap();
+    for _ in 0..8 {
+        let output = get(&machines, ticket, &[]).output().unwrap();
+        assert!(output.status.success(), "{}", errors(&output));
+        sharer.line("has all of file");
     }
 }
 

@@ -526,6 +526,8 @@ async fn begin(session: &Session, arguments: &GetArguments, what: What, lan: Opt
         return session.download(found, &arguments.only).await;
     }
     let content = found.content;
+    // It would leave once the manifest is here, and come again.
+    session.node.expect(content, found.secret).await?;
     let wait = arguments.peer.wait.map(|_| patience.bound(Duration::MAX));
     let late = (wait, ExitCode::NobodyHasAPiece);
     let wanted = (&found, session.origin());

@@ -11,6 +11,7 @@ use crate::session::state::{Content, Hashing, Session, Taker};
 use crate::ui::amounts::{amount, rate};
 use crate::ui::pace::{Meter, Pace};
 use crate::ui::progress::Progress;
+use crate::ui::results::came_back;
 use crate::ui::row::{Bar, Label, Row};
 use crate::ui::sharing::{has_all_words, left_words, part_words, sum_row, taker_row};
 
@@ -84,7 +85,9 @@ impl Session {
                     }
                 } else if taker.is_connected {
                     (known.gone, known.said_gone) = (None, false);
-                } else if now - *known.gone.get_or_insert(now) >= GONE && !std::mem::replace(&mut known.said_gone, true)
+                } else if now - *known.gone.get_or_insert(now) >= GONE
+                    && !came_back(taker, &status.participants)
+                    && !std::mem::replace(&mut known.said_gone, true)
                 {
                     said.push(left_words(&who, &what, taker));
                 }
@@ -103,8 +106,8 @@ impl Session {
         if let Some(entry) = self.state.borrow().contents.get(&content).filter(|entry| !entry.pending) {
             let status = entry.status.borrow();
             let told = |peer: &PeerId| entry.takers.get(peer).is_some_and(|taker| taker.said_all || taker.said_gone);
-            let takers =
-                status.participants.iter().filter(|taker| taker.wanted && taker.sent > 0 && !told(&taker.peer));
+            let lacks = |taker: &&Participant| !told(&taker.peer) && !came_back(taker, &status.participants);
+            let takers = status.participants.iter().filter(|taker| taker.wanted && taker.sent > 0).filter(lacks);
             let what = printable(&status.name);
             said.extend(takers.map(|taker| part_words(&called(taker, &status.participants), &what, taker)));
         }

@@ -56,16 +56,18 @@ pub fn result_words(status: &Status, time: Duration, place: &str, name: impl Fn(
 
 /// How much was sent, and to how many.
 pub fn given(sent: u64, to: &[Participant]) -> String {
-    let got = to.iter().filter(|peer| peer.sent > 0).map(|peer| Getter {
-        seen: peer.address.ip().to_canonical(),
-        also_at: &peer.also_at,
-        has_all: peer.has_all,
-    });
+    let got = to.iter().filter(|peer| peer.sent > 0).map(Getter::of);
     match machines(got) {
         0 => amount(sent),
         1 => format!("{} to 1 machine", amount(sent)),
         count => format!("{} to {count} machines", amount(sent)),
     }
+}
+
+/// Whether somebody who has left came back as another one, who has got all of it by now.
+pub fn came_back(taker: &Participant, all: &[Participant]) -> bool {
+    let left = Getter::of(taker);
+    !taker.is_connected && all.iter().map(Getter::of).any(|other| other.has_all && other.is_at(&left))
 }
 
 /// Somebody who got something.
@@ -75,7 +77,11 @@ struct Getter<'a> {
     has_all: bool,
 }
 
-impl Getter<'_> {
+impl<'a> Getter<'a> {
+    fn of(peer: &'a Participant) -> Self {
+        Getter { seen: peer.address.ip().to_canonical(), also_at: &peer.also_at, has_all: peer.has_all }
+    }
+
     /// Whether it is at an address of the other one, as one that comes over IPv4 and again over IPv6 is. Addresses that both only
     /// name say nothing: those of bridges are the same on many machines.
     fn is_at(&self, other: &Getter<'_>) -> bool {

@@ -87,7 +87,13 @@ impl Driver {
         }
         self.manifest_waiters.entry(content).or_default().push(reply);
         // If it is wanted already, the manifest comes anyway.
-        if !self.items.contains_key(&content) {
+        if let Some(item) = self.items.get_mut(&content) {
+            if item.expected.is_some() && item.options.origin.is_none() && origin.is_some() {
+                item.options.origin = origin;
+                let attempt = item.attempt;
+                self.expect_manifest(content, attempt);
+            }
+        } else {
             let private = self.make_private(content, secret);
             let options = DownloadOptions { origin, ..DownloadOptions::default() };
             let item = Item { wanted: true, private, options, manifest_only: true, ..self.new_item(None, None) };
