@@ -169,11 +169,16 @@ fn of_storage(error: &StorageError) -> (ExitCode, &'static str) {
             ExitCode::DiskFull,
             "Make room and start again: what is verified is kept. Or choose another folder with --output",
         ),
-        StorageError::TooLarge { .. } => (
+        StorageError::TooLarge { limit: Some(_), .. } => (
             ExitCode::DiskFull,
             "Raise the limit, or choose another file system with --output, and start again: what is verified is kept",
         ),
+        StorageError::TooLarge { limit: None, .. } => (
+            ExitCode::DiskFull,
+            "Choose a drive with another file system, such as exFAT, with --output, and start again: what is verified is kept",
+        ),
         StorageError::Changed(_) => (ExitCode::VerificationFailed, "Start again once nobody writes to it"),
+        StorageError::Removed(_) => (ExitCode::VerificationFailed, "Start again: what was in it has to come once more"),
         StorageError::TooManyOpen(_) => (ExitCode::Other, RAISE_LIMIT),
         StorageError::OutOfRange { .. } => (ExitCode::Other, ""),
         StorageError::Locked(_) => {
@@ -204,9 +209,10 @@ fn of_storage(error: &StorageError) -> (ExitCode, &'static str) {
             "Start again with --names rename, which writes names that are the same there under others, or choose another \
              folder with --output",
         ),
-        StorageError::Moved(_) => {
-            (ExitCode::CannotWrite, "Start again with the folder where it is now: what is verified is kept")
-        }
+        StorageError::Moved(_) => (
+            ExitCode::CannotWrite,
+            "If it was moved, start again with the folder where it is now: what is verified is kept there",
+        ),
         StorageError::Linked(_) => (ExitCode::CannotWrite, ""),
         error if error.is_of_device() => {
             (ExitCode::CannotWrite, "See whether the disk, or what is mounted there, is well, and start again")

@@ -143,6 +143,11 @@ impl Changes {
         self.last = Some(now);
     }
 
+    /// Whether it was there.
+    pub(crate) fn is_known(&self) -> bool {
+        self.last.is_some()
+    }
+
     /// What we have done to it ourselves ends with this.
     pub(crate) fn is_now(&mut self, now: FileState) {
         self.last = Some(now);

@@ -58,6 +58,9 @@ pub enum StorageError {
     /// The file was changed, cut or replaced by someone else while it was in use.
     #[error("{0} was changed while it was in use")]
     Changed(PathBuf),
+    /// What was being built was removed by someone else.
+    #[error("{0} was removed while it was in use")]
+    Removed(PathBuf),
     /// The process, or the machine, has as many files open as it may: a moment later it may be possible.
     #[error("{0} cannot be opened: too many files are open")]
     TooManyOpen(PathBuf),

@@ -226,7 +226,12 @@ impl<T: OpenFile> Handles<T> {
             if self.access == Access::Write && !self.made[file].load(Ordering::Relaxed) && !changes.is_ours {
                 continue;
             }
-            if changes.take(look.at(spec)?) {
+            let seen = look.at(spec)?;
+            // What is written from here on would go nowhere.
+            if self.access == Access::Write && changes.is_known() && seen.is_none() {
+                return Err(gone(self.held.as_deref(), spec));
+            }
+            if changes.take(seen) {
                 self.open.close(file);
                 // What they wrote may be right, and be claimed.
                 self.dirty[file].store(true, Ordering::Release);

@@ -197,7 +197,7 @@ pub(crate) fn reopen_file(
 pub(crate) fn gone(held: Option<&Held>, spec: &FileSpec) -> StorageError {
     match held.map(Held::folder).filter(|folder| !folder.is_in_place()) {
         Some(folder) => StorageError::Moved(folder.path().to_owned()),
-        None => StorageError::Changed(spec.path.clone()),
+        None => StorageError::Removed(spec.path.clone()),
     }
 }
 

@@ -245,7 +245,7 @@ fn a_folder_that_is_moved_away_is_not_where_the_download_is() {
 /// Somebody has removed it: nobody has to look for a name that is wrong.
 #[cfg(unix)]
 #[test]
-fn what_is_removed_while_it_is_built_was_changed_or_moved_and_is_not_missing() {
+fn what_is_removed_while_it_is_built_was_removed_or_moved_and_is_not_missing() {
     for is_folder in [false, true] {
         for all in [false, true] {
             let world = tempfile::tempdir().unwrap();
@@ -260,10 +260,11 @@ fn what_is_removed_while_it_is_built_was_changed_or_moved_and_is_not_missing() {
             }
             let is_right = |error: &StorageError| match error {
                 StorageError::Moved(_) => all,
-                StorageError::Changed(_) => !all,
+                StorageError::Removed(_) => !all,
                 _ => false,
             };
-            // A file that stands alone is made anew, and is not what it was.
+            let looked = storage.changed_by_others().unwrap_err();
+            assert!(is_right(&looked), "{is_folder} {all}: {looked}");
             let read = storage.read(0, 0, 1).unwrap_err();
             let finished = output.finish().unwrap_err();
             assert!(is_right(&read) && is_right(&finished), "{is_folder} {all}: {read}; {finished}");
