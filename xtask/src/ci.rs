@@ -74,7 +74,7 @@ const ARROWS: [(&str, &[&str]); 26] = [
     ("gateway", &["peer", "origins", "http-access"]),
     ("page", &["http-access"]),
     ("daemon", &["peer", "page"]),
-    ("monitor", &[]),
+    ("monitor", &["http-access"]),
     ("settings", &["protocol"]),
     ("tracker", &["swarm", "transport"]),
     ("tracker-cli", &["tracker", "settings", "monitor", "page"]),

@@ -3,7 +3,7 @@
 //! A page of the web may make a browser ask this machine something. Its name is in `Host` even if it leads here (DNS rebinding), so
 //! only known names and the address that was dialled are answered ([`names_this_machine`]). A page of another site is not answered
 //! either, as far as the browser says that it asks ([`is_of_another_site`]): a request may begin something, even if nothing of its
-//! answer can be read. And a listener that others reach has a [`Token`].
+//! answer can be read. And a listener that others reach has a [`Token`]. Who opens many connections keeps nobody else out ([`Room`]).
 //!
 //! ```
 //! use http::{HeaderMap, HeaderValue, Uri, header};
@@ -18,9 +18,11 @@
 //! ```
 
 mod hosts;
+mod room;
 mod sites;
 mod token;
 
 pub use hosts::names_this_machine;
+pub use room::{Place, Room};
 pub use sites::is_of_another_site;
 pub use token::{Token, TokenError};

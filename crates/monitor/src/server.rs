@@ -12,18 +12,19 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use http_access::Room;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 
 use crate::encode::{Collect, encoded};
 use crate::metric::Metric;
 use crate::process;
 
-/// Connections at once.
-const CONNECTIONS: usize = 16;
+/// Connections at once. A newcomer takes the place of the oldest that has asked nothing: who opens many keeps no probe out, for which a
+/// program would be started again.
+const CONNECTIONS: usize = 64;
 /// How long a connection may last: a request, and its answer.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// How long the head of a request may take.
@@ -95,13 +96,12 @@ impl Server {
 
     /// Answers for as long as it is polled.
     pub async fn run(self, monitor: Monitor) {
-        let (room, mut router) = (Arc::new(Semaphore::new(CONNECTIONS)), router(monitor));
+        let (room, mut router) = (Room::new(CONNECTIONS), router(monitor));
         if self.address().is_ok_and(|address| address.ip().is_loopback()) {
             router = router.layer(middleware::from_fn(refuse_other_names));
         }
         let mut said: Option<Instant> = None;
         loop {
-            let Ok(permit) = room.clone().acquire_owned().await else { return };
             let stream = match self.0.accept().await {
                 Ok((stream, _)) => stream,
                 Err(error) => {
@@ -113,14 +113,24 @@ impl Server {
                     continue;
                 }
             };
-            let service = TowerToHyperService::new(router.clone());
+            let (place, goes) = room.enter();
+            let place = Arc::new(place);
+            let is_answered = move |request: Request, next: Next| {
+                place.is_answered();
+                next.run(request)
+            };
+            let service = TowerToHyperService::new(router.clone().layer(middleware::from_fn(is_answered)));
             tokio::spawn(async move {
                 let mut http = http1::Builder::new();
                 http.keep_alive(false).max_buf_size(HEAD).timer(TokioTimer::new()).header_read_timeout(ASKED);
                 let connection = http.serve_connection(TokioIo::new(stream), service);
-                let _ = tokio::time::timeout(DEADLINE, connection).await;
-                drop(permit);
+                tokio::select! {
+                    _ = tokio::time::timeout(DEADLINE, connection) => {}
+                    _ = goes => tracing::debug!("a connection for metrics makes room"),
+                }
             });
+            // It may have asked already, and is answered before the next ones take its place.
+            tokio::task::yield_now().await;
         }
     }
 }
@@ -185,6 +195,19 @@ mod tests {
             let answer = ask_as(address, "/metrics", headers).await;
             assert!(!answer.starts_with("HTTP/1.1 200"), "{headers}: {answer}");
         }
+        running.abort();
+    }
+
+    #[tokio::test]
+    async fn connections_that_ask_nothing_keep_no_probe_out() {
+        let server = Server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = server.address().unwrap();
+        let running = tokio::spawn(server.run(Monitor::new(Vec::new, || Ok(()))));
+        let mut idle = Vec::new();
+        for _ in 0..2 * CONNECTIONS {
+            idle.push(TcpStream::connect(address).await.unwrap());
+        }
+        assert!(ask(address, "/livez").await.starts_with("HTTP/1.1 200"));
         running.abort();
     }
 

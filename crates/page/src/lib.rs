@@ -11,7 +11,6 @@
 mod delta;
 mod document;
 mod feed;
-mod room;
 mod server;
 
 pub use delta::{Changed, Delta};

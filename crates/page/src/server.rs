@@ -12,13 +12,11 @@ use axum::http::header::{HeaderName, HeaderValue, WWW_AUTHENTICATE};
 use axum::http::{Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use http_access::{Token, is_of_another_site, names_this_machine};
+use http_access::{Place, Room, Token, is_of_another_site, names_this_machine};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
-
-use crate::room::{Place, Room};
 
 /// Connections at once.
 const CONNECTIONS: usize = 64;
@@ -82,6 +80,8 @@ impl Server {
                     _ = goes => tracing::debug!("a connection to the page makes room"),
                 }
             });
+            // It may have asked already, and is answered before the next ones take its place.
+            tokio::task::yield_now().await;
         }
     }
 }

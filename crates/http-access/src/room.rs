@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 /// All connections of a listener.
 #[derive(Debug)]
-pub(crate) struct Room {
+pub struct Room {
     most: usize,
     there: Mutex<There>,
 }
@@ -24,19 +24,20 @@ struct There {
 
 /// One connection: its place is free again when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Place {
+#[must_use = "its place is free again when this is dropped"]
+pub struct Place {
     room: Arc<Room>,
     number: u64,
 }
 
 impl Room {
     /// Room for so many.
-    pub(crate) fn new(most: usize) -> Arc<Self> {
+    pub fn new(most: usize) -> Arc<Self> {
         Arc::new(Room { most, there: Mutex::default() })
     }
 
     /// One has come. What is given with its place ends when it has to go.
-    pub(crate) fn enter(self: &Arc<Self>) -> (Place, oneshot::Receiver<()>) {
+    pub fn enter(self: &Arc<Self>) -> (Place, oneshot::Receiver<()>) {
         let (must_go, goes) = oneshot::channel();
         let mut there = self.there();
         if there.all.len() >= self.most {
@@ -56,7 +57,7 @@ impl Room {
 
 impl Place {
     /// A request of it is answered.
-    pub(crate) fn is_answered(&self) {
+    pub fn is_answered(&self) {
         let mut there = self.room.there();
         if let Some(must_go) = there.all.remove(&(false, self.number)) {
             there.all.insert((true, self.number), must_go);
