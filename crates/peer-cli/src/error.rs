@@ -1,5 +1,6 @@
 //! The program's exit status: `docs/exit-codes.md` in code. Final; scripts rely on it.
 
+use std::ffi::OsStr;
 #[cfg(any(feature = "gateway", feature = "metrics"))]
 use std::io;
 use std::path::Path;
@@ -200,6 +201,10 @@ fn of_storage(error: &StorageError) -> (ExitCode, &'static str) {
         StorageError::Mounted(_) => {
             (ExitCode::CannotWrite, "Choose a folder that is on that file system with --output")
         }
+        // Where not even that can be made, no other name can.
+        StorageError::NoSuchName(path) if is_plain(path) => {
+            (ExitCode::CannotWrite, "Choose another folder with --output")
+        }
         StorageError::NoSuchName(_) => (
             ExitCode::CannotWrite,
             "Choose another folder with --output, or --names rename, which writes it under another name",
@@ -220,6 +225,13 @@ fn of_storage(error: &StorageError) -> (ExitCode, &'static str) {
         StorageError::Io { .. } => (ExitCode::CannotWrite, ""),
         _ => (ExitCode::Other, ""),
     }
+}
+
+/// Whether a name has nothing that some file system could mind.
+fn is_plain(path: &Path) -> bool {
+    let is_plain = |character: char| character.is_ascii_alphanumeric() || ".-_".contains(character);
+    let name = path.file_name().and_then(OsStr::to_str);
+    name.is_some_and(|name| name.len() < 100 && name.chars().all(is_plain))
 }
 
 impl From<PeerError> for Failure {
@@ -251,6 +263,13 @@ mod tests {
         assert!(said("folder").ends_with("Change its permissions, or move it out of the folder"), "{}", said("folder"));
         let gone = PeerError::Storage(StorageError::NotFound("file".into()));
         assert_eq!(share_failure(Path::new("file"), &gone).message, failure(&gone).message);
+    }
+
+    #[test]
+    fn other_names_are_named_where_the_name_may_be_the_reason() {
+        let said = |path: &str| failure(&StorageError::NoSuchName(path.into()).into()).message;
+        assert!(!said("/proc/.a.bin.lock").contains("--names"), "{}", said("/proc/.a.bin.lock"));
+        assert!(said("usb/.a:b.lock").contains("--names rename"), "{}", said("usb/.a:b.lock"));
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub fn parse(line: &str) -> Option<Typed> {
         ("status", "") => Typed::Status,
         ("ls", "") => Typed::List,
         ("peers", "") => Typed::Peers,
-        ("quit" | "exit", "") => Typed::Quit,
+        ("quit" | "exit" | "q", "") => Typed::Quit,
         (known, rest) if NAMES.contains(&known) => {
             Typed::Wrong(format!("{known} takes nothing behind it, and not {rest:?}."))
         }
@@ -121,7 +121,7 @@ mod tests {
         for (name, _) in COMMANDS {
             assert!(!matches!(parse(name), None | Some(Typed::Wrong(_))) && NAMES.contains(&name), "{name}");
         }
-        assert_eq!([" EXIT ", "quit"].map(parse), [Some(Typed::Quit), Some(Typed::Quit)]);
+        assert_eq!([" EXIT ", "quit", "q"].map(parse), [0; 3].map(|_| Some(Typed::Quit)));
         assert_eq!(parse(" "), None);
     }
 

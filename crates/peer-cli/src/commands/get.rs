@@ -306,11 +306,15 @@ fn asked(arguments: &GetArguments) -> Result<Asked, Failure> {
         Some(Err(error)) => return usage(format!("{error} For a file of that name, give -f before it")),
         None => {}
     }
+    let line = arguments.what.join(" ");
+    let is_code = |word: &str| word.len() < line.trim().len() && matches!(Code::find(word), Some(Ok(_)));
+    if !arguments.as_name && line.split_whitespace().any(is_code) {
+        return usage("That line has a code: paste only what follows its colon".to_owned());
+    }
     let [what] = &arguments.what[..] else {
-        let what = arguments.what.join(" ");
-        return usage(match Ticket::damage(&what) {
+        return usage(match Ticket::damage(&line) {
             Some(error) => format!("{error}. If it is a name with spaces, put it in quotes"),
-            None => format!("{what:?} is no ticket. Put a name with spaces in quotes"),
+            None => format!("{line:?} is no ticket. Put a name with spaces in quotes"),
         });
     };
     match what.parse::<Query>() {

@@ -155,6 +155,7 @@ impl Session {
     pub(super) async fn goodbye(&self, has_failed: bool) {
         let (mut sent, mut received) = (0, 0);
         let (mut given, mut takers) = self.state.borrow().past.clone();
+        let has_shared = self.state.borrow().begun || !self.state.borrow().contents.is_empty();
         for content in self.ids() {
             if let Some(status) = self.node.status(content).await {
                 sent += status.sent;
@@ -180,7 +181,8 @@ impl Session {
             _ if self.options.original => self.screen.say("Shutdown complete."),
             // What went wrong is the only word of what never began.
             End::AtWill if has_failed && given == 0 => {}
-            End::AtWill => self.screen.say(&stopped_words(given, &to)),
+            End::AtWill if has_shared => self.screen.say(&stopped_words(given, &to)),
+            End::AtWill => self.screen.say("Stopped before anything was shared."),
             End::Shared { .. } if given > 0 => self.screen.say(&format!("Gave {to}.")),
             End::Never | End::Done | End::Shared { .. } => {}
         }

@@ -14,7 +14,7 @@ use crate::session::state::{Handle, Session};
 use crate::ui::amounts::{amount, part, rate};
 use crate::ui::bottleneck::{self, SendingPeer};
 use crate::ui::progress::{Progress, downloader_words, seeder_words};
-use crate::ui::prompt::{COMMANDS, Typed};
+use crate::ui::prompt::{COMMANDS, Typed, path_meant};
 use crate::ui::results;
 use crate::ui::signals::Stop;
 
@@ -144,11 +144,11 @@ impl Session {
             self.screen.answer("Only what -f names is shared here. Share it with `peer-cli share PATH`.");
         } else if self.options.original {
             self.screen.answer("Put it into the input folder: files that come there are shared.");
-        } else if !path.exists() {
-            self.screen.answer(&format!("{} is not there, as seen from {}.", path.display(), folder()));
-        } else {
-            self.state.borrow_mut().additions.push_back(path);
+        } else if let Some(meant) = path.to_str().and_then(path_meant) {
+            self.state.borrow_mut().additions.push_back(meant);
             self.added.notify_one();
+        } else {
+            self.screen.answer(&format!("{} is not there, as seen from {}.", path.display(), folder()));
         }
     }
 

@@ -1,7 +1,7 @@
 //! What the user types while it runs, through a line editor on a terminal and as plain lines otherwise.
 
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
+use std::path::{PathBuf, is_separator};
 
 use protocol::Ticket;
 use rustyline::DefaultEditor;
@@ -77,7 +77,7 @@ fn parse(line: &str) -> Option<Typed> {
         ("ls", "") => Typed::List,
         ("peers", "") => Typed::Peers,
         ("help" | "?", _) => Typed::Help,
-        ("quit" | "exit", "") => Typed::Exit,
+        ("quit" | "exit" | "q", "") => Typed::Exit,
         ("add", "") => needs("a file or a folder"),
         ("add", path) => Typed::Add(path.into()),
         ("stop", "") => needs("a name, which ls says"),
@@ -118,15 +118,38 @@ impl Lines {
         let typed = parse(line)?;
         let path = settings::prompt::without_quotes(line.trim());
         let typed = match typed {
-            Typed::Wrong(_) if self.adds && Path::new(path).exists() => Typed::Add(path.into()),
-            Typed::Wrong(_) if Path::new(path).exists() => {
-                Typed::Wrong(format!("{path} is no command. To share it, too: add {path}"))
-            }
+            Typed::Wrong(sentence) => match path_meant(path) {
+                Some(meant) if self.adds => Typed::Add(meant),
+                Some(_) => Typed::Wrong(format!("{path} is no command. To share it, too: add {path}")),
+                None => Typed::Wrong(sentence),
+            },
             typed => typed,
         };
         self.adds = matches!(typed, Typed::Add(_));
         Some(typed)
     }
+}
+
+/// The path that is meant by what was typed, or pasted as terminals paste a file that is dragged there: as it stands, or else as a shell
+/// would read it. Nothing if nothing is there.
+pub fn path_meant(typed: &str) -> Option<PathBuf> {
+    let unescaped = without_escapes(typed);
+    let in_home = unescaped.strip_prefix("~/").and_then(|path| Some(std::env::home_dir()?.join(path)));
+    let paths = [Some(PathBuf::from(typed)), Some(PathBuf::from(&unescaped)), in_home];
+    paths.into_iter().flatten().find(|path| path.exists())
+}
+
+/// A text without the backslashes by which a shell is told to take a character as it is.
+fn without_escapes(text: &str) -> String {
+    if is_separator('\\') {
+        return text.to_owned();
+    }
+    let mut characters = text.chars();
+    let mut plain = String::with_capacity(text.len());
+    while let Some(character) = characters.next() {
+        plain.extend(if character == '\\' { characters.next() } else { Some(character) });
+    }
+    plain
 }
 
 /// What is said of a ticket that is typed here.
@@ -274,7 +297,7 @@ mod tests {
     fn commands_are_trimmed_and_case_does_not_matter() {
         assert_eq!(parse("  PrOg \r"), Some(Typed::Progress { verbose: false }));
         assert_eq!(parse("prog --Verbose"), Some(Typed::Progress { verbose: true }));
-        assert_eq!(["EXIT", "quit"].map(parse), [Some(Typed::Exit), Some(Typed::Exit)]);
+        assert_eq!(["EXIT", "quit", "q"].map(parse), [0; 3].map(|_| Some(Typed::Exit)));
         assert_eq!(parse("  "), None);
         assert_eq!([" Help ", "help add", "?"].map(parse), [0; 3].map(|_| Some(Typed::Help)));
         assert_eq!(parse("add My File"), Some(Typed::Add("My File".into())));
@@ -299,6 +322,23 @@ mod tests {
             matches!(&one[..], [Typed::Wrong(sentence)] if sentence.ends_with(&format!("add {}", shown[0]))),
             "{one:?}"
         );
+    }
+
+    #[test]
+    fn a_path_is_found_as_a_terminal_pastes_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("My Film (1).mp4");
+        std::fs::write(&path, "x").unwrap();
+        let plain = path.display().to_string();
+        assert_eq!(path_meant(&plain), Some(path.clone()));
+        assert_eq!(path_meant(&format!("{plain}.part")), None);
+        if !is_separator('\\') {
+            let escaped = plain.replace(' ', r"\ ").replace('(', r"\(").replace(')', r"\)");
+            assert_eq!(path_meant(&escaped), Some(path.clone()));
+            let pasted = Lines::default().parse(&format!("add x\n{escaped}"));
+            assert_eq!(pasted, [Typed::Add("x".into()), Typed::Add(path)]);
+        }
+        assert_eq!(path_meant("~/"), std::env::home_dir().filter(|home| home.exists()).map(|home| home.join("")));
     }
 
     #[test]
