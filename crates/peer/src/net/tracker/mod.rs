@@ -13,6 +13,7 @@ mod claims;
 mod liveness;
 pub(crate) mod names;
 pub(crate) mod request;
+mod unsaid;
 mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -27,6 +28,7 @@ use protocol::{
 };
 use swarm::Shares;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use transport::frame::{encode, receive_message};
 use transport::{Connection, RecvStream, SendStream, Transport, TransportError};
@@ -45,10 +47,15 @@ use liveness::{Liveness, Look};
 use request::Passage;
 pub(crate) use request::ToClient;
 pub use request::{Page, WatchedPage};
+use unsaid::Unsaid;
 use waiting::{Inbox, QUEUE, Waiting};
 
 /// A tracker must say welcome within this time, and name servers where it is.
 const WELCOME: Duration = Duration::from_secs(5);
+/// A tracker must take a message within this time: one that was restarted hears thousands of contents from many peers at once.
+const TAKEN: Duration = Duration::from_secs(30);
+/// How long it may take to say goodbye.
+const GOODBYE: Duration = Duration::from_millis(500);
 /// So much is said before it has welcomed us: it may not do so.
 const AHEAD: usize = 64;
 /// Most reasons why a tracker is not back that are told, each once: two addresses may take turns.
@@ -186,6 +193,8 @@ struct Session {
     connection: Arc<dyn Connection>,
     send: Box<dyn SendStream>,
     recv: Box<dyn RecvStream>,
+    /// What is said behind the welcome.
+    unsaid: Unsaid,
 }
 
 impl Client {
@@ -315,7 +324,7 @@ impl Client {
         let addresses = nearest_first(self.tracker.addresses.clone());
         let connection = dial::first(self.around.transport.clone(), self.tracker.id, addresses, For::Tracker).await?;
         let (send, recv) = connection.open().await?;
-        Ok(Session { connection, send, recv })
+        Ok(Session { connection, send, recv, unsaid: Unsaid::default() })
     }
 
     /// A connection; none if another client of this node has this tracker.
@@ -351,7 +360,7 @@ impl Client {
         }
     }
 
-    /// Says who we are, what we take part in and what we ask, or the tracker says why it refuses us. Only one that is to prove
+    /// Says who we are and some of what we take part in and ask, or the tracker says why it refuses us. Only one that is to prove
     /// something first hears no more than that before it has.
     async fn introduce(&mut self, session: &mut Session) -> Result<Option<String>, TransportError> {
         let listeners = self.listeners.borrow_and_update().clone();
@@ -360,10 +369,10 @@ impl Client {
             session.say(&TrackerRequest::Prove { proofs: vec![proof.first] }).await?;
         }
         session.say(&TrackerRequest::Hello { version: VERSION, listeners }).await?;
-        let announces = self.announced.values().map(|announce| TrackerRequest::Announce(announce.clone()));
-        let mut all: VecDeque<_> = announces.chain(self.waiting.questions()).collect();
-        let ahead = if proof.is_some() { 0 } else { AHEAD.min(all.len()) };
-        for message in all.drain(..ahead) {
+        session.unsaid = Unsaid::new(&self.announced, self.waiting.questions(), AHEAD);
+        let ahead = if proof.is_some() { 0 } else { AHEAD };
+        for _ in 0..ahead {
+            let Some(message) = session.unsaid.next() else { break };
             session.say(&message).await?;
         }
         let mut heard = session.hear().await?;
@@ -379,14 +388,10 @@ impl Client {
             heard = session.hear().await?;
         }
         match heard {
-            TrackerEvent::Welcome { .. } => {}
-            TrackerEvent::Refused(reason) => return Ok(Some(reason)),
-            _ => return Err(TransportError::Handshake("it did not say welcome".to_owned())),
+            TrackerEvent::Welcome { .. } => Ok(None),
+            TrackerEvent::Refused(reason) => Ok(Some(reason)),
+            _ => Err(TransportError::Handshake("it did not say welcome".to_owned())),
         }
-        for message in all {
-            session.say(&message).await?;
-        }
-        Ok(None)
     }
 
     /// What is proven to the tracker before anything else, if it is the sharer's own.
@@ -465,7 +470,7 @@ impl Client {
 
     /// Runs one session until it is over.
     async fn serve(&mut self, session: Session, inbox: &mut Inbox) -> Over {
-        let Session { connection, mut send, mut recv } = session;
+        let Session { connection, send, mut recv, mut unsaid } = session;
         let settled = self.replaced.map_or_else(Instant::now, |then| then + SETTLED);
         let mut listeners = self.listeners.clone();
         // The node has ended if they never change again: then so does the inbox.
@@ -486,7 +491,9 @@ impl Client {
                 }
             }
         });
-        let (mut is_relay, mut liveness) = (false, Liveness::new());
+        // And a tracker that takes nothing for a while is heard all the same.
+        let (say, mut writer) = write(send);
+        let (mut is_relay, mut liveness, mut bye) = (false, Liveness::new(), None);
         let over = loop {
             tokio::select! {
                 () = liveness.due() => match liveness.look(connection.stats().received, self.is_waiting()) {
@@ -494,8 +501,14 @@ impl Client {
                     Look::Ask => connection.ping(),
                     Look::Gone => break Over::Lost,
                 },
-                command = inbox.recv() => {
-                    let message = match command {
+                // It does not take what is said, or has ended.
+                () = say.closed() => break self.ended(&*connection, settled).await,
+                room = say.reserve(), if !unsaid.is_empty() => match (room, unsaid.next()) {
+                    (Ok(room), Some(message)) => room.send(message),
+                    _ => break self.ended(&*connection, settled).await,
+                },
+                command = inbox.recv(), if !unsaid.is_full() => {
+                    unsaid.push(match command {
                         None => break Over::Left,
                         Some(ToClient::Announce(announce)) => {
                             self.announced.insert(announce.content, announce.clone());
@@ -531,16 +544,10 @@ impl Client {
                             break Over::Moved;
                         }
                         Some(ToClient::Bye { done }) => {
-                            // A silent tracker must not keep us from leaving.
-                            let _ = timeout(Duration::from_millis(500), say(&mut *send, &TrackerRequest::Bye)).await;
-                            let _ = send.finish();
-                            let _ = done.send(());
+                            bye = Some(done);
                             break Over::Left;
                         }
-                    };
-                    if !matches!(timeout(WELCOME, say(&mut *send, &message)).await, Ok(Ok(()))) {
-                        break Over::Lost;
-                    }
+                    });
                 }
                 () = &mut moved => break Over::Moved,
                 message = messages.recv() => match message {
@@ -554,10 +561,7 @@ impl Client {
                             gone.retain(|peer| *peer != mark);
                             if !is_relay && self.around.transport.over_relay().is_some() {
                                 is_relay = true;
-                                let told = timeout(WELCOME, say(&mut *send, &TrackerRequest::TakesLegs)).await;
-                                if !matches!(told, Ok(Ok(()))) {
-                                    break Over::Lost;
-                                }
+                                unsaid.push(TrackerRequest::TakesLegs);
                             }
                         }
                         let mark = report_mark();
@@ -620,7 +624,18 @@ impl Client {
                 },
             }
         };
+        if let Some(done) = bye {
+            let said = async {
+                let _ = say.send(TrackerRequest::Bye).await;
+                drop(say);
+                let _ = (&mut writer).await;
+            };
+            // A silent tracker must not keep us from leaving.
+            let _ = timeout(GOODBYE, said).await;
+            let _ = done.send(());
+        }
         reader.abort();
+        writer.abort();
         match over {
             Over::Left => {}
             Over::Lost => connection.close(0, "lost"),
@@ -677,6 +692,20 @@ impl Session {
     async fn hear(&mut self) -> Result<TrackerEvent, TransportError> {
         hear(&mut *self.recv).await
     }
+}
+
+/// Says what it is given, for as long as the tracker takes it.
+fn write(mut send: Box<dyn SendStream>) -> (mpsc::Sender<TrackerRequest>, JoinHandle<()>) {
+    let (to_say, mut messages) = mpsc::channel(1);
+    let writer = tokio::spawn(async move {
+        while let Some(message) = messages.recv().await {
+            if !matches!(timeout(TAKEN, say(&mut *send, &message)).await, Ok(Ok(()))) {
+                return;
+            }
+        }
+        let _ = send.finish();
+    });
+    (to_say, writer)
 }
 
 async fn say(send: &mut dyn SendStream, message: &TrackerRequest) -> Result<(), TransportError> {

@@ -212,6 +212,55 @@ async fn a_peer_that_connects_to_its_tracker_leaves_at_once() {
     assert!(joined.await.is_err());
 }
 
+impl World {
+    /// Has so many contents announced.
+    async fn announces(&self, many: u32) {
+        for number in 0..many {
+            let content = ContentId(protocol::Digest(std::array::from_fn(|at| (number >> (at % 4 * 8)) as u8)));
+            let announce = Announce { content, about: None, role: Role::Seeder };
+            self.commands.send(ToClient::Announce(announce)).await.unwrap();
+        }
+    }
+}
+
+/// As one that was restarted does, which hears of thousands of files from many peers at once.
+#[tokio::test(start_paused = true)]
+async fn a_tracker_that_reads_slowly_hears_of_all_contents() {
+    const CONTENTS: u32 = 5000;
+    let (mut world, heard) = world().await;
+    world.announces(CONTENTS).await;
+    heard.connection.close(0, "ends");
+    let mut again = world.hears().await;
+    assert!(matches!(news(&mut world.reports).await, TrackerNews::Lost));
+    assert!(matches!(news(&mut world.reports).await, TrackerNews::Welcome { .. }), "before it has heard of all");
+    let mut contents = BTreeSet::new();
+    for number in 0..CONTENTS {
+        if number % 250 == 0 {
+            sleep(Duration::from_secs(1)).await;
+        }
+        let TrackerRequest::Announce(announce) = again.next().await else { panic!("an announcement is expected") };
+        contents.insert(announce.content);
+    }
+    assert_eq!(contents.len(), CONTENTS as usize);
+    assert!(world.reports.try_recv().is_err(), "it is not lost meanwhile");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tracker_that_takes_nothing_is_lost_and_keeps_nobody_from_leaving() {
+    let (mut world, _heard) = world().await;
+    let began = Instant::now();
+    world.announces(5000).await;
+    assert!(matches!(news(&mut world.reports).await, TrackerNews::Lost));
+    assert!((TAKEN..TAKEN * 2).contains(&began.elapsed()));
+    let _again = world.hears().await;
+    assert!(matches!(news(&mut world.reports).await, TrackerNews::Welcome { .. }));
+    let began = Instant::now();
+    let (done, gone) = oneshot::channel();
+    world.commands.send(ToClient::Bye { done }).await.unwrap();
+    gone.await.unwrap();
+    assert!(began.elapsed() <= GOODBYE);
+}
+
 /// When each of a thousand peers comes back to a tracker that all lost at 0 and that is there again at `back`.
 fn returns(back: Duration, random: &mut fastrand::Rng) -> Vec<Duration> {
     let mut one = || {
