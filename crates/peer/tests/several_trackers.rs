@@ -245,6 +245,35 @@ async fn trackers_behind_a_name_come_and_go_with_it() {
     node.shutdown().await;
 }
 
+/// As many as a node deals with, or nearly.
+#[tokio::test(start_paused = true)]
+async fn all_trackers_behind_a_name_may_be_replaced_at_once() {
+    for count in [10, 16] {
+        let (network, folder) = (MemoryNetwork::new(), tempfile::tempdir().unwrap());
+        let start = |number| {
+            let manner = Manner { nonce: number, silent: false };
+            FakeTracker::start(&network, b"one key", &format!("10.0.0.{number}:9999"), manner)
+        };
+        let [old, new] = [1..=count, count + 1..=2 * count].map(|all| all.map(start).collect::<Vec<_>>());
+        let places = |all: &[FakeTracker]| all.iter().map(|one| one.transport.listeners()[0]).collect::<Vec<_>>();
+        let answer = Arc::new(Mutex::new(places(&old)));
+        let node = builder(&network, folder.path()).resolver(resolver(&answer)).start();
+        let name = Some("trackers.example:9999".to_owned());
+        node.join(TrackerAddress { addresses: places(&old), id: old[0].address().id, name }).await.unwrap();
+        until("the old ones are up", async || up(&node).await.len() == old.len()).await;
+        *answer.lock().unwrap() = places(&new);
+        let mut expected: Vec<_> = places(&new).iter().map(SocketAddr::to_string).collect();
+        expected.sort();
+        until("the new ones are, and they alone", async || {
+            let mut up = up(&node).await;
+            up.sort();
+            up == expected
+        })
+        .await;
+        node.shutdown().await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_tracker_that_has_moved_is_told_of_where_it_is_now() {
     let (network, folder) = (MemoryNetwork::new(), tempfile::tempdir().unwrap());

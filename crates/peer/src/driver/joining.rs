@@ -118,17 +118,35 @@ impl Driver {
 
     /// A name leads elsewhere by now: to trackers that are new, and not to others any more.
     pub(super) fn resolved(&mut self, place: usize, found: &[SocketAddr]) {
-        let Some(named) = self.trackers.named.get(place).cloned() else { return };
-        let is_one = self.trackers.len() == 1;
-        if is_one && !names::are_several(found) {
-            // Its client looks the name up itself when it is lost.
+        if self.trackers.named.get(place).is_none() || (self.trackers.len() == 1 && !names::are_several(found)) {
+            // The client of the only one looks the name up itself when it is lost.
             return;
         }
+        self.trackers.leads_to.insert(place, found.to_vec());
+        self.begin_where_it_leads(place);
+        self.leave_where_none_is(place);
+        self.announce_all(false);
+    }
+
+    /// Begins the trackers that a name leads to, as many as there is room for. Those that it does not lead to any more take no room:
+    /// all addresses may have changed at once.
+    fn begin_where_it_leads(&mut self, place: usize) {
+        let (Some(named), Some(found)) = (self.trackers.named.get(place), self.trackers.leads_to.get(&place)) else {
+            return;
+        };
         let known: HashSet<_> = self.trackers.behind(place).filter_map(|tracker| tracker.at).collect();
-        let new = names::behind(&named, found).into_iter().filter(|tracker| !known.contains(&tracker.addresses[0]));
-        for tracker in new.take(MOST_TRACKERS.saturating_sub(self.trackers.len())) {
+        let mut new = names::behind(named, found);
+        new.retain(|tracker| !known.contains(&tracker.addresses[0]));
+        let left = self.trackers.led_to_no_more();
+        new.truncate(MOST_TRACKERS.saturating_sub(self.trackers.len() - left.len()));
+        // Where names change again and again, and no tracker answers.
+        for number in left.into_iter().skip(MOST_TRACKERS) {
+            self.leave_tracker(number);
+        }
+        let was_one = self.trackers.len() == 1;
+        for tracker in new {
             tracing::info!(tracker = tracker.place(), "a tracker that the name leads to now");
-            if is_one
+            if was_one
                 && let Some(around) = &self.around
                 && !around.several.swap(true, Ordering::Relaxed)
             {
@@ -136,9 +154,6 @@ impl Driver {
             }
             self.start_client(place, tracker, None);
         }
-        self.trackers.leads_to.insert(place, found.to_vec());
-        self.leave_where_none_is(place);
-        self.announce_all(false);
     }
 
     /// Leaves the trackers of a name that it does not lead to any more, once one that it leads to has said welcome: until then they are as
@@ -150,12 +165,14 @@ impl Driver {
             return;
         }
         let gone: Vec<_> = self.trackers.behind(place).filter(|one| !is_there(one.at)).map(|one| one.number).collect();
-        for number in gone {
-            if let Some(client) = self.trackers.client(number) {
-                let _ = client.try_send(ToClient::Bye { done: oneshot::channel().0 });
-            }
-            self.trackers.remove(number);
+        gone.into_iter().for_each(|number| self.leave_tracker(number));
+    }
+
+    fn leave_tracker(&mut self, number: TrackerNumber) {
+        if let Some(client) = self.trackers.client(number) {
+            let _ = client.try_send(ToClient::Bye { done: oneshot::channel().0 });
         }
+        self.trackers.remove(number);
     }
 
     /// Says how the trackers are, if that has changed.

@@ -113,6 +113,17 @@ impl Trackers {
         self.all.iter().filter(move |tracker| tracker.place == place)
     }
 
+    /// Those that their name does not lead to any more, first those that are up.
+    pub(super) fn led_to_no_more(&self) -> Vec<TrackerNumber> {
+        let is_left = |tracker: &&Tracker| match (self.leads_to.get(&tracker.place), tracker.at) {
+            (Some(found), Some(at)) => !found.contains(&at),
+            _ => false,
+        };
+        let mut left: Vec<_> = self.all.iter().filter(is_left).collect();
+        left.sort_by_key(|tracker| !tracker.is_up());
+        left.into_iter().map(|tracker| tracker.number).collect()
+    }
+
     /// Which of those that were named one is, if it is still there.
     pub(super) fn place(&self, number: TrackerNumber) -> Option<usize> {
         self.all.iter().find(|tracker| tracker.number == number).map(|tracker| tracker.place)

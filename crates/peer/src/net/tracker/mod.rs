@@ -69,7 +69,7 @@ const SETTLED: Duration = Duration::from_secs(5);
 /// An address that led to a tracker which another client has is tried again after this long.
 const TAKEN_AGAIN: Duration = Duration::from_secs(60);
 
-/// Most trackers that a node deals with.
+/// Most trackers that a node deals with, besides those that a name does not lead to any more.
 pub const MOST_TRACKERS: usize = 16;
 
 /// A tracker that was joined: see [`crate::Node::join_private`].
