@@ -83,10 +83,26 @@ def main():
             page.wait_for_timeout(6000)
             page.get_by_label("Ticket").fill("")
             picture(page, PICTURES, "page-daemon", dark=False)
+        removed_unseen(page)
         long_tables(page)
         fits_phone(page)
         if PICTURES:
             picture(page, PICTURES, "page-phone", dark=True)
+
+
+def removed_unseen(page):
+    """A content that is looked at closely, and is removed while the page is not seen, is left."""
+    page.evaluate("""async () => {
+        window.behind = true;
+        document.dispatchEvent(new Event("visibilitychange"));
+        const number = String(document.querySelector("#contents-table .row[aria-selected=true]").dataset.key);
+        const asked = { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ which: { these: [number] } }) };
+        await fetch("/api/v1/remove", asked);
+        window.behind = false;
+        document.dispatchEvent(new Event("visibilitychange"));
+    }""")
+    page.locator("#close").wait_for(state="hidden", timeout=PATIENCE)
+    page.get_by_text("Connected", exact=True).wait_for(timeout=PATIENCE)
 
 
 def long_tables(page):

@@ -6,6 +6,7 @@ function startDaemon() {
   const totals = new Track(300);
   const watched = { number: null, peers: new Map(), tracks: new Map(), map: [] };
   let close = null;
+  let isConnected = false;
 
   const contents = new Table(el("contents-table"), "Contents", contentColumns(), (key) => watch(key));
   const peers = new Table(el("peers-table"), "Peers of the content", peerColumns("Sent and received"), null);
@@ -28,6 +29,7 @@ function startDaemon() {
       log: showLog,
     };
     new Stream("/api/v1/events", handlers, (text, good) => {
+      isConnected = good;
       isFirst = isFirst || good;
       if (good) el("log-lines").replaceChildren();
       showState(text, good);
@@ -85,8 +87,10 @@ function startDaemon() {
     el("close").hidden = false;
     say(el("close-title"), (contents.rows.get(key) || {}).name || `Content ${key}`);
     const handlers = { content: showClose, gone: leave };
-    close = new Stream(`/api/v1/contents/${key}/events`, handlers, (text, good) => {
+    close = new Stream(`/api/v1/contents/${key}/events`, handlers, (text, good, isRefused) => {
       if (good) forget();
+      // It was removed while the page was not seen.
+      else if (isRefused && !contents.rows.has(key)) leave();
       else showState(text, false);
     });
   }
@@ -96,6 +100,7 @@ function startDaemon() {
     close = null;
     watched.number = null;
     el("close").hidden = true;
+    if (isConnected) showState("", true);
   }
 
   function showClose(event) {

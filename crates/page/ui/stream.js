@@ -24,7 +24,7 @@ class Stream {
         this.state("The connection is lost; trying again…", false);
         return;
       }
-      this.state("It is refused: too many pages look on, or the token has changed. Trying again…", false);
+      this.state("It is refused: too many pages look on, or the token has changed. Trying again…", false, true);
       this.again = setTimeout(() => this.open(), 5000);
     });
     for (const [name, handle] of Object.entries(this.handlers)) {
