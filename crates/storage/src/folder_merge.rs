@@ -9,6 +9,7 @@ use protocol::PathTree;
 use crate::StorageError;
 use crate::error::{error_at, error_of_rename};
 use crate::folder::{Folder, Seen, Walk};
+use crate::system_files::{is_system_file, is_system_folder};
 
 /// What was built in `part` and belongs into `target`, both in one folder.
 pub(crate) struct FolderMerge<'a> {
@@ -30,7 +31,12 @@ impl FolderMerge<'_> {
                     continue;
                 };
                 let path = if inside.is_empty() { name.to_owned() } else { format!("{inside}/{name}") };
-                something |= !(if is_folder { self.paths.is_folder(&path) } else { self.paths.is_file(&path) });
+                let is_known = if is_folder { self.paths.is_folder(&path) } else { self.paths.is_file(&path) };
+                // What a system has made by itself goes along with the folder.
+                if !is_known && self.is_of_system(Path::new(&path), is_folder) {
+                    continue;
+                }
+                something |= !is_known;
                 if is_folder {
                     waiting.push(path);
                 } else {
@@ -83,15 +89,31 @@ impl FolderMerge<'_> {
         self.paths.folders().try_for_each(|path| sync(&self.target.join(path)))
     }
 
-    /// Removes `part` if there is nothing in it but folders, and otherwise the folders in it of which that is so. Says whether
-    /// it is gone.
+    /// Removes `part` if there is nothing in it but folders and what systems make by themselves, and otherwise the folders in it of
+    /// which that is so. Says whether it is gone.
     fn remove_empty(&self) -> Result<bool, StorageError> {
-        for folder in folders_in(self.folder, self.part, |_| ())?.iter().rev() {
+        let remove = |path: &Path| {
+            let inside = path.strip_prefix(self.part).unwrap_or(path);
+            if inside.ancestors().skip(1).any(|above| self.is_of_system(above, true))
+                || self.is_of_system(inside, false)
+            {
+                let _ = self.folder.remove_file(path);
+            }
+        };
+        for folder in folders_in(self.folder, self.part, remove)?.iter().rev() {
             let _ = self.folder.remove_folder(folder);
         }
         let left =
             self.folder.look(self.part).map_err(|source| error_at(&self.folder.path().join(self.part), source))?;
         Ok(left.is_none())
+    }
+
+    /// Whether a system makes what lies there in `part` by itself.
+    fn is_of_system(&self, inside: &Path, is_folder: bool) -> bool {
+        match is_folder {
+            true => inside.file_name().is_some_and(is_system_folder),
+            false => is_system_file(&self.folder.path().join(self.part).join(inside)),
+        }
     }
 
     fn entries(&self, path: &Path) -> Result<Vec<(std::ffi::OsString, bool)>, StorageError> {

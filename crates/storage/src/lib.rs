@@ -47,6 +47,7 @@ pub mod positioned;
 mod remote;
 mod room;
 mod state_names;
+mod system_files;
 pub mod wrappers;
 
 use std::path::PathBuf;
@@ -73,6 +74,7 @@ pub use overlay::{OverlayStorage, Place};
 pub use remote::{Changing, Fetching, Remote};
 pub use room::Room;
 pub use state_names::is_state_name;
+pub use system_files::{is_system_file, is_system_folder};
 
 /// One file of a content, as a backend is asked to open it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,6 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use peer::Glob;
 use protocol::{printable, redacted};
+use storage::{is_system_file, is_system_folder};
 
 use crate::error::{ExitCode, Failure};
 use crate::flags::origins;
@@ -76,13 +77,14 @@ fn expand(path: &Path) -> Option<Vec<PathBuf>> {
 }
 
 /// What lies in a folder, and below it for `**`, and is called as a pattern of one name says: in order, and, as shells have it
-/// there, in upper or lower case. A star means no hidden names.
+/// there, in upper or lower case. A star means no hidden names, and nothing that systems make by themselves: Windows hides `desktop.ini` and
+/// `$RECYCLE.BIN` in another way.
 fn matching(folder: &Path, pattern: &str) -> Vec<PathBuf> {
     if pattern == "**" {
         let mut all = vec![folder.to_owned()];
         let mut next = 0;
         while next < all.len() && all.len() < MOST {
-            let below = named(&all[next], |name| !name.starts_with('.'));
+            let below = named(&all[next], |name| !name.starts_with('.') && !is_system_folder(name.as_ref()));
             all.extend(below.into_iter().filter(|path| path.is_dir() && !path.is_symlink()));
             next += 1;
         }
@@ -91,7 +93,8 @@ fn matching(folder: &Path, pattern: &str) -> Vec<PathBuf> {
     let Ok(glob) = pattern.to_lowercase().parse::<Glob>() else { return Vec::new() };
     named(folder, |name| {
         let is_meant = !name.starts_with('.') || pattern.starts_with('.');
-        is_meant && glob.matches(&name.to_lowercase())
+        let is_of_system = || is_system_folder(name.as_ref()) || is_system_file(&folder.join(name));
+        is_meant && glob.matches(&name.to_lowercase()) && !is_of_system()
     })
 }
 
@@ -126,7 +129,7 @@ mod tests {
     #[test]
     fn a_pattern_means_what_a_shell_would_have_made_of_it() {
         let folder = tempfile::tempdir().unwrap();
-        for name in ["b.bin", "a.BIN", "c.txt", ".hidden.bin", "d[1].bin", "d1.bin"] {
+        for name in ["b.bin", "a.BIN", "c.txt", ".hidden.bin", "d[1].bin", "d1.bin", "desktop.ini", "Thumbs.db"] {
             std::fs::write(folder.path().join(name), "").unwrap();
         }
         std::fs::create_dir(folder.path().join("sub.bin")).unwrap();
@@ -134,6 +137,8 @@ mod tests {
         let found = |pattern: &str| names(folder.path(), pattern);
         assert_eq!(found("*.bin").unwrap(), ["a.BIN", "b.bin", "d1.bin", "d[1].bin", "sub.bin"]);
         assert_eq!(found("?.txt").unwrap(), ["c.txt"]);
+        assert_eq!(found("*.ini"), None, "systems make that by themselves");
+        assert_eq!(found("desktop.ini").unwrap(), ["desktop.ini"], "what is named is meant");
         assert_eq!(found("d[1].bin").unwrap(), ["d[1].bin"], "an exact name");
         assert_eq!(found("d[[]1].*").unwrap(), ["d[1].bin"], "a bracket in brackets is one");
         assert_eq!(found("[ab].*").unwrap(), ["a.BIN", "b.bin"]);

@@ -1,5 +1,6 @@
 //! `-S` while it runs: files that come into the input folder are shared, those that change are shared anew, and those that go
-//! are withdrawn. Links are followed as those of a shared folder are: if they stay inside, or if that is asked for.
+//! are withdrawn. Links are followed as those of a shared folder are: if they stay inside, or if that is asked for. What file managers
+//! and systems make by themselves is no more shared than it is in a folder.
 //!
 //! The folder is looked at again and again, which works on every file system, also where other machines write and no system
 //! tells of it; of a folder that takes long to look at, seldom enough to leave most of the time to others. A file is shared
@@ -12,9 +13,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
+use atomic_file::is_gone;
 use peer::{Held, LeftOut, LeftOutReason, PeerError, Share, State, Status};
 use protocol::ContentId;
-use storage::StorageError;
+use storage::{StorageError, is_system_file, is_system_folder};
 use tokio::task::JoinSet;
 
 use crate::error::share_failure;
@@ -67,8 +69,8 @@ struct Known {
 #[derive(Default)]
 pub struct Look {
     files: BTreeMap<PathBuf, Seen>,
-    /// Links that lead out of the folder, and are not followed.
-    links: Vec<PathBuf>,
+    /// Links that lead out of the folder, and what systems make by themselves.
+    left_out: Vec<LeftOut>,
     /// What is no file.
     others: Vec<PathBuf>,
 }
@@ -108,8 +110,8 @@ fn is_being_written(_: &Path) -> bool {
 }
 
 impl Look {
-    /// Looks at a folder, or at files of it that are named, which are meant wherever they lead. An error says that the folder cannot
-    /// be read now: a network may be down.
+    /// Looks at a folder, or at files of it that are named, which are meant whatever they are and wherever they lead. An error says that
+    /// the folder, or a file, cannot be looked at now: a network may be down.
     pub fn at(folder: &Path, named: Option<&[PathBuf]>, follow_links: bool) -> io::Result<Self> {
         let mut look = Look::default();
         let paths = match named {
@@ -125,17 +127,34 @@ impl Look {
             let stays = || Some(path.canonicalize().ok()?.starts_with(real_folder.as_ref()?));
             named.is_none() && !follow_links && is_link && stays() != Some(true)
         };
+        let is_of_system = |path: &Path, is_folder: bool| {
+            let is =
+                if is_folder { is_system_folder(path.file_name().unwrap_or_default()) } else { is_system_file(path) };
+            named.is_none() && is
+        };
         for path in paths {
-            match path.metadata() {
-                Ok(seen) if seen.is_file() && leads_out(&path) => look.links.push(path),
-                Ok(seen) if seen.is_file() => drop(look.files.insert(path, Seen::of(&seen))),
-                Ok(_) => look.others.push(path),
+            let reason = match path.metadata() {
+                Ok(seen) if is_of_system(&path, seen.is_dir()) => LeftOutReason::OfSystem,
+                Ok(seen) if seen.is_file() && leads_out(&path) => LeftOutReason::LinkOutside,
+                Ok(seen) if seen.is_file() => {
+                    look.files.insert(path, Seen::of(&seen));
+                    continue;
+                }
+                Ok(_) => {
+                    look.others.push(path);
+                    continue;
+                }
                 // A link to nothing.
-                Err(_) if path.symlink_metadata().is_ok() => look.others.push(path),
-                Err(_) => {}
-            }
+                Err(_) if path.symlink_metadata().is_ok() => {
+                    look.others.push(path);
+                    continue;
+                }
+                Err(error) if is_gone(&error) => continue,
+                Err(error) => return Err(error),
+            };
+            look.left_out.push(LeftOut { path, reason });
         }
-        look.links.sort();
+        look.left_out.sort_unstable_by(|one, other| one.path.cmp(&other.path));
         look.others.sort();
         Ok(look)
     }
@@ -147,14 +166,13 @@ impl Look {
 
     /// What is to be said of what is not shared.
     pub fn words_of_left_out(&self) -> Vec<String> {
-        words_of_left_out(&self.links, &self.others)
+        words_of_left_out(&self.left_out, &self.others)
     }
 }
 
-fn words_of_left_out(links: &[PathBuf], others: &[PathBuf]) -> Vec<String> {
-    let link = |path: &PathBuf| LeftOut { path: path.clone(), reason: LeftOutReason::LinkOutside };
-    let links = left_out::words(&links.iter().map(link).collect::<Vec<_>>());
-    others.iter().map(|path| format!("{} is not a file: skipped.", path.display())).chain(links).collect()
+fn words_of_left_out(left_out: &[LeftOut], others: &[PathBuf]) -> Vec<String> {
+    let others = others.iter().map(|path| format!("{} is not a file: skipped.", path.display()));
+    others.chain(left_out::words(left_out)).collect()
 }
 
 /// How sharing a file went.
@@ -174,9 +192,9 @@ impl Input {
         (cut, held, follow_links): (Cut, Held, bool),
     ) -> Self {
         let known = |seen| Known { seen, since: Instant::now(), tried: true, content: None };
-        let Look { files, links, others } = look;
+        let Look { files, left_out, others } = look;
         let known = files.into_iter().map(|(path, seen)| (path, known(seen))).collect();
-        let skipped = links.into_iter().chain(others).collect();
+        let skipped = left_out.into_iter().map(|left_out| left_out.path).chain(others).collect();
         Input { folder: folder.to_owned(), named, cut, held, follow_links, known, skipped }
     }
 
@@ -189,11 +207,11 @@ impl Input {
 
     /// Brings up to date what is known. Gives what to say of what is new and not shared, and the contents whose files are gone.
     fn update(&mut self, look: Look, now: Instant) -> (Vec<String>, Vec<(PathBuf, ContentId)>) {
-        let new =
-            |paths: Vec<PathBuf>| paths.into_iter().filter(|path| !self.skipped.contains(path)).collect::<Vec<_>>();
-        let (links, others) = (new(look.links), new(look.others));
-        let words = words_of_left_out(&links, &others);
-        self.skipped.extend(links.into_iter().chain(others));
+        let is_new = |path: &PathBuf| !self.skipped.contains(path);
+        let left_out: Vec<_> = look.left_out.into_iter().filter(|left_out| is_new(&left_out.path)).collect();
+        let others: Vec<_> = look.others.into_iter().filter(is_new).collect();
+        let words = words_of_left_out(&left_out, &others);
+        self.skipped.extend(left_out.into_iter().map(|left_out| left_out.path).chain(others));
         let mut gone = Vec::new();
         self.known.retain(|path, known| {
             let stays = look.files.contains_key(path);
@@ -375,6 +393,22 @@ mod tests {
         assert_eq!((others, gone), (vec![said], vec![(folder.path().join("a"), content)]));
         assert_eq!(look(&mut input, now), (vec![], vec![]));
         assert_eq!(due(&mut input, now + QUIET), ["b"]);
+    }
+
+    #[test]
+    fn what_systems_make_by_themselves_is_shared_only_if_it_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("a"), "1").unwrap();
+        let mut input = input(folder.path());
+        let named = folder.path().join(".DS_Store");
+        fs::write(&named, "of the Finder").unwrap();
+        fs::create_dir(folder.path().join("@eaDir")).unwrap();
+        let now = Instant::now();
+        let (said, gone) = look(&mut input, now);
+        assert!(said.len() == 2 && said.iter().all(|line| line.contains("makes it by itself")), "{said:?}");
+        assert!(gone.is_empty() && look(&mut input, now).0.is_empty(), "it is said once");
+        assert_eq!(due(&mut input, now + QUIET), [""; 0]);
+        assert_eq!(Look::at(folder.path(), Some(std::slice::from_ref(&named)), false).unwrap().files(), [named]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use protocol::{Block, ContentId, FileEntry, Manifest, PieceSet, Stretch};
-use storage::{Backend, Checkpoint, Output, Remote, Storage, StorageError, has_hole};
+use storage::{Backend, Checkpoint, Output, Remote, Storage, StorageError, has_hole, is_system_file};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
@@ -183,10 +183,14 @@ impl ContentStore {
         std::mem::take(&mut *lock(&self.watched))
     }
 
-    /// Notes what the files of a complete download are, where they are read from.
+    /// Notes what the files of a complete download are, where they are read from. Those that the system here may write to by itself are
+    /// not looked at: of them alone it is seen when somebody asks for them.
     fn note_files(&self) {
         let look = |&file: &usize| {
             let at = self.names.spec(&self.manifest, &self.path, file).path;
+            if is_system_file(&at) {
+                return None;
+            }
             let seen = std::fs::metadata(&at).ok()?;
             Some(WatchedFile::new(file, &at, FileState::of(&seen)))
         };

@@ -7,7 +7,9 @@ use std::sync::Mutex;
 
 use integrity::on_all_cores;
 use protocol::{Manifest, PathTree, PieceRange};
-use storage::{Access, Backend, FileBackend, FileSpec, Folder, StorageError, error_at, named};
+use storage::{
+    Access, Backend, FileBackend, FileSpec, Folder, StorageError, error_at, is_system_file, is_system_folder, named,
+};
 
 use crate::disk::doubt::Verified;
 use crate::disk::names::local::LocalNames;
@@ -22,6 +24,9 @@ pub(crate) struct Existing {
     pub(crate) equal: Vec<usize>,
     /// Other files.
     pub(crate) different: Vec<usize>,
+    /// Other ones of a kind that systems make by themselves: these are not replaced unless that is asked for, and the content is what
+    /// it was without them.
+    pub(crate) of_system: Vec<usize>,
     /// What is in the way and no file: a link, or a folder.
     pub(crate) in_the_way: Option<PathBuf>,
     /// What notices who changes the equal ones after they were hashed.
@@ -99,7 +104,22 @@ pub(crate) fn compare(
     Ok(found)
 }
 
-/// Whether nothing lies in the folder `target` that is not, by its name here, a part of the content.
+impl Existing {
+    /// Tells those of the files that differ which a file manager or the system has made by itself. Those who shared such files once, with
+    /// earlier versions, gave them to others, whose systems have written to them since.
+    pub(crate) fn tell_of_system(&mut self, manifest: &Manifest, names: &LocalNames, target: &Path) {
+        let is_of_system = |&file: &usize| {
+            let path = names.path(manifest, file);
+            let mut folders = path.split('/').rev().skip(1);
+            folders.any(|folder| is_system_folder(folder.as_ref())) || is_system_file(&target.join(path))
+        };
+        let different = std::mem::take(&mut self.different);
+        (self.of_system, self.different) = different.into_iter().partition(is_of_system);
+        self.of_system.sort_unstable();
+    }
+}
+
+/// Whether nothing lies in the folder `target` that is not, by its name here, a part of the content, or made by a system by itself.
 pub(crate) fn holds_nothing_else(
     manifest: &Manifest,
     names: &LocalNames,

@@ -22,6 +22,8 @@ pub enum LeftOutReason {
     OwnState,
     /// A download that is not complete.
     Unfinished,
+    /// A file manager or the system makes it by itself: `.DS_Store`, `Thumbs.db`, `lost+found`.
+    OfSystem,
     /// A link that leads out of what is shared.
     LinkOutside,
     /// A link that leads to nothing.
@@ -49,6 +51,7 @@ impl fmt::Display for LeftOutReason {
             LeftOutReason::PrivateKey => "it holds a private key of this program",
             LeftOutReason::OwnState => "this program keeps files of its own there",
             LeftOutReason::Unfinished => "it belongs to a download that is not complete",
+            LeftOutReason::OfSystem => "a file manager or the system makes it by itself",
             LeftOutReason::LinkOutside => "it is a link that leads out of what is shared",
             LeftOutReason::LinkToNothing => "it is a link to nothing",
             LeftOutReason::LinkLoop => "it is a link to a folder that it lies in",

@@ -20,6 +20,9 @@ use crate::disk::settled::{hold, kept_on_disk, mend_bits, settled};
 use crate::disk::zeros;
 use crate::error::PeerError;
 
+/// A file of so many bytes takes long where all of it is filled with zeros first.
+const LARGE: u64 = 1 << 30;
+
 /// A download that is about to be opened.
 struct Opening<'a> {
     manifest: Arc<Manifest>,
@@ -39,7 +42,7 @@ pub(crate) fn open(
     settings: &DownloadSettings,
 ) -> Result<Opened, PeerError> {
     // Names are judged before anything is written.
-    let selection = select(&manifest, settings)?;
+    let mut selection = select(&manifest, settings)?;
     if let Err(error) = keep_received(&settings.hashes, &manifest) {
         tracing::info!(%error, "the manifest is not kept: the next start asks others for it again");
     }
@@ -49,6 +52,9 @@ pub(crate) fn open(
     // What is compared is what is opened, whatever takes its place meanwhile.
     let _held = if is_there(&target) { Some(hold(&settings.folder, &name)?) } else { None };
     let plan = Plan::of(&manifest, &selection, settings)?;
+    if let Plan::Complete(existing) | Plan::Build { existing, .. } = &plan {
+        selection.wanted.retain(|file| existing.of_system.binary_search(file).is_err());
+    }
     let mut goal = PieceSet::empty(manifest.geometry().pieces());
     insert_files(&mut goal, &manifest, &selection.wanted);
     let opening = Opening { manifest, backend, settings, selection, target, goal };
@@ -85,6 +91,14 @@ impl Opening<'_> {
         let wanted = self.selection.wanted.iter().copied();
         let built: Vec<usize> = wanted.filter(|file| equal.binary_search(file).is_err()).collect();
         let output = self.output(&built, replace)?;
+        let is_large = |&file: &usize| self.manifest.header().files[file].size >= LARGE;
+        if built.iter().any(is_large) && output.fills_gaps() {
+            tracing::warn!(
+                "the drive of {} has no sparse files, as with exFAT and FAT32: the first pieces of large files take a while, since \
+                 all before them is filled with zeros. With NTFS they do not",
+                self.target.display()
+            );
+        }
         let part = output.part_path();
         let earlier = if self.backend.persistent() { 0 } else { output.earlier() };
         let pieces = self.manifest.geometry().pieces();

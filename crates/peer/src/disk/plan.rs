@@ -75,7 +75,10 @@ fn of_folder(
     }
     let folder = &settings.folder;
     let within = Folder::open(folder).map_err(|source| error_at(folder, source))?;
-    let existing = compare(manifest, names, &within, wanted, empty_folders)?;
+    let mut existing = compare(manifest, names, &within, wanted, empty_folders)?;
+    if !settings.replace {
+        existing.tell_of_system(manifest, names, target);
+    }
     if let Some(path) = existing.in_the_way {
         return Ok(Plan::Blocked(path));
     }
@@ -84,7 +87,7 @@ fn of_folder(
         _ => {}
     }
     let has_folders = empty_folders.iter().all(|path| target.join(path).is_dir());
-    if existing.equal.len() == wanted.len() && has_folders {
+    if existing.equal.len() + existing.of_system.len() == wanted.len() && has_folders {
         return Ok(Plan::Complete(existing));
     }
     let replace = !existing.different.is_empty();
@@ -96,7 +99,7 @@ mod tests {
     use std::fs;
     use std::sync::Arc;
 
-    use protocol::Algorithm;
+    use protocol::{Algorithm, Digest};
 
     use super::*;
     use crate::config::Choice;
@@ -263,6 +266,38 @@ mod tests {
         world.put("content/of-the-user", b"bytes");
         assert_eq!(world.plain(), Outcome::Differs("content".to_owned()));
         assert_eq!(world.forced(), build(&[], &[], false), "the others stay beside it");
+    }
+
+    /// A look at a download with a file manager is no reason to refuse it, or to seed it no more.
+    #[test]
+    fn what_systems_make_by_themselves_is_no_difference() {
+        let world = World::new(true);
+        world.put("content/a", &[1; 3000]);
+        world.put("content/.DS_Store", b"of the Finder");
+        assert_eq!(world.plain(), build(&[0], &[], false));
+        world.put("content/sub/b", &[2; 3000]);
+        world.put("content/sub/@eaDir/b/SYNO", b"of a NAS");
+        assert_eq!(world.plain(), Outcome::Complete);
+        world.put("content/sub/notes", b"of the user");
+        assert_eq!(world.plain(), Outcome::Differs("content".to_owned()));
+    }
+
+    /// As earlier versions have shared it.
+    #[test]
+    fn a_file_of_the_system_in_a_content_is_left_as_it_is_here() {
+        let mut world = World::new(true);
+        let mut header = world.manifest.header().clone();
+        header.files[0].path = ".DS_Store".to_owned();
+        // Its digests stand at its end.
+        let bytes = world.manifest.bytes();
+        let digests = &bytes[bytes.len() - world.manifest.geometry().pieces() as usize * 32..];
+        let digests: Vec<_> = digests.chunks(32).map(|digest| Digest(digest.try_into().unwrap())).collect();
+        world.manifest = Manifest::build(header, &digests).unwrap();
+        world.put("content/sub/b", &[2; 3000]);
+        assert_eq!(world.plain(), build(&[1], &[], false), "it is got like any other");
+        world.put("content/.DS_Store", b"of another Finder");
+        assert_eq!(world.plain(), Outcome::Complete);
+        assert_eq!(world.forced(), build(&[1], &[0], true));
     }
 
     #[test]

@@ -1,17 +1,18 @@
 //! What lies at a path that is to be shared: one file, or a folder with all that is in it.
 //!
 //! Names are taken in order, so that equal folders have equal manifests. What is no content is left out, and it is said what
-//! and why: special files, what the programs keep for themselves (`own_state`), and links that lead out of the folder. A link
-//! that stays inside is what it leads to, as if it were copied there. A name that others could not store ends it.
+//! and why: special files, what the programs keep for themselves (`own_state`), what systems make by themselves
+//! (`storage::is_system_file`), and links that lead out of the folder. A link that stays inside is what it leads to, as if it were
+//! copied there. A name that others could not store ends it.
 
 use std::collections::HashSet;
 use std::fs::{self, FileType, Metadata};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use atomic_file::real_path;
+use atomic_file::{is_gone, real_path};
 use protocol::{MAX_FILES, check_name};
-use storage::{FileSpec, error_at};
+use storage::{FileSpec, error_at, is_system_file, is_system_folder};
 
 use crate::PeerError;
 use crate::disk::file_state::{Change, FileState};
@@ -133,13 +134,14 @@ impl Scan {
             return Ok(scan);
         }
         let scan = scan.walk_all(path, real_root, Some(Rules { own, options }))?;
-        if scan.files.is_empty() && !scan.left_out.is_empty() {
+        // A folder that a file manager has been in is as empty as before.
+        if scan.files.is_empty() && scan.left_out.iter().any(|left_out| left_out.reason != LeftOutReason::OfSystem) {
             return Err(PeerError::NothingLeft { path: path.to_owned(), left_out: scan.left_out });
         }
         Ok(scan)
     }
 
-    /// All that lies there, whatever it is; links are left out.
+    /// All that lies there, whatever it is; links are left out, and what systems make by themselves is passed over.
     pub(crate) fn of_all(path: &Path) -> Result<Self, PeerError> {
         let scan = Self::of_anything(path)?;
         let real_root = real_path(path).map_err(|source| error_at(path, source))?;
@@ -263,6 +265,14 @@ impl Walk<'_> {
 
     fn entry(&mut self, at: &Path, kind: FileType, real_folder: &Path, inside: &str) -> Result<(), PeerError> {
         let name = at.file_name().unwrap_or_default();
+        let is_of_system = (kind.is_dir() && is_system_folder(name)) || (kind.is_file() && is_system_file(at));
+        // Nothing more is asked of it: not everyone may look into `lost+found`.
+        if is_of_system {
+            if self.rules.is_some() {
+                self.leave_out(at, LeftOutReason::OfSystem);
+            }
+            return Ok(());
+        }
         let found = if kind.is_symlink() { self.follow(at) } else { Ok((at.to_owned(), real_folder.join(name))) };
         let (target, real) = match found {
             Ok(found) => found,
@@ -334,10 +344,6 @@ fn blobs_of(real: &Path) -> Option<PathBuf> {
     let blobs = snapshots.with_file_name("blobs");
     let is_folder = fs::symlink_metadata(&blobs).is_ok_and(|blobs| blobs.is_dir());
     is_folder.then_some(blobs)
-}
-
-fn is_gone(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 /// Whether a file says to be empty and has bytes all the same, as in `/proc`: what would arrive is an empty one. One that is being
@@ -448,6 +454,30 @@ mod tests {
         let options = ScanOptions { follow_links: true, ..ScanOptions::default() };
         let found = Scan::of(&folder.path().join("root"), &options).unwrap();
         assert_eq!((paths(&found), left_out(&found)), (vec!["empty", "file"], vec![("link", LeftOutReason::Unsized)]));
+    }
+
+    /// What a look at a folder with a file manager changes is no part of it, and what was shared stays what it is.
+    #[test]
+    fn what_systems_make_by_themselves_is_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("root");
+        write_all(&root, &["a", "sub/b"]);
+        fs::create_dir(root.join("empty")).unwrap();
+        let before = scan(&root);
+        write_all(&root, &[".DS_Store", "sub/Thumbs.db", "sub/@eaDir/b/SYNO", "empty/desktop.ini", "lost+found/#12"]);
+        let found = scan(&root);
+        assert_eq!((paths(&found), &found.empty_folders), (paths(&before), &before.empty_folders));
+        let names = ["@eaDir", ".DS_Store", "Thumbs.db", "desktop.ini", "lost+found"];
+        let is_left_out = |name: &str| {
+            found
+                .left_out
+                .iter()
+                .any(|left_out| left_out.path.ends_with(name) && left_out.reason == LeftOutReason::OfSystem)
+        };
+        assert!(names.into_iter().all(is_left_out) && found.left_out.len() == names.len(), "{:?}", found.left_out);
+        // What is named itself is meant, and a folder in which nothing else lies is an empty one.
+        assert_eq!(paths(&scan(&root.join(".DS_Store"))), [".DS_Store"]);
+        assert!(scan(&root.join("empty")).files.is_empty());
     }
 
     #[test]
