@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use atomic_file::Readers;
@@ -148,7 +148,7 @@ impl Store {
                 .take(LARGEST + 1)
                 .read_to_end(&mut bytes)
                 .map_err(|source| StateError::Io { path: path(), source })?,
-            Err(error) if error.kind() == ErrorKind::NotFound => {
+            Err(error) if atomic_file::is_gone(&error) => {
                 return Ok(Saved { v: VERSION, next: 1, ..Saved::default() });
             }
             Err(source) => return Err(StateError::Io { path: path(), source }),

@@ -1,7 +1,7 @@
 //! The trackers that the user has trusted: a file of lines `HOST:PORT ID`, as ssh keeps one of hosts.
 
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -84,7 +84,7 @@ fn read_text(path: &Path) -> io::Result<String> {
         // A pipe would be waited for.
         Ok(file) if !file.metadata()?.is_file() => return Err(io::Error::other("it is not a file")),
         Ok(file) => drop(file.take(LONGEST + 1).read_to_string(&mut text)?),
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
+        Err(error) if atomic_file::is_gone(&error) => {}
         Err(error) => return Err(error),
     }
     Ok(text)

@@ -5,10 +5,10 @@
 //! they change.
 
 use std::fs::Metadata;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use atomic_file::is_gone;
 use storage::StorageError;
 
 /// File systems with a coarse clock (FAT, HFS+, ext3) tell changes apart only if they are so far from each other.
@@ -63,9 +63,10 @@ impl Inode {
 /// Tells a file that was removed from one that was changed: a storage that has it open sees only that it is not what it was. Looks at
 /// the file's path, and blocks.
 pub(crate) fn removed_or(error: StorageError) -> StorageError {
-    let is_gone = |error: io::Error| matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
     match error {
-        StorageError::Changed(path) if path.symlink_metadata().is_err_and(is_gone) => StorageError::NotFound(path),
+        StorageError::Changed(path) if path.symlink_metadata().is_err_and(|error| is_gone(&error)) => {
+            StorageError::NotFound(path)
+        }
         error => error,
     }
 }

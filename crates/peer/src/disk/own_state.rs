@@ -12,6 +12,10 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use atomic_file::FileId;
+#[cfg(windows)]
+use atomic_file::windows::file_id;
+
 use crate::disk::left_out::LeftOutReason;
 
 /// A file in which a key is looked for is not larger than this: one that has notes around it, or an archive of all certificates.
@@ -36,7 +40,7 @@ pub(crate) struct OwnState {
     /// Files and folders, by their canonical paths.
     used: Vec<PathBuf>,
     /// Where this process writes its output to.
-    outputs: Vec<(u64, u64)>,
+    outputs: Vec<FileId>,
     /// Folders that were looked at, and whether they are for manifests.
     keeps: RefCell<HashMap<PathBuf, bool>>,
 }
@@ -196,37 +200,35 @@ fn holds_key(at: &Path, len: u64) -> bool {
 
 /// The files that standard output and standard error go to: their bytes change with every word that is said.
 #[cfg(unix)]
-fn outputs() -> Vec<(u64, u64)> {
+fn outputs() -> Vec<FileId> {
     use std::os::fd::AsFd;
     use std::os::unix::fs::MetadataExt;
     let (output, error) = (std::io::stdout(), std::io::stderr());
     let files = [output.as_fd(), error.as_fd()].map(|stream| stream.try_clone_to_owned().map(File::from));
     let seen = files.into_iter().filter_map(|file| file.and_then(|file| file.metadata()).ok());
-    seen.filter(fs::Metadata::is_file).map(|seen| (seen.dev(), seen.ino())).collect()
+    seen.filter(fs::Metadata::is_file).filter_map(|seen| FileId::new(seen.dev(), seen.ino().into())).collect()
 }
 
 /// The same on Windows, where `cmd` gives a program the file behind `>` itself. PowerShell writes to it on its own.
 #[cfg(windows)]
-fn outputs() -> Vec<(u64, u64)> {
+fn outputs() -> Vec<FileId> {
     use winapi_util::HandleRef;
-    use winapi_util::file::{information, typ};
+    use winapi_util::file::typ;
     let handles = [HandleRef::stdout(), HandleRef::stderr()];
     let files = handles.into_iter().filter(|handle| typ(handle).is_ok_and(|kind| kind.is_disk()));
-    let seen = files.filter_map(|handle| information(handle).ok());
-    seen.map(|seen| (seen.volume_serial_number(), seen.file_index())).collect()
+    files.filter_map(|handle| file_id(&handle)).collect()
 }
 
 /// What tells a file from all others.
 #[cfg(unix)]
-fn identity(_: &Path, metadata: &fs::Metadata) -> Option<(u64, u64)> {
+fn identity(_: &Path, metadata: &fs::Metadata) -> Option<FileId> {
     use std::os::unix::fs::MetadataExt;
-    Some((metadata.dev(), metadata.ino()))
+    FileId::new(metadata.dev(), metadata.ino().into())
 }
 
 #[cfg(windows)]
-fn identity(at: &Path, _: &fs::Metadata) -> Option<(u64, u64)> {
-    let seen = winapi_util::file::information(&File::open(at).ok()?).ok()?;
-    Some((seen.volume_serial_number(), seen.file_index()))
+fn identity(at: &Path, _: &fs::Metadata) -> Option<FileId> {
+    file_id(&File::open(at).ok()?)
 }
 
 #[cfg(test)]

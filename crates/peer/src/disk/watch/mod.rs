@@ -12,11 +12,11 @@ mod signs;
 
 use std::collections::{HashMap, VecDeque};
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use atomic_file::is_gone;
 use protocol::ContentId;
 use storage::StorageError;
 use tokio::sync::mpsc;
@@ -246,7 +246,7 @@ impl Watcher {
         let now = match fs::metadata(&file.at) {
             Ok(now) if now.is_file() => Some(FileState::of(&now)),
             Ok(_) => None,
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => None,
+            Err(error) if is_gone(&error) => None,
             // It may be there again in a moment: a network may be down.
             Err(_) => return true,
         };
