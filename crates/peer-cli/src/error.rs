@@ -8,7 +8,7 @@ use std::path::Path;
 use peer::json::{self, Event};
 use peer::{LeftOut, LeftOutReason, NameDoubt, PeerError};
 use protocol::printable;
-use storage::StorageError;
+use storage::{StorageError, is_withheld};
 
 /// What to do where too many files are open. Windows has no limit that could be raised.
 pub const RAISE_LIMIT: &str =
@@ -157,10 +157,16 @@ fn about_names(names: &[(String, NameDoubt)], all: bool) -> &'static str {
     }
 }
 
+/// What to do where macOS keeps something from a program.
+pub const ALLOW_ON_MACOS: &str = "Allow it in System Settings under Privacy & Security, Files and Folders or Full Disk Access, or choose another \
+                                  folder. In the Finder, see whether it is locked";
+
 fn of_storage(error: &StorageError) -> (ExitCode, &'static str) {
     match error {
         StorageError::NotFound(_) => (ExitCode::NotFound, "Check the name, and the folder that it is meant from"),
         StorageError::Denied(_) => (ExitCode::CannotWrite, "Choose another folder, or change its permissions"),
+        StorageError::Withheld(_) => (ExitCode::CannotWrite, ALLOW_ON_MACOS),
+        StorageError::Unwritable { source, .. } if is_withheld(source) => (ExitCode::CannotWrite, ALLOW_ON_MACOS),
         StorageError::Full(_) => (ExitCode::DiskFull, "Make room and start again: what is verified is kept"),
         StorageError::NoMoreFiles(_) => (
             ExitCode::DiskFull,
@@ -256,6 +262,13 @@ mod tests {
     }
 
     #[test]
+    fn other_names_are_named_where_the_name_may_be_the_reason() {
+        let said = |path: &str| failure(&StorageError::NoSuchName(path.into()).into()).message;
+        assert!(!said("/proc/.a.bin.lock").contains("--names"), "{}", said("/proc/.a.bin.lock"));
+        assert!(said("usb/.a:b.lock").contains("--names rename"), "{}", said("usb/.a:b.lock"));
+    }
+
+    #[test]
     fn what_may_not_be_read_is_no_reason_to_choose_another_folder() {
         let denied = PeerError::Storage(StorageError::Denied("folder/file".into()));
         let said = |path: &str| share_failure(Path::new(path), &denied).message;
@@ -266,10 +279,11 @@ mod tests {
     }
 
     #[test]
-    fn other_names_are_named_where_the_name_may_be_the_reason() {
-        let said = |path: &str| failure(&StorageError::NoSuchName(path.into()).into()).message;
-        assert!(!said("/proc/.a.bin.lock").contains("--names"), "{}", said("/proc/.a.bin.lock"));
-        assert!(said("usb/.a:b.lock").contains("--names rename"), "{}", said("usb/.a:b.lock"));
+    fn nobody_is_told_to_change_permissions_that_macos_does_not_ask_for() {
+        let withheld = PeerError::Storage(StorageError::Withheld("Documents/a".into()));
+        let said = share_failure(Path::new("Documents"), &withheld).message;
+        assert!(said.starts_with("macOS does not let this program use Documents/a. Allow it in"), "{said}");
+        assert!(!said.contains("permissions"), "{said}");
     }
 
     #[test]

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use clap::Args;
 use peer::{Fallback, Held, PeerError};
 use protocol::{ContentId, Query, default_piece_size};
+use storage::is_withheld;
 
-use crate::error::{ExitCode, Failure};
+use crate::error::{ALLOW_ON_MACOS, ExitCode, Failure};
 use crate::flags::cut::Cut;
 use crate::flags::end::End;
 use crate::flags::fallback::FallbackArguments;
@@ -284,6 +285,7 @@ fn look_at_input(arguments: &JoinArguments) -> Result<Look, Failure> {
     Look::at(folder, named.as_deref(), arguments.links.follow_links).map_err(|error| {
         let folder = folder.display();
         let advice = match error.kind() {
+            ErrorKind::PermissionDenied if is_withheld(&error) => ALLOW_ON_MACOS,
             ErrorKind::PermissionDenied => "Change its permissions, or name another with --input",
             ErrorKind::NotADirectory => "Name a folder with --input",
             _ => "Make it and put files in, or name another with --input",

@@ -1,15 +1,18 @@
 //! What this machine gives: socket buffers, offload, descriptors, a clock, a disk, and processors to hash with.
 
-use std::io::Write;
+use std::env::consts::OS;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
+use atomic_file::{allow_unsupported, patiently};
 use peer::hash_content;
 use protocol::Algorithm;
+use storage::is_withheld;
 use transport::{Kind, UdpSupport};
 
 use super::finding::Finding;
-use crate::error::ExitCode;
+use crate::error::{ALLOW_ON_MACOS, ExitCode};
 use crate::flags::peer::PeerArguments;
 use crate::session::connect;
 use crate::ui::amounts;
@@ -40,19 +43,32 @@ pub(super) fn sockets(arguments: &PeerArguments) -> Vec<Finding> {
     let buffers = if receive.min(send) >= wanted {
         Finding::good("buffers", format!("the kernel grants {most} to a socket"))
     } else {
-        let advice = format!(
-            "On fast links packets are lost. On Linux: sudo sysctl -w net.core.rmem_max={wanted} net.core.wmem_max={wanted}"
-        );
+        let advice = format!("On fast links packets are lost{}", raise_buffers(OS, wanted));
         Finding::poor("buffers", format!("the kernel grants {least} of {most} to a socket"), advice)
     };
-    let found = format!("{} datagrams a call sent, {} received", support.sent_at_once, support.received_at_once);
-    let offload = if support.sent_at_once > 1 {
-        Finding::good("offload", found)
-    } else {
-        let advice = "Sending costs several times the processor time. Linux has segmentation offload since 4.18";
-        Finding::poor("offload", found, advice)
+    vec![buffers, offload(OS, support.sent_at_once, support.received_at_once)]
+}
+
+/// How a system grants larger buffers.
+fn raise_buffers(system: &str, wanted: usize) -> String {
+    match system {
+        "linux" => format!(". Raise it: sudo sysctl -w net.core.rmem_max={wanted} net.core.wmem_max={wanted}"),
+        // It counts what it needs for itself.
+        "macos" => format!(". Raise it: sudo sysctl -w kern.ipc.maxsockbuf={}", 2 * wanted),
+        _ => String::new(),
+    }
+}
+
+/// How many datagrams one call sends and receives. Where the system cannot do more than one, there is nothing to complain of.
+fn offload(system: &str, sent: usize, received: usize) -> Finding {
+    let found = format!("{sent} datagrams a call sent, {received} received");
+    let since = match system {
+        _ if sent > 1 => return Finding::good("offload", found),
+        "linux" => "Linux has segmentation offload since 4.18",
+        "windows" => "Windows has segmentation offload since Windows 10, version 2004",
+        _ => return Finding::good("offload", format!("{found}: this system has no segmentation offload")),
     };
-    vec![buffers, offload]
+    Finding::poor("offload", found, format!("Sending costs several times the processor time. {since}"))
 }
 
 /// Files and sockets that may be open at once.
@@ -97,10 +113,10 @@ pub(super) fn disk(folder: &Path) -> Vec<Finding> {
         }
         Err(error) => {
             let found = format!("{} cannot be written: {error}", there.display());
-            let full = error.kind() == std::io::ErrorKind::StorageFull;
-            let (code, advice) = match full {
-                true => (ExitCode::DiskFull, "Make room, or choose another folder with --output"),
-                false => (ExitCode::CannotWrite, "Choose another folder with --output, or change its permissions"),
+            let (code, advice) = match error.kind() {
+                ErrorKind::StorageFull => (ExitCode::DiskFull, "Make room, or choose another folder with --output"),
+                _ if is_withheld(&error) => (ExitCode::CannotWrite, ALLOW_ON_MACOS),
+                _ => (ExitCode::CannotWrite, "Choose another folder with --output, or change its permissions"),
             };
             findings.push(Finding::bad("disk", code, found, advice));
         }
@@ -116,7 +132,7 @@ fn there(folder: &Path) -> PathBuf {
 
 /// Removes the file that a try was stopped with.
 pub(super) fn remove_tried(folder: &Path) {
-    let _ = std::fs::remove_file(tried(&there(folder)));
+    let _ = patiently(|| std::fs::remove_file(tried(&there(folder))));
 }
 
 /// The file that a folder's disk is tried with.
@@ -146,7 +162,8 @@ fn space(_: &Path) -> Finding {
 fn try_file(folder: &Path) -> std::io::Result<(u64, u64)> {
     let path = tried(folder);
     let result = try_at(&path);
-    let removed = std::fs::remove_file(&path);
+    // A virus scanner may look at what was just written.
+    let removed = patiently(|| std::fs::remove_file(&path));
     let rates = result?;
     removed.map(|()| rates)
 }
@@ -162,7 +179,7 @@ fn try_at(path: &Path) -> std::io::Result<(u64, u64)> {
     let mut file = std::fs::File::options().write(true).create_new(true).open(path)?;
     let began = Instant::now();
     file.write_all(&bytes)?;
-    file.sync_all()?;
+    allow_unsupported(file.sync_all())?;
     let written = began.elapsed();
     let began = Instant::now();
     hash_content(path, Algorithm::Blake3, None, |_, _| {}).map_err(std::io::Error::other)?;
@@ -173,6 +190,18 @@ fn try_at(path: &Path) -> std::io::Result<(u64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commands::doctor::finding::Verdict;
+
+    #[test]
+    fn nobody_is_told_of_what_their_system_has_not() {
+        assert!(
+            raise_buffers("linux", 7).contains("rmem_max=7") && raise_buffers("macos", 7).contains("maxsockbuf=14")
+        );
+        assert_eq!(raise_buffers("windows", 7), "");
+        let verdict = |system, sent| offload(system, sent, 1).verdict;
+        assert_eq!([verdict("linux", 1), verdict("windows", 1)], [Verdict::Poor, Verdict::Poor]);
+        assert_eq!([verdict("macos", 1), verdict("linux", 64)], [Verdict::Good, Verdict::Good]);
+    }
 
     #[test]
     fn the_disk_is_tried_and_left_as_it_was() {
