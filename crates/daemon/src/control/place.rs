@@ -26,7 +26,7 @@ impl Place {
             Some(path) => Place::named(path),
             None => platform::places(true).into_iter().next().ok_or(ControlError::NoPlace)?,
         };
-        platform::make_folder(&place)?;
+        place.make_folder()?;
         Ok(place)
     }
 
@@ -42,6 +42,11 @@ impl Place {
         };
         platform::check_owner(&place)?;
         Ok(place)
+    }
+
+    /// Makes the folder of the socket if it is one of our own, and checks it.
+    pub(super) fn make_folder(&self) -> Result<(), ControlError> {
+        platform::make_folder(self)
     }
 
     /// The socket's path, or the pipe's name.

@@ -38,46 +38,88 @@ mod platform {
     use std::io::{self, ErrorKind};
     use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
     use std::path::{Path, PathBuf};
+    use std::time::Duration;
 
     use tokio::net::{UnixListener, UnixStream};
+    use tokio::time::{Instant, sleep_until};
 
     use super::{ControlError, Place, Stream};
     use crate::control::place::{MADE_AS, MADE_IN};
 
     pub const NOT_OURS: &str = "belongs to another user: run this as that user, or as root, with sudo";
 
+    /// End of the name of the lock beside a socket.
+    const LOCK: &str = ".lock";
+    /// Time between two looks at the socket's path: systems remove what is old from temporary folders, macOS after three days.
+    const LOOK: Duration = Duration::from_secs(60);
+
     pub struct Listener {
         listener: UnixListener,
-        path: PathBuf,
+        place: Place,
         /// Device and inode of the socket.
         id: (u64, u64),
         /// Another daemon with the same socket does not start.
-        _lock: File,
+        lock: File,
+        next_look: Instant,
     }
 
     impl Listener {
         pub fn bind(place: &Place) -> Result<Self, ControlError> {
             let path = place.path().to_owned();
             let io = |source| ControlError::Io { path: path.clone(), source };
-            let lock = crate::lock::take(&beside(&path, ".lock")).map_err(io)?;
+            let lock = crate::lock::take(&beside(&path, LOCK)).map_err(io)?;
             let Some(lock) = lock else { return Err(ControlError::InUse(path)) };
             if fs::symlink_metadata(&path).is_ok_and(|seen| !seen.file_type().is_socket()) {
                 return Err(ControlError::NoSocket(path));
             }
             let (listener, id) = bind(&path).map_err(io)?;
-            Ok(Listener { listener, path, id, _lock: lock })
+            Ok(Listener { listener, place: place.clone(), id, lock, next_look: Instant::now() + LOOK })
         }
 
         pub async fn accept(&mut self) -> io::Result<Box<dyn Stream>> {
-            self.listener.accept().await.map(|(stream, _)| Box::new(stream) as Box<dyn Stream>)
+            loop {
+                tokio::select! {
+                    accepted = self.listener.accept() => {
+                        return accepted.map(|(stream, _)| Box::new(stream) as Box<dyn Stream>);
+                    }
+                    () = sleep_until(self.next_look) => {
+                        self.next_look = Instant::now() + LOOK;
+                        if let Err(error) = self.bind_again() {
+                            tracing::warn!("the control socket was removed, and cannot be made again: {error}");
+                        }
+                    }
+                }
+            }
+        }
+
+        /// Makes the socket again if nothing is where it was.
+        fn bind_again(&mut self) -> Result<(), ControlError> {
+            let path = self.place.path().to_owned();
+            match fs::symlink_metadata(&path) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                _ => return Ok(()),
+            }
+            let io = |source| ControlError::Io { path: path.clone(), source };
+            self.place.make_folder()?;
+            let lock = beside(&path, LOCK);
+            let id = |seen: fs::Metadata| (seen.dev(), seen.ino());
+            let is_held = fs::symlink_metadata(&lock).ok().map(id) == self.lock.metadata().ok().map(id);
+            if !is_held {
+                // Another daemon may have come meanwhile.
+                let Some(lock) = crate::lock::take(&lock).map_err(io)? else { return Err(ControlError::InUse(path)) };
+                self.lock = lock;
+            }
+            (self.listener, self.id) = bind(&path).map_err(io)?;
+            Ok(())
         }
     }
 
     impl Drop for Listener {
         fn drop(&mut self) {
+            let path = self.place.path();
             // The user may have removed it, and put something else there.
-            if fs::symlink_metadata(&self.path).is_ok_and(|seen| (seen.dev(), seen.ino()) == self.id) {
-                let _ = fs::remove_file(&self.path);
+            if fs::symlink_metadata(path).is_ok_and(|seen| (seen.dev(), seen.ino()) == self.id) {
+                let _ = fs::remove_file(path);
             }
         }
     }
@@ -147,6 +189,27 @@ mod platform {
             assert_eq!(fs::read(place.path()).unwrap(), b"another's");
             assert!(matches!(Listener::bind(&place), Err(ControlError::NoSocket(_))));
             assert_eq!(fs::read(place.path()).unwrap(), b"another's");
+        }
+
+        /// As macOS does with what lies in a temporary folder for three days.
+        #[tokio::test(start_paused = true)]
+        async fn a_socket_that_was_removed_is_made_again() {
+            let folder = tempfile::tempdir().unwrap();
+            let place = Place::of_daemon(Some(&folder.path().join("control"))).unwrap();
+            let mut listener = Listener::bind(&place).unwrap();
+            let accepting = tokio::spawn(async move {
+                listener.accept().await.unwrap();
+                listener
+            });
+            for name in ["control", "control.lock"] {
+                fs::remove_file(folder.path().join(name)).unwrap();
+            }
+            tokio::time::sleep(LOOK * 2).await;
+            connect(&place).await.unwrap();
+            let listener = accepting.await.unwrap();
+            assert!(matches!(Listener::bind(&place), Err(ControlError::InUse(_))), "it has its lock again");
+            drop(listener);
+            assert!(!place.path().exists());
         }
 
         #[tokio::test]
