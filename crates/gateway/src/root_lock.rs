@@ -20,7 +20,7 @@ pub(crate) fn lock(roots: &BTreeSet<PathBuf>, alone: bool) -> Result<Vec<File>, 
         let failed = |source| GatewayError::Folder { path: root.clone(), source };
         fs::create_dir_all(root).map_err(failed)?;
         // One folder may have two names here.
-        if locked.insert(root.canonicalize().map_err(failed)?) {
+        if locked.insert(atomic_file::real_path(root).map_err(failed)?) {
             locks.push(lock_one(root, alone).map_err(failed)?);
         }
     }

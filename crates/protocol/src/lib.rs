@@ -60,7 +60,7 @@ pub use message::{
 };
 pub use name::{NameError, check_local_name, check_name, decorated_name};
 pub use origin_url::{MAX_ORIGIN_URL, OriginUrl, OriginUrlError};
-pub use paths::{MAX_PATH_BYTES, MAX_PATH_PARTS, PathTree, case_collision, check_path, new_folders, path_order};
+pub use paths::{MAX_PATH_BYTES, MAX_PATH_PARTS, PathTree, check_path, new_folders, path_order};
 pub use pieces::{PieceRange, PieceSet};
 pub use printable::{has_unprintable, is_unprintable, printable};
 pub use private::{MAX_PROOFS, PROOF_LABEL, Secret, ShareKey, Turn};

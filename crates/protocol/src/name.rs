@@ -21,9 +21,6 @@ pub enum NameError {
     /// It holds a separator or a NUL.
     #[error("{0:?} holds a character that no file name may have")]
     Character(String),
-    /// Here it is the same as another one of the content.
-    #[error("{0:?} and another name of the content are one here, where upper and lower case are the same")]
-    Case(String),
     /// It means a device or something else special on this platform.
     #[error("{0:?} is no file name on this platform")]
     Platform(String),

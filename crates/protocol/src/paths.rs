@@ -107,25 +107,6 @@ impl<'a> PathTree<'a> {
     }
 }
 
-/// Refuses paths that are one file where upper and lower case are the same, as on Windows and macOS: what one peer wrote
-/// for the first would be overwritten for the second.
-pub fn case_collision<'a>(paths: impl Iterator<Item = &'a str>) -> Result<(), NameError> {
-    // What is called how: a folder, too, must be spelt alike wherever it stands. In the order of what they are here, those
-    // that begin alike follow each other, and each is compared with the one before it alone.
-    let lower = |path: &str| path.split('/').map(str::to_lowercase).collect::<Vec<_>>().join("/");
-    let mut spelt: Vec<(String, &str)> = paths.map(|path| (lower(path), path)).collect();
-    spelt.sort_unstable_by(|(one, _), (other, _)| path_order(one, other));
-    for pair in spelt.windows(2) {
-        let [(one_lower, one), (other_lower, other)] = pair else { continue };
-        let lower = one_lower.split('/').zip(other_lower.split('/'));
-        let parts = lower.zip(one.split('/').zip(other.split('/')));
-        if parts.take_while(|((one, other), _)| one == other).any(|(_, (one, other))| one != other) {
-            return Err(NameError::Case((*other).to_owned()));
-        }
-    }
-    Ok(())
-}
-
 /// Checks the paths of a content's files and empty folders, one by one and against each other.
 pub(crate) fn check_tree<'a>(files: impl Iterator<Item = &'a str>, empty: &'a [String]) -> Result<(), ManifestError> {
     let mut paths: Vec<&str> = files.chain(empty.iter().map(String::as_str)).collect();
@@ -160,13 +141,6 @@ mod tests {
 
     fn check(files: &[String]) -> Result<(), ManifestError> {
         check_tree(files.iter().map(String::as_str), &[])
-    }
-
-    #[test]
-    fn names_that_differ_in_case_alone_collide() {
-        let collide = |paths: &[&str]| case_collision(paths.iter().copied()).is_err();
-        assert!(collide(&["a", "A"]) && collide(&["dir/x", "DIR/y"]) && collide(&["Ä/b", "ä/b"]));
-        assert!(!collide(&["a", "b", "dir/a", "dir/b", "other/a"]));
     }
 
     #[test]
