@@ -15,7 +15,7 @@ use crate::s3::signature::{is_below, is_signed};
 /// Who is answered.
 #[derive(Debug)]
 pub(crate) struct Access {
-    /// Names of this machine, in small letters, beside `localhost` and its addresses.
+    /// Names and addresses of this machine, in small letters, beside `localhost` and the address that is dialled.
     pub(crate) hosts: Vec<String>,
     pub(crate) token: Option<Token>,
 }

@@ -61,7 +61,7 @@ const RECENT: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Options {
-    /// Names by which clients may call it, beside `localhost` and the address that they dial.
+    /// Names and addresses by which clients may call it, beside `localhost` and the address that its machine has.
     pub hosts: Vec<String>,
     /// What clients must know. A gateway that others reach has one.
     pub token: Option<Token>,

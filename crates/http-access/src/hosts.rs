@@ -6,7 +6,7 @@ use http::header::HOST;
 use http::{HeaderMap, Uri};
 
 /// Whether a request names this machine, and nothing else beside it. `own` are names of the machine in small letters, without a full
-/// stop behind them.
+/// stop behind them, and addresses under which others reach it though it does not have them: behind a router, or in a container.
 pub fn names_this_machine(headers: &HeaderMap, target: &Uri, dialled: IpAddr, own: &[String]) -> bool {
     let mut named = headers.get_all(HOST).iter();
     let (Some(host), None) = (named.next(), named.next()) else { return false };
@@ -16,13 +16,20 @@ pub fn names_this_machine(headers: &HeaderMap, target: &Uri, dialled: IpAddr, ow
 }
 
 fn is_own(host: &str, dialled: IpAddr, own: &[String]) -> bool {
-    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    if let Ok(address) = bare.parse::<IpAddr>() {
-        let (address, dialled) = (address.to_canonical(), dialled.to_canonical());
-        return address == dialled || (address.is_loopback() && dialled.is_loopback());
+    if let Some(address) = address(host) {
+        let dialled = dialled.to_canonical();
+        return address == dialled
+            || (address.is_loopback() && dialled.is_loopback())
+            || own.iter().any(|own| self::address(own) == Some(address));
     }
     let host = host.trim_end_matches('.').to_ascii_lowercase();
     (dialled.to_canonical().is_loopback() && host == "localhost") || own.contains(&host)
+}
+
+/// The address that a host is, in brackets or without.
+fn address(host: &str) -> Option<IpAddr> {
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    bare.parse::<IpAddr>().ok().map(|address| address.to_canonical())
 }
 
 /// `HOST`, `HOST:PORT`, or an IPv6 address in brackets, with a port or without one.
@@ -45,7 +52,8 @@ mod tests {
         hosts.for_each(|(name, host)| {
             headers.append(name, host);
         });
-        names_this_machine(&headers, &target.parse().unwrap(), dialled.parse().unwrap(), &["models.example".to_owned()])
+        let own = ["models.example", "203.0.113.5", "[2001:db8::5]"].map(str::to_owned);
+        names_this_machine(&headers, &target.parse().unwrap(), dialled.parse().unwrap(), &own)
     }
 
     #[test]
@@ -76,6 +84,14 @@ mod tests {
         let named = |host: &str| answered(&[host], "/", "10.0.0.7");
         assert!(named("10.0.0.7:80") && named("models.example"));
         assert!(!named("localhost") && !named("127.0.0.1") && !named("10.0.0.8"));
+    }
+
+    #[test]
+    fn an_address_that_it_is_said_to_have_counts_whatever_was_dialled() {
+        for host in ["203.0.113.5", "203.0.113.5:80", "[::ffff:203.0.113.5]:80", "[2001:db8::5]:80"] {
+            assert!(answered(&[host], "/", "172.17.0.2"), "{host}");
+        }
+        assert!(!answered(&["203.0.113.6"], "/", "172.17.0.2") && !answered(&["[2001:db8::6]"], "/", "172.17.0.2"));
     }
 
     #[test]
