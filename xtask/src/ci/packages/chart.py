@@ -167,6 +167,8 @@ def check_selectors(name, found):
             require(len(services) == 1, f"{where} selects {len(services)} services")
             ports = {port["name"] for port in services[0]["spec"]["ports"]}
             require(spec["endpoints"][0]["port"] in ports, f"{where}: no such port in {ports}")
+            job = services[0]["metadata"]["labels"].get(spec["jobLabel"], "")
+            require("p2p" in job, f"{where}: alerts do not find the job {job!r}")
 
 
 def check_containerd(chart, folder):

@@ -64,7 +64,7 @@ impl Pods<'_> {
         until("a node is ready", || Ok(answer(metrics, "/readyz", None)? == 200))?;
         if is_daemon {
             let mut status = Command::new(&self.programs.peer);
-            output_of(status.arg("status").env("P2P_SOCKET", self.folder.join("run/control.sock")))?;
+            output_of(status.arg("status").envs(self.variables("peer")))?;
         }
         if let Some(at) = gateway {
             let needs_token = self.words("peer")?.iter().any(|word| word.starts_with("--gateway-token"));
@@ -107,8 +107,12 @@ impl Pods<'_> {
         lay("certs-tracker", &files)?;
         files.retain(|file| *file != "tracker.key");
         lay("certs-peer", &files)?;
-        for folder in ["node", "token", "run", "data"] {
+        for folder in ["node", "token"] {
             fs::create_dir_all(self.folder.join(folder))?;
+        }
+        for volume in ["run", "data"] {
+            fs::create_dir_all(self.folder.join(volume))?;
+            for_everyone(&self.folder.join(volume))?;
         }
         fs::copy(made.join("node-1.pem"), self.folder.join("node/node.pem"))?;
         fs::copy(made.join("node-1.key"), self.folder.join("node/node.key"))?;
@@ -128,6 +132,8 @@ impl Pods<'_> {
     fn command(&self, container: &str, tracker: &str) -> anyhow::Result<Command> {
         let here = |path: &str| format!("={}", self.folder.join(path).display());
         let certs = here(&format!("certs-{container}"));
+        let places =
+            [("=/certs", certs), ("=/node", here("node")), ("=/data", here("data")), ("=/token", here("token"))];
         let mut words = self.words(container)?.into_iter();
         let program = words.next().context("a command has a program")?;
         let mut command = Command::new(if program == "tracker" { &self.programs.tracker } else { &self.programs.peer });
@@ -138,19 +144,32 @@ impl Pods<'_> {
                 "--tracker-port" => format!("--tracker-port={tracker}"),
                 "--tracker-ip" => "--tracker-ip=127.0.0.1".to_owned(),
                 "--metrics" | "--gateway" => format!("{flag}=127.0.0.1:0"),
-                _ => [("=/certs", certs.as_str()), ("=/node", &here("node")), ("=/data", &here("data"))]
-                    .into_iter()
-                    .chain([("=/token", here("token").as_str()), ("=/run/p2p-fileshare", &here("run"))])
-                    .fold(word, |word, (there, here)| word.replace(there, here)),
+                _ => places.iter().fold(word, |word, (there, here)| word.replace(there, here)),
             });
         }
-        command.arg("--bind=127.0.0.1");
-        for (name, value) in self.release[container]["variables"].as_object().into_iter().flatten() {
-            // What the cluster fills in.
-            command.env(name, value.as_str().unwrap_or("node-1"));
-        }
+        command.arg("--bind=127.0.0.1").envs(self.variables(container));
         Ok(command)
     }
+
+    fn variables(&self, container: &str) -> Vec<(String, String)> {
+        let all = self.release[container]["variables"].as_object().into_iter().flatten();
+        // What the cluster fills in is null.
+        let all = all.map(|(name, value)| (name.clone(), value.as_str().unwrap_or("node-1").to_owned()));
+        let run = self.folder.join("run").display().to_string();
+        all.map(|(name, value)| (name, if value == "/run/p2p" { run.clone() } else { value })).collect()
+    }
+}
+
+/// As a kubelet makes a volume of memory, or any for a group.
+#[cfg(unix)]
+fn for_everyone(volume: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    Ok(fs::set_permissions(volume, fs::Permissions::from_mode(0o3777))?)
+}
+
+#[cfg(not(unix))]
+fn for_everyone(volume: &Path) -> anyhow::Result<()> {
+    anyhow::bail!("{} is not for everyone: this is for Unix", volume.display())
 }
 
 #[cfg(unix)]
