@@ -27,10 +27,17 @@ pub fn parent_variable() -> &'static str {
 /// `/tmp` is often memory. Windows keeps both in one place.
 pub fn spool_parent() -> PathBuf {
     let temporary = std::env::temp_dir();
-    if cfg!(windows) || std::env::var_os(parent_variable()).is_some_and(|folder| !folder.is_empty()) {
+    let is_named = std::env::var_os(parent_variable()).is_some_and(|folder| !folder.is_empty());
+    if cfg!(windows) || (is_named && !(cfg!(target_os = "macos") && is_swept(&temporary))) {
         return temporary;
     }
     Folders::of_this_process().cache.unwrap_or(temporary)
+}
+
+/// Whether it is the temporary folder that macOS gives each user, `TMPDIR` included, and from which it removes what nobody has read for
+/// three days.
+fn is_swept(temporary: &Path) -> bool {
+    ["/var/folders", "/private/var/folders"].iter().any(|swept| temporary.starts_with(swept))
 }
 
 /// Removes what programs that were killed have left, if anything is there.
@@ -167,6 +174,12 @@ mod tests {
         let paths = [held.path().to_owned(), next.path().to_owned()];
         drop((held, next));
         assert!(paths.iter().all(|path| !path.exists()));
+    }
+
+    #[test]
+    fn a_folder_that_macos_sweeps_is_told_from_one_that_the_user_has_named() {
+        assert!(is_swept(Path::new("/var/folders/zz/zyxvpxvq6csfxvn_n0000000000000/T/")));
+        assert!(!is_swept(Path::new("/Volumes/large")) && !is_swept(Path::new("/tmp")));
     }
 
     #[test]
