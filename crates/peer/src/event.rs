@@ -73,6 +73,8 @@ pub enum PeerEvent {
         address: SocketAddr,
         /// What carries the connection: `quic`, `tcp`, `relay` or `memory`.
         transport: &'static str,
+        /// Whether this side dialled.
+        dialled: bool,
     },
     /// A peer that took a content from this node has all that it wants, or has left before.
     Sent {

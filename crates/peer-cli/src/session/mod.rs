@@ -24,6 +24,7 @@ pub mod port_mapping;
 pub mod port_mapping;
 pub mod query;
 pub mod rendezvous;
+mod reached;
 mod rows;
 mod run;
 #[cfg(feature = "metrics")]

@@ -13,6 +13,7 @@ use transport::{Kind, RELAY};
 use crate::error::{ExitCode, Failure};
 use crate::flags::end::End;
 use crate::session::patience::{now, shown};
+use crate::session::reached::Way;
 use crate::session::state::{Content, Session, SessionOptions};
 use crate::ui::amounts::{amount, part_of};
 use crate::ui::left_out;
@@ -142,9 +143,12 @@ impl Session {
             }
             PeerEvent::Skipped { left_out } => self.skipped(left_out),
             PeerEvent::LeftOver { left_over, .. } => self.screen.say(&left_over_words(left_over)),
-            PeerEvent::Connected { peer, address, transport } => {
+            PeerEvent::Connected { peer, address, transport, dialled } => {
                 self.connected_from(*peer, *address);
-                self.reached(*peer, *address, transport);
+                self.reached(*peer, *address, transport, *dialled);
+                if !dialled && !self.state.borrow_mut().newcomers.one_more(now()) {
+                    return Ok(Next::GoOn);
+                }
             }
             // What matters of a content is in its status.
             PeerEvent::Lacking { .. }
@@ -204,16 +208,17 @@ impl Session {
     }
 
     /// Says how a peer was reached, where that is not the usual way.
-    fn reached(&self, peer: PeerId, address: SocketAddr, transport: &str) {
-        let ip = address.ip().to_canonical();
+    fn reached(&self, peer: PeerId, address: SocketAddr, transport: &str, dialled: bool) {
         let was_relayed = self.through_relay(peer, transport == RELAY);
-        if transport == RELAY {
-            self.screen.say(&format!("Reached {ip} through the tracker's relay."));
-        } else if was_relayed {
-            self.screen.say(&format!("Reached {ip} directly: it goes on without the relay."));
-        } else if transport == "tcp" && self.options.transport == Kind::Auto {
-            self.screen.say(&format!("Reached {address} over TCP: over QUIC nobody answered."));
-        }
+        let over_tcp = dialled && transport == "tcp" && self.options.transport == Kind::Auto;
+        let way = match transport {
+            RELAY => Way::Relay,
+            _ if was_relayed => Way::Directly,
+            _ if over_tcp => Way::Tcp,
+            _ => return,
+        };
+        let said = self.state.borrow_mut().reached.say(address, way);
+        said.iter().for_each(|sentence| self.screen.say(sentence));
     }
 
     /// A peer that is shut out, by its address and its id: the address may be another's tomorrow.

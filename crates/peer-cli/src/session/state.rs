@@ -17,6 +17,7 @@ use crate::flags::peer::PeerArguments;
 use crate::session::find::Wanted;
 use crate::session::own_tracker::Reach;
 use crate::session::patience::{Stillness, now};
+use crate::session::reached::{Newcomers, Reached};
 use crate::ui::pace::Meter;
 use crate::ui::progress::Progress;
 use crate::ui::screen::{OutputStream, Screen};
@@ -108,6 +109,9 @@ pub(super) struct State {
     pub(super) addresses: BTreeMap<PeerId, SocketAddr>,
     /// Those of them that were reached through a relay when they connected last.
     pub(super) relayed: BTreeSet<PeerId>,
+    /// What was said of how peers were reached, and of how many that dialled this one events may be told.
+    pub(super) reached: Reached,
+    pub(super) newcomers: Newcomers,
     /// What is to be shared as well, as typed.
     pub(super) additions: VecDeque<PathBuf>,
     /// What was sent of contents that are not shared any more, and to whom.
@@ -225,6 +229,8 @@ impl Session {
             past: (0, Vec::new()),
             liars: 0,
             relayed: BTreeSet::new(),
+            reached: Reached::default(),
+            newcomers: Newcomers::default(),
             lacking_since: BTreeMap::new(),
             wanted_since: None,
             waits_for_files: false,

@@ -273,7 +273,7 @@ impl Driver {
         }
         self.setup.book.connected(peer);
         self.setup.counting.connection(connection.transport(), 1);
-        self.tell(PeerEvent::Connected { peer, address: remote, transport: connection.transport() });
+        self.tell(PeerEvent::Connected { peer, address: remote, transport: connection.transport(), dialled });
         let (outbox, messages) = mpsc::channel(link::OUTBOX);
         let mut link = Link::new(connection.clone(), outbox);
         link.places = places;

@@ -41,7 +41,7 @@ impl Event {
                 size: left_over.size,
                 reused: left_over.reused,
             })],
-            PeerEvent::Connected { peer, address, transport } => vec![Event::Connected(Connected {
+            PeerEvent::Connected { peer, address, transport, .. } => vec![Event::Connected(Connected {
                 peer: peer.to_string(),
                 address: address.to_string(),
                 transport: (*transport).into(),
