@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use protocol::{ContentId, Key, PeerId, ShareKey, Turn};
+use protocol::{ContentId, FOR_SO_MANY, Key, PeerId, ShareKey, Turn};
 
 /// A receiver that has got nothing for this long makes room for another one.
 const IDLE: Duration = Duration::from_secs(120);
@@ -383,8 +383,8 @@ const SPENT: &str = "this share is over: more was sent than its receivers take";
 /// Why a newcomer gets nothing.
 fn full(most: u32) -> String {
     match most {
-        1 => "this share is for one receiver, who is there or has it".to_owned(),
-        most => format!("this share is for {most} receivers, and all of them are there or have it"),
+        1 => format!("{FOR_SO_MANY}one receiver, who is there or has it"),
+        most => format!("{FOR_SO_MANY}{most} receivers, and all of them are there or have it"),
     }
 }
 

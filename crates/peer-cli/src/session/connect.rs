@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use peer::{Joined, Node, NodeBuilder, PeerError, ScanOptions, TrackerAddress};
-use protocol::{NOT_SHARED_NOW, NOT_YET, PeerId, Secret, Ticket, printable};
+use protocol::{FOR_SO_MANY, NOT_SHARED_NOW, NOT_YET, PeerId, Secret, Ticket, printable};
 use tokio::task::JoinSet;
 use transport::{
     Certs, Config, Identity, IdentityError, SharedPort, Transport, TransportError, Trust, Untrusted,
@@ -28,6 +28,8 @@ const ONE_TRY: Duration = Duration::from_secs(10);
 /// Time between two tries.
 const TRY_AGAIN: Duration = Duration::from_millis(500);
 
+/// A share that is for so many receivers may have a place after this long: that of one that crashed is kept until its silence is noticed.
+const FOR_A_PLACE: Duration = Duration::from_secs(15);
 /// Starts a node on `count` ports from `first` (any free ones if that is 0) that downloads into `output`.
 pub fn start(arguments: &PeerArguments, first: u16, count: u16, output: &Path) -> Result<Node, Failure> {
     Ok(bind(arguments, first, count)?.output(output).start())
@@ -250,6 +252,7 @@ async fn join_with(
     };
     let mut speech = Speech::new(tell, slow);
     loop {
+    let mut place = AwaitedPlace::default();
         let join = async {
             match &trackers[..] {
                 [only] => node.join_private(only.clone(), secret).await,
@@ -268,7 +271,14 @@ async fn join_with(
             }
         };
         if !may_come(&error) || !patience.waits() {
+        if place.is_awaited(&error, tokio::time::Instant::now(), patience, tell) {
+            tokio::time::sleep(patience.pause(TRY_AGAIN)).await;
+            continue;
+        }
             if let PeerError::Tracker { reason: TransportError::ClosedByPeer { code: NOT_YET, reason }, .. } = &error {
+            if let Some(refused) = place.refused {
+                return Err(refused);
+            }
                 let sentence = format!("nobody shares what the ticket is of yet: {reason}. --wait 10m waits for it");
                 return Err(Failure::new(ExitCode::NotFound, sentence));
             }
@@ -318,6 +328,38 @@ fn may_come(error: &PeerError) -> bool {
 }
 
 /// Something that is said once, when what it is about has taken a while.
+/// A place among the receivers of a private share that is for so many, all of whom are there.
+#[derive(Default)]
+struct AwaitedPlace {
+    until: Option<tokio::time::Instant>,
+    /// Why there is none, once that was said.
+    refused: Option<Failure>,
+}
+
+impl AwaitedPlace {
+    /// Whether to try again because of this error, and says so the first time: who crashed itself is told that somebody is there.
+    fn is_awaited(
+        &mut self,
+        error: &PeerError,
+        now: tokio::time::Instant,
+        patience: Patience,
+        tell: &dyn Fn(String),
+    ) -> bool {
+        if !matches!(error, PeerError::Refused(reason) if reason.starts_with(FOR_SO_MANY)) {
+            return false;
+        }
+        let until = *self.until.get_or_insert_with(|| {
+            let most = patience.at_most(FOR_A_PLACE);
+            tell(format!("As many as may have it are there: waiting for one of them to go, {most}."));
+            now + patience.bound(FOR_A_PLACE)
+        });
+        let Failure { code, message, .. } = failure(error);
+        let advice = "If one of them was this machine a moment ago, try again in ten seconds";
+        self.refused = Some(Failure::new(code, format!("{message}. {advice}")));
+        now < until || patience.waits()
+    }
+}
+
 pub struct Speech<'a> {
     tell: &'a dyn Fn(String),
     sentence: Option<String>,
@@ -580,6 +622,26 @@ mod tests {
 
     #[test]
     fn a_closed_swarm_is_said_to_be_one_before_all_else() {
+    /// A crash leaves a ghost that has the place for some seconds.
+    #[test]
+    fn a_place_among_receivers_is_waited_for_and_then_said_to_be_taken() {
+        let (began, said) = (tokio::time::Instant::now(), std::cell::RefCell::new(Vec::new()));
+        let (mut place, tell) = (AwaitedPlace::default(), |line| said.borrow_mut().push(line));
+        let mut after = |error: &PeerError, seconds| {
+            place.is_awaited(error, began + Duration::from_secs(seconds), Patience::new(None), &tell)
+        };
+        let full = PeerError::Refused(format!("{FOR_SO_MANY}one receiver, who is there or has it"));
+        assert!(!after(&PeerError::Refused(NOT_SHARED_NOW.to_owned()), 0));
+        assert!(after(&full, 0) && after(&full, 14) && !after(&full, 15));
+        assert_eq!(
+            said.borrow()[..],
+            ["As many as may have it are there: waiting for one of them to go, for 15 s at most."]
+        );
+        let Failure { code, message, .. } = place.refused.unwrap();
+        assert_eq!(code, ExitCode::Refused);
+        assert!(message.contains("for one receiver") && message.contains("in ten seconds"), "{message}");
+    }
+
         let Failure { code, message, .. } = untrusted(Untrusted::ClosedSwarm, "127.0.0.1:9999");
         assert_eq!(code, ExitCode::TrackerUnreachable);
         assert!(message.starts_with("this swarm is closed: give --ca "), "{message}");
