@@ -12,7 +12,7 @@ use protocol::PeerId;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::TlsStream;
 
 use super::dial::{Dialler, Purpose};
@@ -37,6 +37,11 @@ const WITHOUT_STREAM: Duration = Duration::from_secs(15);
 /// But no longer than this if it is not one of a few: those that come side by side all have their streams soon.
 pub(super) const FEW: usize = 16;
 const FRESH: Duration = Duration::from_secs(1);
+/// Stream connections that the other side may want in each second, after as many at once as it may have open.
+const WANTED_A_SECOND: f64 = 50.0;
+/// Those that it wants come to a stream: it asks for one when a stream waits, of which there are no more than this at once. So many in
+/// a row that come to none are for nothing.
+const VAIN: usize = STREAMS + 28;
 
 /// Frames for the control connection that may wait.
 const FRAMES: usize = 256;
@@ -111,6 +116,35 @@ pub(super) struct Kind {
     pub(super) is_sole: bool,
 }
 
+/// The stream connections that the other side wants, which cannot dial: a few bytes are a handshake, and an entry in the tables of routers.
+#[derive(Debug)]
+struct Wanted {
+    left: f64,
+    since: Instant,
+    /// How many in a row came to no stream.
+    vain: usize,
+}
+
+impl Wanted {
+    fn new() -> Self {
+        Wanted { left: STREAM_CONNECTIONS as f64, since: Instant::now(), vain: 0 }
+    }
+
+    /// It wants one more. Says how long that one has to wait for its turn.
+    fn one_more(&mut self) -> Duration {
+        let now = Instant::now();
+        let earned = (now - std::mem::replace(&mut self.since, now)).as_secs_f64() * WANTED_A_SECOND;
+        self.left = (self.left + earned).min(STREAM_CONNECTIONS as f64) - 1.0;
+        Duration::from_secs_f64((-self.left / WANTED_A_SECOND).max(0.0))
+    }
+
+    /// One of them has come to a stream, or has not. False if too many have not.
+    fn ended(&mut self, has_stream: bool) -> bool {
+        self.vain = if has_stream { 0 } else { self.vain + 1 };
+        self.vain < VAIN
+    }
+}
+
 /// What the tasks of a connection share. It is over when nobody holds it any more ([`Held`]).
 pub(super) struct Core {
     pub(super) peer: PeerId,
@@ -126,6 +160,7 @@ pub(super) struct Core {
     /// Stream connections that the other side wanted, and how many of them wait for a stream of it.
     stream_connections: Arc<AtomicUsize>,
     waiting: AtomicUsize,
+    wanted: Mutex<Wanted>,
     share: Share,
     control: SocketHandle,
     used: AtomicBool,
@@ -164,6 +199,7 @@ impl Core {
             came: Notify::new(),
             stream_connections: Arc::default(),
             waiting: AtomicUsize::new(0),
+            wanted: Mutex::new(Wanted::new()),
             share,
             control: control.get_ref().0.handle(),
             used: AtomicBool::new(false),
@@ -286,10 +322,14 @@ impl Core {
     /// Waits on a stream connection of the other side for its next stream.
     fn listen(self: Arc<Self>, connection: StreamConnection) {
         let core = self.clone();
+        let is_new = connection.next == 0;
         self.spawn(async move {
             core.waiting.fetch_add(1, Ordering::Relaxed);
             let heard = core.first_frame(connection).await;
             core.waiting.fetch_sub(1, Ordering::Relaxed);
+            if heard.is_some() || is_new {
+                core.wanted_ended(heard.is_some());
+            }
             if let (Some(arrival), Some(arrivals)) = (heard, &core.arrivals) {
                 tokio::select! {
                     _ = arrivals.send(arrival) => {}
@@ -338,16 +378,33 @@ impl Core {
             return;
         }
         let Some(counted) = Counted::below(STREAM_CONNECTIONS, &self.stream_connections) else { return };
+        let turn = self.wanted.lock().expect("no panic holds it").one_more();
         let core = self.clone();
         self.spawn(async move {
             let Some(dialler) = &core.dialler else { return };
-            if let Ok(stream) = dialler.dial(Purpose::Yours).await {
-                let connection = StreamConnection::new(stream);
-                if core.share.admit(&connection.socket, Worth::WithoutStream, Some(counted)) {
-                    core.clone().listen(connection);
-                }
+            let dialled = tokio::select! {
+                dialled = async {
+                    if !turn.is_zero() {
+                        sleep(turn).await;
+                    }
+                    dialler.dial(Purpose::Yours).await
+                } => dialled,
+                _ = core.end_of_all() => return,
+            };
+            let Ok(stream) = dialled else { return core.wanted_ended(false) };
+            let connection = StreamConnection::new(stream);
+            if core.share.admit(&connection.socket, Worth::WithoutStream, Some(counted)) {
+                core.clone().listen(connection);
             }
         });
+    }
+
+    /// A stream connection that the other side wanted has come to a stream, or has not.
+    fn wanted_ended(&self, has_stream: bool) {
+        let is_of_use = self.wanted.lock().expect("no panic holds it").ended(has_stream);
+        if self.dialler.is_some() && !is_of_use {
+            self.finish(End::Local { code: 1, reason: "too many stream connections came to no stream".to_owned() });
+        }
     }
 
     /// A stream connection for a stream of ours.
@@ -387,5 +444,32 @@ pub(super) struct Held(pub(super) Arc<Core>);
 impl Drop for Held {
     fn drop(&mut self) {
         self.0.finish(End::Local { code: 0, reason: String::new() });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn stream_connections_that_are_wanted_take_turns() {
+        let mut wanted = Wanted::new();
+        assert!((0..STREAM_CONNECTIONS).all(|_| wanted.one_more().is_zero()));
+        assert_eq!(wanted.one_more(), Duration::from_millis(20));
+        assert_eq!(wanted.one_more(), Duration::from_millis(40));
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert!((0..STREAM_CONNECTIONS).all(|_| wanted.one_more().is_zero()));
+        assert!(!wanted.one_more().is_zero());
+    }
+
+    #[tokio::test]
+    async fn as_many_as_may_wait_for_a_stream_may_be_in_vain() {
+        let mut wanted = Wanted::new();
+        for _ in 0..3 {
+            assert!((0..STREAMS).all(|_| wanted.ended(false)));
+            assert!(wanted.ended(true), "one of them was of use");
+        }
+        assert!((1..VAIN).all(|_| wanted.ended(false)));
+        assert!(!wanted.ended(false));
     }
 }

@@ -179,6 +179,40 @@ async fn a_listener_that_chooses_no_protocol_is_refused() {
     assert!(answering.await.unwrap().is_empty(), "it hears nothing of us");
 }
 
+/// Five bytes have the side that dialled open a TLS connection.
+#[tokio::test]
+async fn stream_connections_that_are_wanted_for_nothing_have_an_end() {
+    let (honest, identity) = (tcp(1000), Identity::generate().unwrap());
+    let tls = Arc::new(identity.server_tls(&Trust::Anyone, None).unwrap());
+    let listener = TcpListener::bind(LOOPBACK).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let hostile = async move {
+        let (socket, _) = listener.accept().await.unwrap();
+        let mut control = TlsAcceptor::from(tls).accept(socket).await.unwrap();
+        let mut greeting = [0; 17];
+        control.read_exact(&mut greeting).await.unwrap();
+        control.write_all(&[WELCOME]).await.unwrap();
+        let want = [2, 0, 0, 0, 0];
+        control.write_all(&want.repeat(2000)).await.unwrap();
+        let (mut came, mut heard) = (0, [0; 64]);
+        loop {
+            tokio::select! {
+                accepted = listener.accept() => came += usize::from(accepted.is_ok()),
+                read = control.read(&mut heard) => {
+                    if matches!(read, Ok(0) | Err(_)) {
+                        return came;
+                    }
+                }
+            }
+        }
+    };
+    let (dialled, came) =
+        tokio::join!(honest.dial(address, identity.peer_id()), timeout(Duration::from_secs(60), hostile));
+    assert!(dialled.is_ok());
+    let came = came.expect("the connection is closed");
+    assert!((100..400).contains(&came), "{came} connections");
+}
+
 /// Opens stream connections of a connection that is known by its dialler, and keeps them.
 async fn stream_connections(dialler: &Dialler, count: usize, purpose: Purpose) -> Vec<TlsStream<Socket>> {
     let mut stream_connections = Vec::new();
