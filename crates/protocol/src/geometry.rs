@@ -3,6 +3,8 @@
 //! Pieces never run across files (as in BitTorrent v2, BEP 52): each file starts a new piece, and a file without
 //! bytes has none. So a file's digests depend on that file alone.
 
+use std::ops::Range;
+
 use integrity::{MAX_PIECE_SIZE, MIN_PIECE_SIZE, Place};
 
 use crate::{MAX_PIECES, PieceRange};
@@ -56,6 +58,22 @@ pub struct Block {
     pub stretches: Vec<Stretch>,
     /// Bytes of all of them.
     pub len: usize,
+}
+
+impl Block {
+    /// Some of its bytes. Which pieces they are of is said of the whole stretches.
+    pub fn part(&self, bytes: Range<usize>) -> Block {
+        let (mut at, mut stretches) = (0, Vec::new());
+        for stretch in &self.stretches {
+            let (start, end) = (bytes.start.max(at), bytes.end.min(at + stretch.len));
+            if start < end {
+                let offset = stretch.offset + (start - at) as u64;
+                stretches.push(Stretch { offset, len: end - start, ..*stretch });
+            }
+            at += stretch.len;
+        }
+        Block { len: stretches.iter().map(|stretch| stretch.len).sum(), stretches }
+    }
 }
 
 /// Sizes that make no geometry.

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -59,6 +59,8 @@ pub(crate) struct ContentStore {
     left_out: u32,
     /// Where the files are, if they are not on this machine.
     remote: Option<Arc<dyn Remote>>,
+    /// Whether what is read of a large file is a slice of a map, once that was looked at.
+    mapped: OnceLock<bool>,
 }
 
 /// The files of a content that are wanted or shared, one after another, as readers see them.
@@ -139,6 +141,7 @@ impl ContentStore {
             watched: Mutex::default(),
             left_out: 0,
             remote: None,
+            mapped: OnceLock::new(),
         }
     }
 
@@ -232,11 +235,36 @@ impl ContentStore {
 
     /// The bytes of pieces that are stored, for others. Blocks while they come from the disk.
     pub(crate) fn load(&self, block: &Block) -> Result<Bytes, StorageError> {
-        let is_doubtful = {
-            let doubtful = read(&self.doubtful);
-            !doubtful.is_empty() && block.stretches.iter().any(|stretch| doubtful.contains(&stretch.file))
-        };
-        if is_doubtful { self.load_verified(block) } else { self.load_as_is(block) }
+        if self.is_doubtful(block) { self.load_verified(block) } else { self.load_as_is(block) }
+    }
+
+    /// Whether somebody else may have changed a file of it.
+    fn is_doubtful(&self, block: &Block) -> bool {
+        let doubtful = read(&self.doubtful);
+        !doubtful.is_empty() && block.stretches.iter().any(|stretch| doubtful.contains(&stretch.file))
+    }
+
+    /// Some of the bytes of a block, for no longer than they are needed.
+    pub(crate) fn load_part(&self, block: &Block, bytes: Range<usize>) -> Result<Bytes, StorageError> {
+        let part = block.part(bytes.clone());
+        if self.is_doubtful(block) {
+            // Only whole pieces can be verified.
+            return self.load_verified(block).map(|all| Bytes::copy_from_slice(&all[bytes]));
+        }
+        self.load_as_is(&part)
+    }
+
+    /// Whether what is read of large files is a slice of a map, if that is known.
+    pub(crate) fn known_to_be_mapped(&self) -> Option<bool> {
+        self.mapped.get().copied()
+    }
+
+    /// The same, found out by a byte of a large file: who reads it twice has two copies of it, or one place in a map. Blocks.
+    pub(crate) fn is_mapped(&self, stretch: &Stretch) -> bool {
+        *self.mapped.get_or_init(|| {
+            let byte = || self.read(&Stretch { len: 1, ..*stretch });
+            matches!((byte(), byte()), (Ok(one), Ok(other)) if one.as_ptr() == other.as_ptr())
+        })
     }
 
     /// The bytes of pieces of a content that is somewhere else.

@@ -13,6 +13,7 @@ pub(crate) mod intake;
 pub(crate) mod let_in;
 pub(crate) mod link;
 pub(crate) mod origin;
+mod loads;
 pub(crate) mod rate;
 pub(crate) mod relay;
 pub(crate) mod serve;

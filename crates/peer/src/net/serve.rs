@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use protocol::{Answer, Block, PieceRange, RefusalReason};
+use protocol::{Answer, PieceRange, RefusalReason};
 use storage::StorageError;
 use swarm::{Event, ServeId};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use transport::frame::send_message;
 use transport::{Connection, SendStream, TransportError};
 
@@ -19,15 +19,13 @@ use crate::disk::content::ContentStore;
 use crate::disk::workers::Workers;
 use crate::net::asked_manifests::ManifestTurn;
 use crate::net::link;
+use crate::net::loads::{Loads, PART, SLICE};
 use crate::net::rate::RateCap;
 use crate::report::Report;
 
 /// One part must be taken by the other side within this time: slow links are served, too, and even they take some 4 KB a
 /// second.
 const TAKEN: Duration = Duration::from_secs(30);
-const PART: usize = 128 << 10;
-/// Most bytes handed over at once.
-const SLICE: usize = 1 << 20;
 
 /// Sends a manifest when it is its turn. It may be large, and anyone may ask for it: the cap is for it too.
 pub(crate) async fn manifest(
@@ -84,22 +82,6 @@ async fn hand_over(stream: &mut dyn SendStream, bytes: Bytes) -> Result<(), Tran
     timeout(TAKEN, stream.send(bytes)).await.map_err(|_| TransportError::TimedOut("send"))?
 }
 
-/// Bytes that are being loaded. Nobody waits for them any more when this is dropped.
-struct Fetch(JoinHandle<Result<Bytes, StorageError>>);
-
-impl Fetch {
-    fn start(fetching: impl Future<Output = Result<Bytes, StorageError>> + Send + 'static) -> Self {
-        Fetch(tokio::spawn(fetching))
-    }
-}
-
-impl Drop for Fetch {
-    fn drop(&mut self) {
-        // Work that has begun on a disk is done to its end all the same.
-        self.0.abort();
-    }
-}
-
 /// Serves a run of pieces that is held.
 pub(crate) struct PieceServe {
     pub(crate) serve: ServeId,
@@ -143,9 +125,7 @@ impl PieceServe {
 
     /// A broken stream is no error: the other side asks again. A broken source is.
     async fn send(&self, answering: Answering) -> Result<(), StorageError> {
-        let store = self.store.clone();
-        let geometry = store.manifest().geometry();
-        let mut blocks = geometry.blocks(self.run, SLICE);
+        let geometry = self.store.manifest().geometry();
         let mut stream = match answering {
             Answering::Quiet(mut stream) => match begin(&mut *stream, geometry.bytes(self.run)).await {
                 Ok(()) => stream,
@@ -156,41 +136,28 @@ impl PieceServe {
                 _ => return Ok(()),
             },
         };
-        let Some(first) = blocks.next() else { return Ok(()) };
-        // Read, or for a map brought in, away from the packets, because it may wait for the disk.
-        let workers = self.workers.clone();
-        let load = async |block: Block| {
-            let store = store.clone();
-            match store.remote().cloned() {
-                // No worker waits for a network.
-                Some(remote) => Fetch::start(async move { ContentStore::fetch(&*remote, &block).await }),
-                None => Fetch(workers.start(move || store.load(&block)).await),
-            }
-        };
-        let mut next = Some(load(first).await);
-        while let Some(mut loading) = next {
-            // A worker fails only when the node ends.
-            let Ok(loaded) = (&mut loading.0).await else { return Ok(()) };
-            // The disk works while the network does.
-            next = match blocks.next() {
-                Some(block) => Some(load(block).await),
-                None => None,
-            };
-            if self.hand_over_all(&mut *stream, loaded?).await.is_err() {
-                return Ok(());
+        let mut loads = Loads::new(self.store.clone(), self.workers.clone(), geometry.blocks(self.run, SLICE));
+        while let Some(loaded) = loads.next().await {
+            match self.hand_over_all(&mut *stream, loaded?).await {
+                Ok(within) => loads.was_taken(within),
+                Err(_) => return Ok(()),
             }
         }
         let _ = stream.finish();
         Ok(())
     }
 
-    async fn hand_over_all(&self, stream: &mut dyn SendStream, bytes: Bytes) -> Result<(), TransportError> {
+    /// Hands bytes over part by part. Says how long the slowest of them took.
+    async fn hand_over_all(&self, stream: &mut dyn SendStream, bytes: Bytes) -> Result<Duration, TransportError> {
         let step = PART.min(self.cap.step());
+        let mut slowest = Duration::ZERO;
         for at in (0..bytes.len()).step_by(step) {
             let slice = bytes.slice(at..bytes.len().min(at + step));
             self.cap.take(slice.len()).await;
             let len = slice.len() as u64;
+            let began = Instant::now();
             let handed = timeout(TAKEN, stream.send(slice)).await;
+            slowest = slowest.max(began.elapsed());
             let Ok(sent) = handed else {
                 // What it asked for and does not take costs others their turn.
                 self.connection.close(1, "it does not read");
@@ -202,6 +169,6 @@ impl PieceServe {
             let relayed = usize::from(self.connection.transport() == transport::RELAY);
             self.counting.sent[relayed].fetch_add(len, Ordering::Relaxed);
         }
-        Ok(())
+        Ok(slowest)
     }
 }
