@@ -12,6 +12,7 @@ mod address;
 mod claims;
 mod liveness;
 pub(crate) mod names;
+mod refusals;
 pub(crate) mod request;
 mod unsaid;
 mod waiting;
@@ -44,6 +45,7 @@ pub use address::TrackerAddress;
 use claims::Claim;
 pub(crate) use claims::Claims;
 use liveness::{Liveness, Look};
+use refusals::{Refusals, shortened};
 use request::Passage;
 pub(crate) use request::ToClient;
 pub use request::{Page, WatchedPage};
@@ -131,6 +133,7 @@ pub(crate) fn start(
         is_taken: false,
         announced: BTreeMap::new(),
         waiting: Waiting::default(),
+        refusals: Refusals::default(),
         replaced: None,
     };
     tokio::spawn(client.run(inbox, first));
@@ -153,6 +156,8 @@ struct Client {
     is_taken: bool,
     announced: BTreeMap<ContentId, Announce>,
     waiting: Waiting,
+    /// What the tracker has refused.
+    refusals: Refusals,
     /// When a connection took the place of another last.
     replaced: Option<Instant>,
 }
@@ -290,7 +295,7 @@ impl Client {
                 self.is_taken = true;
                 return Some(Ok(None));
             }
-            Ok(Ok(Greeting::Refused(reason))) => PeerError::Refused(reason),
+            Ok(Ok(Greeting::Refused(reason))) => PeerError::Refused(shortened(reason)),
             Ok(Err(error @ TransportError::NotAdmitted(_))) => PeerError::Refused(error.to_string()),
             Ok(Err(TransportError::WrongPeer { addr: address, expected })) => {
                 PeerError::WrongTracker { address, expected }
@@ -494,6 +499,7 @@ impl Client {
         // And a tracker that takes nothing for a while is heard all the same.
         let (say, mut writer) = write(send);
         let (mut is_relay, mut liveness, mut bye) = (false, Liveness::new(), None);
+        self.refusals.begin();
         let over = loop {
             tokio::select! {
                 () = liveness.due() => match liveness.look(connection.stats().received, self.is_waiting()) {
@@ -612,7 +618,14 @@ impl Client {
                             over.accept_leg(connection.remote_addr(), address, key);
                         }
                     }
-                    Some(TrackerEvent::Refused(reason)) => tracing::warn!(%reason, "the tracker refuses"),
+                    Some(TrackerEvent::Refused(reason)) => {
+                        if let Some(reason) = self.refusals.one_more(reason) {
+                            tracing::warn!(%reason, "the tracker refuses");
+                        }
+                        if self.refusals.are_too_many() {
+                            break Over::Lost;
+                        }
+                    }
                     Some(
                         TrackerEvent::Welcome { .. }
                         | TrackerEvent::Proven { .. }
