@@ -1,6 +1,6 @@
 //! Flags of the gateway, for all commands that can have one. They are there in every build, so that one without it can say so.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::Args;
@@ -25,9 +25,9 @@ pub struct GatewayArguments {
     pub gateway_token: Option<PathBuf>,
     /// Name by which HTTP clients may call this machine
     ///
-    /// Name by which HTTP clients may call this machine, beside localhost and the address that they dial; several with several
-    /// --gateway-host
-    #[arg(long, value_name = "NAME")]
+    /// Name or address by which HTTP clients may call this machine, beside localhost and its own addresses: needed behind a proxy, a router
+    /// or a container's published port. Several with several --gateway-host
+    #[arg(long, value_name = "NAME", value_parser = host)]
     pub gateway_host: Vec<String>,
     /// Where a content is in a bucket, over HTTP
     ///
@@ -73,9 +73,41 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| sentence.to_owned())
 }
 
+/// A host as clients name it, without a port.
+fn host(text: &str) -> Result<String, String> {
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    if let Ok(address) = bare.parse::<IpAddr>() {
+        return Ok(address.to_string());
+    }
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if text.is_empty() || !text.bytes().all(fits) {
+        return Err(
+            "a host is a name or an address alone, as models.example or 203.0.113.5, without http:// and a port"
+                .to_owned(),
+        );
+    }
+    Ok(text.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_host_has_neither_a_scheme_nor_a_port() {
+        for (text, expected) in [
+            ("models.example", "models.example"),
+            ("localhost", "localhost"),
+            ("203.0.113.5", "203.0.113.5"),
+            ("[2001:db8::5]", "2001:db8::5"),
+            ("2001:db8::5", "2001:db8::5"),
+        ] {
+            assert_eq!(host(text).as_deref(), Ok(expected), "{text}");
+        }
+        for wrong in ["", "models.example:8642", "203.0.113.5:80", "[::1]:80", "http://models.example", "a/b", "a b"] {
+            assert!(host(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn a_port_alone_is_one_of_this_machine() {
