@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use transport::Transport;
 
 use crate::ask_all::{Answers, ask_all, in_turns, list};
-use crate::code::{self, CodeOffer, CodeOptions, RedeemError};
+use crate::code::{self, CodeOffer, CodeOptions, Numbers, RedeemError};
 use crate::command::{Command, Commands, Rates};
 use crate::config::NodeBuilder;
 use crate::counters::{Counters, Counting};
@@ -60,6 +60,7 @@ impl NodeBuilder {
             tracker_statuses,
             silent: Arc::default(),
             transport: self.transport.clone(),
+            code_numbers: Numbers::default(),
             leases: Arc::default(),
             rates: (self.up.clone(), self.down.clone()),
         };
@@ -96,8 +97,9 @@ pub struct Node {
     tracker_statuses: watch::Receiver<Vec<TrackerStatus>>,
     /// Trackers that have not answered what was asked last.
     silent: Arc<Mutex<Vec<String>>>,
-    /// For codes, which are no business of the driver's.
+    /// For codes, which are no business of the driver's, and their numbers.
     transport: Arc<dyn Transport>,
+    code_numbers: Numbers,
     /// So are leases.
     leases: Arc<LeaseConnections>,
     /// The caps on what is sent and received.
@@ -214,7 +216,7 @@ impl Node {
     /// Offers a short code for a ticket at a tracker, for as long as what this returns is kept. The first peer that
     /// proves to have the code is told the ticket; then there is another code. The tracker learns neither.
     pub fn offer_code(&self, place: TrackerAddress, ticket: Ticket, options: CodeOptions) -> CodeOffer {
-        code::offer(self.transport.clone(), place, ticket, options)
+        code::offer(self.transport.clone(), place, ticket, options, self.code_numbers.clone())
     }
 
     /// The ticket that a code stands for, from the sharer who offers it at this tracker. The tracker learns neither, and who it is need not be

@@ -19,7 +19,6 @@ const PENDING: usize = 64;
 /// A code, and those who are about to say that they have it.
 pub(super) struct Guesses {
     code: Code,
-    ticket: Ticket,
     me: PeerId,
     tracker: PeerId,
     pending: BTreeMap<u32, Pending>,
@@ -49,9 +48,9 @@ pub(super) enum Verdict {
 }
 
 impl Guesses {
-    pub(super) fn new(code: Code, ticket: Ticket, me: PeerId, tracker: PeerId) -> Self {
+    pub(super) fn new(code: Code, me: PeerId, tracker: PeerId) -> Self {
         let (pending, wrong) = (BTreeMap::new(), Vec::new());
-        Guesses { code, ticket, me, tracker, pending, wrong, over: false }
+        Guesses { code, me, tracker, pending, wrong, over: false }
     }
 
     pub(super) fn code(&self) -> Code {
@@ -78,8 +77,8 @@ impl Guesses {
         CodeMessage::Reply { element: own, sharer: self.me }
     }
 
-    /// Someone proves.
-    pub(super) fn prove(&mut self, exchange: u32, message: &CodeMessage) -> (CodeMessage, Verdict) {
+    /// Someone proves, and gets this ticket if the code is right.
+    pub(super) fn prove(&mut self, exchange: u32, message: &CodeMessage, ticket: &Ticket) -> (CodeMessage, Verdict) {
         // Whatever it says, it has said it.
         let Some(Pending { key, peer, from }) = self.pending.remove(&exchange) else {
             return (CodeMessage::Wrong, Verdict::None);
@@ -91,7 +90,7 @@ impl Guesses {
             && key.proof().is(proof)
         {
             self.end();
-            let sealed = key.seal(&self.ticket.to_string()).unwrap_or_default();
+            let sealed = key.seal(&ticket.to_string()).unwrap_or_default();
             return (CodeMessage::Ticket { sealed }, Verdict::Used { peer, from });
         }
         self.wrong.push(from);
@@ -134,8 +133,11 @@ mod tests {
     }
 
     fn guesses() -> Guesses {
-        let ticket = Ticket::private(id(1), vec!["127.0.0.1:9".parse().unwrap()], Secret::new([4; 16]), None).unwrap();
-        Guesses::new(code(), ticket, id(2), id(1))
+        Guesses::new(code(), id(2), id(1))
+    }
+
+    fn ticket() -> Ticket {
+        Ticket::private(id(1), vec!["127.0.0.1:9".parse().unwrap()], Secret::new([4; 16]), None).unwrap()
     }
 
     /// Says the first thing with a code, and gives what to prove with.
@@ -152,7 +154,7 @@ mod tests {
 
     fn guess(guesses: &mut Guesses, exchange: u32, code: &Code) -> Option<(CodeMessage, Verdict)> {
         let key = begin(guesses, exchange, code)?;
-        Some(guesses.prove(exchange, &CodeMessage::Proof(key.proof().bytes())))
+        Some(guesses.prove(exchange, &CodeMessage::Proof(key.proof().bytes()), &ticket()))
     }
 
     #[test]
@@ -160,11 +162,11 @@ mod tests {
         let mut guesses = guesses();
         let key = begin(&mut guesses, 1, &code()).unwrap();
         let late = begin(&mut guesses, 2, &code()).unwrap();
-        let (answer, verdict) = guesses.prove(1, &CodeMessage::Proof(key.proof().bytes()));
+        let (answer, verdict) = guesses.prove(1, &CodeMessage::Proof(key.proof().bytes()), &ticket());
         assert_eq!(verdict, Verdict::Used { peer: id(3), from: FROM });
         let CodeMessage::Ticket { sealed } = answer else { panic!("{answer:?}") };
-        assert_eq!(key.open(sealed).unwrap(), guesses.ticket.to_string());
-        let again = guesses.prove(2, &CodeMessage::Proof(late.proof().bytes()));
+        assert_eq!(key.open(sealed).unwrap(), ticket().to_string());
+        let again = guesses.prove(2, &CodeMessage::Proof(late.proof().bytes()), &ticket());
         assert_eq!(again, (CodeMessage::Wrong, Verdict::None), "it was used meanwhile");
         assert!(guess(&mut guesses, 3, &code()).is_none());
     }
@@ -181,7 +183,7 @@ mod tests {
         assert_eq!(keys.len(), PENDING);
         let mut verdicts: Vec<_> = keys
             .iter()
-            .map(|(number, key)| guesses.prove(*number, &CodeMessage::Proof(key.proof().bytes())).1)
+            .map(|(number, key)| guesses.prove(*number, &CodeMessage::Proof(key.proof().bytes()), &ticket()).1)
             .collect();
         for number in 100..1036 {
             verdicts.extend(guess(&mut guesses, number, &Code::new(7, [5, number as u16])).map(|(_, verdict)| verdict));
@@ -196,8 +198,8 @@ mod tests {
         let mut guesses = guesses();
         let wrong = begin(&mut guesses, 1, &Code::new(7, [3, 3])).unwrap();
         let proof = CodeMessage::Proof(wrong.proof().bytes());
-        assert_eq!(guesses.prove(1, &proof).1, Verdict::Wrong { left: 2 });
-        assert_eq!(guesses.prove(1, &proof), (CodeMessage::Wrong, Verdict::None));
+        assert_eq!(guesses.prove(1, &proof, &ticket()).1, Verdict::Wrong { left: 2 });
+        assert_eq!(guesses.prove(1, &proof, &ticket()), (CodeMessage::Wrong, Verdict::None));
         assert!(guess(&mut guesses, 2, &code()).is_some_and(|(_, verdict)| matches!(verdict, Verdict::Used { .. })));
     }
 
@@ -210,8 +212,8 @@ mod tests {
         let proof = CodeMessage::Proof(begun.finish(&element, sharer, id(3)).unwrap().proof().bytes());
         // Said again by someone who has heard all of it, before it could be used.
         assert!(matches!(guesses.begin(2, (id(3), FROM), &begins), CodeMessage::Reply { .. }));
-        assert_eq!(guesses.prove(2, &proof), (CodeMessage::Wrong, Verdict::Wrong { left: 2 }));
-        assert!(matches!(guesses.prove(1, &proof).1, Verdict::Used { .. }));
+        assert_eq!(guesses.prove(2, &proof, &ticket()), (CodeMessage::Wrong, Verdict::Wrong { left: 2 }));
+        assert!(matches!(guesses.prove(1, &proof, &ticket()).1, Verdict::Used { .. }));
     }
 
     #[test]
@@ -231,7 +233,7 @@ mod tests {
     fn what_is_no_proof_counts_as_a_wrong_one() {
         let mut guesses = guesses();
         begin(&mut guesses, 1, &code()).unwrap();
-        assert_eq!(guesses.prove(1, &CodeMessage::Busy).1, Verdict::Wrong { left: 2 });
+        assert_eq!(guesses.prove(1, &CodeMessage::Busy, &ticket()).1, Verdict::Wrong { left: 2 });
         assert_eq!(guesses.begin(2, (id(3), FROM), &CodeMessage::Begin { element: vec![1; 33] }), CodeMessage::Wrong);
         assert_eq!(guesses.begin(3, (id(3), FROM), &CodeMessage::Wrong), CodeMessage::Wrong);
     }

@@ -1,20 +1,21 @@
 //! The sharer's side: a mailbox at a tracker, and a code for it, again and again.
 //!
 //! It has a connection of its own, since an older tracker ends one on which it hears of mailboxes. When that breaks it comes back and
-//! wishes for the number that it had: the code stays good.
+//! wishes for the number that it had: the code stays good. So it does when its ticket changes: neither tracker nor words are in that.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::{Code, CodeMessage, MailboxEvent, MailboxRequest, PeerId, Ticket, TrackerEvent, TrackerRequest, Wire};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use transport::frame::{MessageReceiver, MessageSender};
 use transport::{Connection, Transport, TransportError};
 
 use super::guesses::{Guesses, Verdict};
+use super::numbers::{Number, Numbers};
 use crate::clock::Moment;
 use crate::net::dial::{self, For};
 use crate::net::tracker::TrackerAddress;
@@ -32,8 +33,8 @@ const AGAIN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_
 const OWN_NUMBERS: u16 = 99;
 /// How often the clock is looked at while a code is good: timers stand still while the machine sleeps.
 const CLOCK: Duration = Duration::from_secs(5);
-/// Events that may wait.
-const EVENTS: usize = 16;
+/// Events that may wait: who offers a code may be busy for a while.
+const EVENTS: usize = 64;
 
 /// How codes are offered.
 #[derive(Debug, Clone)]
@@ -136,6 +137,7 @@ pub enum NoCode {
 #[must_use = "codes are good for as long as it is kept"]
 pub struct CodeOffer {
     events: mpsc::Receiver<CodeEvent>,
+    ticket: watch::Sender<Ticket>,
     task: AbortHandle,
 }
 
@@ -143,6 +145,11 @@ impl CodeOffer {
     /// What happens next; nothing if no code follows.
     pub async fn next(&mut self) -> Option<CodeEvent> {
         self.events.recv().await
+    }
+
+    /// Who uses a code gets this ticket from now on: the codes stay as they are.
+    pub fn set_ticket(&self, ticket: Ticket) {
+        self.ticket.send_replace(ticket);
     }
 }
 
@@ -152,25 +159,29 @@ impl Drop for CodeOffer {
     }
 }
 
-/// Offers codes for a ticket at a tracker.
+/// Offers codes for a ticket at a tracker. `numbers` has those of the node's other codes.
 pub(crate) fn offer(
     transport: Arc<dyn Transport>,
     place: TrackerAddress,
     ticket: Ticket,
     options: CodeOptions,
+    numbers: Numbers,
 ) -> CodeOffer {
-    let (report, events) = mpsc::channel(EVENTS);
-    let task =
-        tokio::spawn(Offer { transport, place, ticket, options, report, current: None, used: 0, burnt: 0 }.run());
-    CodeOffer { events, task: task.abort_handle() }
+    let ((report, events), (ticket, told)) = (mpsc::channel(EVENTS), watch::channel(ticket));
+    let (number, current) = (None, None);
+    let offer = Offer { transport, place, ticket: told, options, report, numbers, number, current, used: 0, burnt: 0 };
+    CodeOffer { events, ticket, task: tokio::spawn(offer.run()).abort_handle() }
 }
 
 struct Offer {
     transport: Arc<dyn Transport>,
     place: TrackerAddress,
-    ticket: Ticket,
+    ticket: watch::Receiver<Ticket>,
     options: CodeOptions,
     report: mpsc::Sender<CodeEvent>,
+    numbers: Numbers,
+    /// The number of its mailbox, also while there is no connection: it is claimed again.
+    number: Option<Number>,
     /// The code that is good, or that was the last.
     current: Option<Current>,
     /// How often codes were used.
@@ -269,17 +280,25 @@ impl Offer {
         claimed
     }
 
-    async fn claim_over(&self, connection: Arc<dyn Connection>) -> Result<Result<Mailbox, NoCode>, TransportError> {
+    async fn claim_over(&mut self, connection: Arc<dyn Connection>) -> Result<Result<Mailbox, NoCode>, TransportError> {
         let (send, recv) = connection.open().await?;
         let (mut send, mut recv) = (MessageSender::new(send, ANSWER), MessageReceiver::new(recv));
-        let wish = match &self.current {
-            Some(current) => Some(current.guesses.code().mailbox()),
-            None if self.options.own_tracker => Some(fastrand::u16(1..=OWN_NUMBERS)),
-            None => None,
+        let tracker = connection.peer_id();
+        let free = match &self.number {
+            None if self.options.own_tracker => self.numbers.any(tracker, OWN_NUMBERS),
+            _ => None,
         };
+        let wish = self.number.as_ref().or(free.as_ref()).map(Number::get);
         send.send(&TrackerRequest::Mailbox(MailboxRequest::Claim { wish })).await?;
         Ok(match recv.recv().await {
             Ok(Some(TrackerEvent::Mailbox(MailboxEvent::Claimed { mailbox: number }))) => {
+                if !self.number.as_ref().is_some_and(|own| own.is(tracker, number)) {
+                    let wished = free.filter(|free| free.is(tracker, number));
+                    let got = wished.or_else(|| self.numbers.take(tracker, number));
+                    // The tracker has lost the connection of that one, which is about to claim its number again.
+                    let taken = || TransportError::Lost(format!("another code of this node has the number {number}"));
+                    self.number = Some(got.ok_or_else(taken)?);
+                }
                 Ok(Mailbox { connection, send, recv, number })
             }
             Ok(Some(TrackerEvent::Refused(_))) => Err(NoCode::NotHere),
@@ -345,7 +364,7 @@ impl Offer {
                 }
                 Some(TrackerEvent::Mailbox(MailboxEvent::Said { exchange, message })) => {
                     let proves = CodeMessage::decode(&message).unwrap_or(CodeMessage::Wrong);
-                    let (answer, verdict) = current.guesses.prove(exchange, &proves);
+                    let (answer, verdict) = current.guesses.prove(exchange, &proves, &self.ticket.borrow());
                     (exchange, answer, verdict)
                 }
                 Some(TrackerEvent::Mailbox(MailboxEvent::Over { exchange })) => {
@@ -402,7 +421,7 @@ impl Offer {
         let mut random = [0; 4];
         transport::random(&mut random);
         let code = Code::new(number, [[random[0], random[1]], [random[2], random[3]]].map(u16::from_le_bytes));
-        let guesses = Guesses::new(code, self.ticket.clone(), me, tracker);
+        let guesses = Guesses::new(code, me, tracker);
         self.current = Some(Current { guesses, since: Instant::now(), made: Moment::now(), next: None });
         self.say(CodeEvent::New { code, life: self.options.life }).await
     }
