@@ -100,7 +100,8 @@ impl Driver {
                 let room = room(self.items.len());
                 let item = self.items.get_mut(&asked.content);
                 let held = item.and_then(|item| Some((item.store.clone()?, item.up.clone(), &mut item.participants)));
-                if let (Some((store, cap, participants)), Some(link)) = (held, self.links.get(&asked.conn)) {
+                if let (Some((store, cap, participants)), Some(link)) = (held, self.links.get_mut(&asked.conn)) {
+                    link.remembered.insert(asked.content);
                     let workers = self.setup.workers.clone();
                     let connection = link.connection.clone();
                     // Counted at one place for all who ask how much was sent.

@@ -153,6 +153,7 @@ impl Driver {
         let room = room(self.items.len());
         let (Some(item), Some(link)) = (self.items.get_mut(&content), self.links.get_mut(&conn)) else { return };
         let (peer, address) = (link.connection.peer_id(), link.connection.remote_addr());
+        link.remembered.insert(content);
         let (receivers, participants) = (&mut link.receivers, &mut item.participants);
         receivers.entry(content).or_insert_with(|| Receiving::new(participants.sent_to(peer, address, room)));
     }

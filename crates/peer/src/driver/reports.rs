@@ -123,9 +123,13 @@ impl Driver {
         if let Some(link) = self.links.remove(&conn) {
             self.setup.counting.connection(link.connection.transport(), -1);
             let peer = link.connection.peer_id();
-            if !self.links.values().any(|other| other.connection.peer_id() == peer) {
+            if let Some(other) = self.links.values_mut().find(|other| other.connection.peer_id() == peer) {
+                other.remembered.extend(link.remembered);
+            } else {
                 self.setup.book.lost(peer);
-                self.items.values_mut().for_each(|item| item.participants.left(peer));
+                for content in &link.remembered {
+                    self.items.get_mut(content).into_iter().for_each(|item| item.participants.left(peer));
+                }
             }
         }
         self.questions.retain(|_, asked| asked.conn != conn);

@@ -110,6 +110,8 @@ pub(super) struct Link {
     /// Manifests that it has asked for.
     pub(super) manifests: AskedManifests,
 }
+    /// Contents among whose participants it is remembered.
+    pub(super) remembered: BTreeSet<ContentId>,
 
 impl Link {
     pub(super) fn new(connection: Arc<dyn Connection>, outbox: mpsc::Sender<PeerMessage>) -> Self {
@@ -129,6 +131,7 @@ impl Link {
         }
     }
 
+            remembered: BTreeSet::new(),
     /// Looks at its figures: the round trip, and whether nothing at all has come for too long.
     pub(super) fn look(&mut self) -> (Duration, bool) {
         let stats = self.connection.stats();

@@ -30,7 +30,8 @@ impl Driver {
 
     fn look_at(&mut self, content: ContentId, view: &ParticipantView) {
         let room = room(self.items.len());
-        let (Some(item), Some(link)) = (self.items.get_mut(&content), self.links.get(&view.conn)) else { return };
+        let (Some(item), Some(link)) = (self.items.get_mut(&content), self.links.get_mut(&view.conn)) else { return };
+        link.remembered.insert(content);
         let geometry = item.store.as_ref().map(|store| store.manifest().geometry());
         let (total, pieces) = geometry.map_or((0, 0), |geometry| (geometry.total(), geometry.pieces()));
         let (peer, address) = (link.connection.peer_id(), link.connection.remote_addr());

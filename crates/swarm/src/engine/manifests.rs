@@ -4,6 +4,7 @@
 //! One peer is asked, and while nothing comes as it should, twice as many more each time: of peers that are silent any
 //! number costs nothing. Of those that send, the two that will be done first go on.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use protocol::ContentId;
@@ -94,6 +95,7 @@ impl Engine {
             let Some(content) = self.contents.get_mut(&id) else { return };
             content.manifests.early.insert(conn);
             content.manifests.asked.insert(conn, Fetch::new(now));
+            self.note_manifest(conn, id);
             self.actions.fetch_manifest(conn, id);
             self.ask_first(conn, id);
         }
@@ -152,6 +154,7 @@ impl Engine {
             if let Some(content) = self.contents.get_mut(&id) {
                 content.manifests.asked.insert(conn, Fetch::new(now));
             }
+            self.note_manifest(conn, id);
             self.actions.fetch_manifest(conn, id);
             self.ask_first(conn, id);
         }
@@ -236,11 +239,20 @@ impl Engine {
         }
     }
 
-    /// A connection has ended.
-    pub(crate) fn forget_manifests(&mut self, conn: ConnId) {
-        for content in self.contents.values_mut() {
-            content.manifests.early.remove(&conn);
-            content.manifests.asked.remove(&conn);
+    /// A connection is asked for a manifest.
+    fn note_manifest(&mut self, conn: ConnId, id: ContentId) {
+        if let Some(state) = self.conns.get_mut(&conn) {
+            state.manifests.insert(id);
+        }
+    }
+
+    /// A connection has ended that was asked for these.
+    pub(crate) fn forget_manifests(&mut self, conn: ConnId, asked: &BTreeSet<ContentId>) {
+        for content in asked {
+            if let Some(content) = self.contents.get_mut(content) {
+                content.manifests.early.remove(&conn);
+                content.manifests.asked.remove(&conn);
+            }
         }
     }
 }

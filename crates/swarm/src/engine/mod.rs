@@ -38,6 +38,7 @@ use participation::Participation;
 use peers::Peers;
 use peers::connection::{ConnectedPeer, Connection};
 use peers::dial_backs::DialBacks;
+use peers::knowers::Knowers;
 use peers::known::PeerSource;
 use upload::Uploads;
 
@@ -93,6 +94,7 @@ pub struct Engine {
     /// How often anyone began to take part in a content.
     turns: u64,
     peers: Peers,
+    knowers: Knowers,
     dial_backs: DialBacks,
     downloads: Downloads,
     uploads: Uploads,
@@ -130,6 +132,7 @@ impl Engine {
             conns: BTreeMap::new(),
             turns: 0,
             peers: Peers::default(),
+            knowers: Knowers::default(),
             dial_backs: DialBacks::default(),
             downloads: Downloads::default(),
             uploads: Uploads::default(),
@@ -368,7 +371,9 @@ impl Engine {
         }
         self.cancel_manifests(id);
         self.give_up_first(id);
-        self.contents.remove(&id);
+        if let Some(content) = self.contents.remove(&id) {
+            content.known.ids().for_each(|peer| self.knowers.remove(&peer, &id));
+        }
         // Forgotten at once: should the content be wanted again before they have ended, they are none of its.
         for request in self.downloads.of_content(id) {
             self.forget_request(request);

@@ -26,10 +26,10 @@ pub(crate) struct Conduct {
 }
 
 impl Conduct {
-    /// A suspect comes from an address whose strangers misbehaved.
-    pub(crate) fn new(now: Duration, suspect: bool, doubt: Option<u64>) -> Self {
+    /// A suspect comes from an address whose strangers misbehaved; `debt` is work that they have had us do.
+    pub(crate) fn new(now: Duration, suspect: bool, doubt: Option<u64>, debt: u64) -> Self {
         let doubt = if suspect { Some(u64::MAX) } else { doubt };
-        Conduct { messages: MessageBudget::new(now, suspect), doubt, wrong: 0, condemned: None }
+        Conduct { messages: MessageBudget::new(now, suspect, debt), doubt, wrong: 0, condemned: None }
     }
 
     /// Whether it never sent anything wrong.
@@ -101,7 +101,13 @@ impl Engine {
 
     pub(crate) fn shut_out(&mut self, peer: PeerId) {
         if self.peers.ban(peer) {
-            self.contents.values_mut().for_each(|content| content.known.forget(&peer));
+            let knowing: Vec<_> = self.knowers.of(&peer).collect();
+            for id in knowing {
+                self.knowers.remove(&peer, &id);
+                if let Some(content) = self.contents.get_mut(&id) {
+                    content.known.forget(&peer);
+                }
+            }
             self.actions.banned(peer);
         }
     }
@@ -113,7 +119,7 @@ mod tests {
 
     #[test]
     fn a_condemned_peer_has_a_second_to_withdraw() {
-        let (now, mut conduct) = (Duration::from_secs(10), Conduct::new(Duration::ZERO, false, None));
+        let (now, mut conduct) = (Duration::from_secs(10), Conduct::new(Duration::ZERO, false, None, 0));
         assert!(!conduct.count_wrong(3) && !conduct.count_wrong(3) && conduct.count_wrong(3));
         conduct.condemn(now);
         assert!(!conduct.count_wrong(3), "it is condemned once");

@@ -36,6 +36,8 @@ pub(crate) struct Connection {
     /// What we promised it.
     pub(crate) upload: Upload,
     pub(crate) conduct: Conduct,
+    /// Contents whose manifests it was asked for.
+    pub(crate) manifests: BTreeSet<ContentId>,
 }
 
 /// When a peer is dialled directly that a relay connects us to.

@@ -1,5 +1,6 @@
 //! Hearing of peers, and dialling them.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use protocol::{ContentId, PeerAddress, PeerId};
@@ -33,6 +34,7 @@ impl Engine {
     /// Peers of a content were heard of.
     pub(crate) fn found(&mut self, content_id: ContentId, found: Vec<PeerAddress>, source: PeerSource) {
         let Some(content) = self.contents.get_mut(&content_id) else { return };
+        let mut is_news = false;
         for PeerAddress { id, mut addresses } in found {
             if source != PeerSource::Tracker {
                 addresses.truncate(MOST_OF_PEER);
@@ -44,10 +46,18 @@ impl Engine {
                 if source == PeerSource::Tracker && is_new {
                     self.dial_backs.introduced(content_id, id, self.now);
                 }
-                content.known.learn(id, addresses, source, self.now, |peer| self.peers.is_free(peer));
+                let learned = content.known.learn(id, addresses, source, self.now, |peer| self.peers.is_free(peer));
+                learned.forgotten.iter().for_each(|other| self.knowers.remove(other, &content_id));
+                if learned.is_news {
+                    self.knowers.add(id, content_id);
+                    is_news = true;
+                }
             }
         }
-        self.dial_more();
+        // Whoever names the same peers again and again has nobody looked at.
+        if is_news {
+            self.dial_more();
+        }
     }
 
     /// The tracker says that these are gone.
@@ -55,6 +65,7 @@ impl Engine {
         let Some(content) = self.contents.get_mut(&id) else { return };
         for peer in gone.iter().filter(|peer| !self.peers.is_connected(peer)) {
             content.known.forget(peer);
+            self.knowers.remove(peer, &id);
         }
     }
 
@@ -95,18 +106,17 @@ impl Engine {
         let hearsay = self.conns.values().filter(is_hearsay).count() + self.peers.hearsay_dials();
         let mut others = (self.config.connections / HEARSAY).saturating_sub(hearsay);
         others = others.min(self.peers.free_hearsay_dials(self.now));
-        let mut candidates = Vec::new();
-        for content in self.contents.values().filter(|content| content.wanted) {
-            let due = content.known.due(self.now).filter(|(id, ..)| self.peers.is_free(id));
-            candidates.extend(
-                due.map(|(id, addresses, vouched)| (PeerAddress { id, addresses: addresses.to_vec() }, vouched)),
-            );
-        }
+        let wanted = self.contents.values().filter(|content| content.wanted);
+        let due = wanted.flat_map(|content| content.known.due(self.now));
+        // Of those that others have made up, hundreds may be due for which there is no room.
+        let may_dial =
+            |&(id, _, vouched): &(PeerId, &[SocketAddr], bool)| (vouched || others > 0) && self.peers.is_free(&id);
+        let mut candidates: Vec<_> = due.filter(may_dial).collect();
         self.rng.shuffle(&mut candidates);
-        candidates.sort_by_key(|&(_, vouched)| !vouched);
-        for (peer, vouched) in candidates {
-            if room > 0 && (vouched || others > 0) && self.peers.dial(peer.id, self.now, vouched) {
-                self.actions.dial(peer);
+        candidates.sort_by_key(|&(.., vouched)| !vouched);
+        for (id, addresses, vouched) in candidates {
+            if room > 0 && (vouched || others > 0) && self.peers.dial(id, self.now, vouched) {
+                self.actions.dial(PeerAddress { id, addresses: addresses.to_vec() });
                 room -= 1;
                 others -= usize::from(!vouched);
             }
@@ -150,7 +160,8 @@ impl Engine {
     pub(crate) fn dial_beside(&mut self, conn: ConnId) {
         let owes = |state: &&Connection| !state.download.is_idle();
         let Some(id) = self.conns.get(&conn).filter(owes).map(|state| state.peer.id) else { return };
-        let mut wanted = self.contents.values().filter(|content| content.wanted);
+        let knowing = self.knowers.of(&id).filter_map(|content| self.contents.get(&content));
+        let mut wanted = knowing.filter(|content| content.wanted);
         let Some(addresses) = wanted.find_map(|content| content.known.addresses(&id)).map(<[_]>::to_vec) else {
             return;
         };
@@ -168,7 +179,8 @@ impl Engine {
             };
             relayed.dialled(self.now);
             let id = state.peer.id;
-            let known = self.contents.values().find_map(|content| content.known.addresses(&id)).map(<[_]>::to_vec);
+            let mut knowing = self.knowers.of(&id).filter_map(|content| self.contents.get(&content));
+            let known = knowing.find_map(|content| content.known.addresses(&id)).map(<[_]>::to_vec);
             let seen = state.peer.address.ip();
             // What it names itself may be anywhere.
             let told = || {
@@ -187,8 +199,10 @@ impl Engine {
 
     /// A peer could not be reached, or was lost: it is not dialled again for a while.
     pub(crate) fn back_off(&mut self, peer: PeerId) {
-        for content in self.contents.values_mut() {
-            content.known.back_off(&peer, self.now, &mut self.rng);
+        for id in self.knowers.of(&peer) {
+            if let Some(content) = self.contents.get_mut(&id) {
+                content.known.back_off(&peer, self.now, &mut self.rng);
+            }
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! A message of a few bytes can make us look at every piece of a content. So what counts is the work that a message makes,
 //! in units of a look at one piece (some 50 ns), and not its bytes. What an honest peer says of a content changes each
-//! piece a few times in all; that much is always free.
+//! piece a few times in all; that much is always free. What a stranger has had us do, and has not earned since, the next stranger of its
+//! address begins with: else each new connection would be a new budget.
 
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ const RUN: u64 = 2;
 const PEER: u64 = 40;
 /// Units a second of a connection over which pieces have travelled, and of others.
 const USEFUL: u64 = 300_000;
-const OTHERS: u64 = 60_000;
+pub(crate) const OTHERS: u64 = 60_000;
 /// Units to begin with; and of an address whose strangers flooded or stalled before.
 const BURST: u64 = 300_000;
 const SUSPECT_BURST: u64 = 30_000;
@@ -26,11 +27,24 @@ const TIMES: u64 = 8;
 /// Units that a piece earns which travels either way.
 const EARNED: u64 = 400;
 
+/// Most time of which units are saved up.
+const SAVED: Duration = Duration::from_secs(60);
+
+/// Units that are earned within this time.
+pub(crate) fn earned(elapsed: Duration, rate: u64) -> u64 {
+    (elapsed.as_micros() * u128::from(rate) / 1_000_000) as u64
+}
+
 /// Work that a connection may still make.
 #[derive(Debug)]
 pub(crate) struct MessageBudget {
     units: u64,
     since: Duration,
+    /// Units that it would have begun with if strangers of its address owed nothing; what they owed; and the part of that which is still to
+    /// be taken from what is granted.
+    first: u64,
+    inherited: u64,
+    owed: u64,
     /// Pieces of the contents that both take part in, and as many as they ever were: for so many work was granted.
     pieces: u64,
     granted: u64,
@@ -41,8 +55,13 @@ pub(crate) struct MessageBudget {
 pub(crate) struct Granted(u64);
 
 impl MessageBudget {
-    pub(crate) fn new(now: Duration, suspect: bool) -> Self {
-        MessageBudget { units: if suspect { SUSPECT_BURST } else { BURST }, since: now, pieces: 0, granted: 0 }
+    /// Of a connection that has just been made; `inherited` is what strangers of its address owe. It has enough left to say what it is
+    /// here for, since it may be another one.
+    pub(crate) fn new(now: Duration, suspect: bool, inherited: u64) -> Self {
+        let first = if suspect { SUSPECT_BURST } else { BURST };
+        let paid = inherited.min(first - SUSPECT_BURST);
+        let (units, owed) = (first - paid, inherited - paid);
+        MessageBudget { units, since: now, first, inherited, owed, pieces: 0, granted: 0 }
     }
 
     /// Both take part in a content of so many pieces.
@@ -59,7 +78,9 @@ impl MessageBudget {
 
     /// Both take part in contents of so many pieces in all.
     fn grant(&mut self, pieces: u64) {
-        self.units += pieces.saturating_sub(self.granted) * TIMES;
+        let more = pieces.saturating_sub(self.granted) * TIMES;
+        let paid = more.min(self.owed);
+        (self.units, self.owed) = (self.units + more - paid, self.owed - paid);
         self.granted = self.granted.max(pieces);
     }
 
@@ -79,8 +100,7 @@ impl MessageBudget {
 
     /// Whether there is enough left for this much work.
     fn spend(&mut self, now: Duration, rate: u64, units: u64) -> bool {
-        let elapsed = now.saturating_sub(self.since).min(Duration::from_secs(60));
-        let earned = (elapsed.as_micros() as u64 * rate) / 1_000_000;
+        let earned = earned(now.saturating_sub(self.since).min(SAVED), rate);
         if earned > 0 {
             self.units = (self.units + earned).min(self.most().max(self.units));
             self.since = now;
@@ -88,6 +108,17 @@ impl MessageBudget {
         let enough = self.units >= units;
         self.units = self.units.saturating_sub(units);
         enough
+    }
+
+    /// The work that it, and strangers of its address before it, had us do beyond what they earned.
+    pub(crate) fn debt(&self, now: Duration) -> u64 {
+        let missing = (self.first + self.granted * TIMES).saturating_sub(self.units) + self.owed;
+        missing.saturating_sub(earned(now.saturating_sub(self.since), OTHERS))
+    }
+
+    /// Whether it has made little of the work that is missing: others of its address did.
+    fn is_of_others(&self, now: Duration) -> bool {
+        self.inherited > 0 && self.debt(now) < self.inherited + SUSPECT_BURST
     }
 }
 
@@ -110,8 +141,13 @@ impl Engine {
                 None => {}
             }
         }
+        let is_of_others = state.conduct.messages.is_of_others(self.now);
         if state.conduct.messages.spend(self.now, rate, cost) {
             return true;
+        }
+        if is_of_others {
+            self.close(conn, "others of its address flood");
+            return false;
         }
         self.peers.shun(state.peer.id, state.peer.address.ip(), self.now);
         self.close(conn, "it floods");
@@ -191,7 +227,7 @@ mod tests {
 
     #[test]
     fn work_is_free_at_first_and_then_by_the_second() {
-        let mut budget = MessageBudget::new(Duration::ZERO, false);
+        let mut budget = MessageBudget::new(Duration::ZERO, false, 0);
         budget.grant(1000);
         assert!(budget.spend(Duration::ZERO, OTHERS, BURST + 1000 * TIMES));
         assert!(!budget.spend(Duration::ZERO, OTHERS, 1));
@@ -202,5 +238,27 @@ mod tests {
         budget.earn();
         assert!(budget.spend(Duration::from_secs(1), OTHERS, EARNED));
         assert!(!budget.spend(Duration::from_secs(9999), OTHERS, BURST + 1000 * TIMES + 1), "no more is saved up");
+    }
+
+    #[test]
+    fn a_new_connection_is_no_new_budget() {
+        let (mut budget, now) = (MessageBudget::new(Duration::ZERO, false, 0), Duration::from_secs(1));
+        let all = BURST + 1000 * TIMES;
+        budget.grant(1000);
+        assert_eq!(budget.debt(Duration::ZERO), 0);
+        assert!(budget.spend(Duration::ZERO, OTHERS, all));
+        assert_eq!((budget.debt(Duration::ZERO), budget.debt(now)), (all, all - OTHERS));
+        let mut next = MessageBudget::new(now, false, budget.debt(now));
+        next.grant(1000);
+        assert_eq!(next.debt(now), all - OTHERS);
+        assert!(next.is_of_others(now) && !next.spend(now, OTHERS, OTHERS + 1));
+        let mut next = MessageBudget::new(now, false, budget.debt(now));
+        next.grant(1000);
+        assert!(next.spend(now, OTHERS, OTHERS) && !next.is_of_others(now));
+        // The next one is heard, since it may be another, and is granted what is left of what is owed.
+        let mut other = MessageBudget::new(now, false, 10 * all);
+        assert_eq!(other.debt(now), 10 * all);
+        other.grant(100_000);
+        assert!(other.spend(now, OTHERS, SUSPECT_BURST) && !other.spend(now, OTHERS, 1));
     }
 }

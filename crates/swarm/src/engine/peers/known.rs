@@ -22,6 +22,8 @@ const SHORT_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// News of a peer shortens its pause to this.
 const NEWS: Duration = Duration::from_secs(1);
+/// A peer that was not dialled, because others there were in vain too often, is dialled after this.
+const HELD_BACK: Duration = Duration::from_secs(1);
 
 /// Where the address of a peer is known from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +32,15 @@ pub(crate) enum PeerSource {
     Tracker,
     /// Another peer, over this connection. It may make it up.
     Peer(ConnId),
+}
+
+/// What came of it that a peer was named.
+#[derive(Debug, Default)]
+pub(crate) struct Learned {
+    /// Whether it is new, or may be dialled sooner than before.
+    pub(crate) is_news: bool,
+    /// The one that made room for it.
+    pub(crate) forgotten: Option<PeerId>,
 }
 
 /// The peers of one content.
@@ -60,8 +71,9 @@ impl KnownPeers {
         source: PeerSource,
         now: Duration,
         free: impl Fn(&PeerId) -> bool,
-    ) {
+    ) -> Learned {
         if let Some(known) = self.0.get_mut(&peer) {
+            let before = (known.next_try, known.named);
             match source {
                 PeerSource::Tracker => {
                     (known.addresses, known.named, known.hearsay) = (addresses, true, None);
@@ -73,7 +85,7 @@ impl KnownPeers {
                 PeerSource::Peer(_) if known.named || known.failures == 0 => {}
                 PeerSource::Peer(_) => known.addresses = addresses,
             }
-            return;
+            return Learned { is_news: (known.next_try, known.named) != before, forgotten: None };
         }
         let is_vain = |known: &Known| match source {
             // Peers may be made up: those that never answer make room, and for the tracker's all that it did not name.
@@ -85,16 +97,19 @@ impl KnownPeers {
             PeerSource::Peer(conn) => Some(conn),
         };
         let of_one = |known: &Known| hearsay.is_some() && known.hearsay == hearsay;
+        let mut forgotten = None;
         let too_many = self.0.values().filter(|known| of_one(known)).count() >= MOST_OF_ONE;
         if too_many || self.0.len() >= MOST_KNOWN {
             let vain =
                 self.0.iter().filter(|(peer, known)| (!too_many || of_one(known)) && is_vain(known) && free(peer));
             let vainest = vain.max_by_key(|(_, known)| (!known.named, known.failures)).map(|(&peer, _)| peer);
-            let Some(vainest) = vainest else { return };
+            let Some(vainest) = vainest else { return Learned::default() };
             self.0.remove(&vainest);
+            forgotten = Some(vainest);
         }
         let named = source == PeerSource::Tracker;
         self.0.insert(peer, Known { addresses, named, hearsay, failures: 0, next_try: now, lost: None });
+        Learned { is_news: true, forgotten }
     }
 
     /// A connection with a peer stands: nobody has made it up.
@@ -131,6 +146,13 @@ impl KnownPeers {
     pub(crate) fn lost(&mut self, peer: &PeerId, now: Duration) {
         if let Some(known) = self.0.get_mut(peer) {
             known.lost = Some(now);
+        }
+    }
+
+    /// It was not dialled, though it was its turn, which says nothing of it.
+    pub(crate) fn hold_back(&mut self, peer: &PeerId, now: Duration) {
+        if let Some(known) = self.0.get_mut(peer) {
+            known.next_try = now + HELD_BACK;
         }
     }
 
@@ -230,6 +252,30 @@ mod tests {
         assert!(!is_due(&known));
         tell(&mut known, 3, PeerSource::Tracker);
         assert!(is_due(&known), "the tracker has seen it");
+    }
+
+    #[test]
+    fn what_is_no_news_is_said_to_be_none() {
+        let mut known = KnownPeers::default();
+        let mut tell = |number, source| known.learn(peer(number), address(1), source, Duration::ZERO, |_| true);
+        assert!(tell(1, PeerSource::Peer(7)).is_news && !tell(1, PeerSource::Peer(7)).is_news);
+        assert!(tell(1, PeerSource::Tracker).is_news, "now somebody vouches for it");
+        assert!(!tell(1, PeerSource::Tracker).is_news);
+        assert!((2..=1 + MOST_OF_ONE).all(|number| tell(number, PeerSource::Peer(8)).is_news));
+        assert!(!tell(99, PeerSource::Peer(8)).is_news, "there is no room for it");
+    }
+
+    #[test]
+    fn one_that_was_not_dialled_has_not_failed() {
+        let mut known = KnownPeers::default();
+        learn(&mut known, 1, PeerSource::Peer(7));
+        for second in 0..100 {
+            let now = Duration::from_secs(second);
+            assert_eq!(known.due(now).count(), 1, "second {second}");
+            known.hold_back(&peer(1), now);
+            assert_eq!(known.due(now).count(), 0);
+        }
+        assert_eq!(known.0[&peer(1)].failures, 0);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Connections that are made and that end: which of two with one peer stays, who makes room, and who is dropped.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -56,21 +56,29 @@ impl Engine {
         }
         self.peers.connect(peer, conn);
         self.dial_backs.connected(&peer);
-        self.contents.values_mut().for_each(|content| content.known.met(&peer));
+        let knowing: Vec<_> = self.knowers.of(&peer).collect();
+        for id in &knowing {
+            if let Some(content) = self.contents.get_mut(id) {
+                content.known.met(&peer);
+            }
+        }
         let suspect = self.peers.is_suspect(&peer, remote.ip());
         let doubt = self.peers.doubt_about(&peer, remote.ip());
         let credit = self.peers.first_credit(&peer, remote.ip(), self.now);
+        let debt = self.peers.work_owed(&peer, remote.ip(), self.now);
         let state = Connection {
             peer: at,
             participations: BTreeMap::new(),
             rate: Rate::new(self.now),
             download: Download::new(self.now, credit),
             upload: Upload::default(),
-            conduct: Conduct::new(self.now, suspect, doubt),
+            conduct: Conduct::new(self.now, suspect, doubt, debt),
+            manifests: BTreeSet::new(),
         };
         self.conns.insert(conn, state);
         self.actions.send(conn, self.hello.clone());
-        let contents: Vec<_> = self.contents.keys().copied().collect();
+        // Who comes by itself costs no look at contents that do not know it.
+        let contents = if dialled { self.contents.keys().copied().collect() } else { knowing };
         for content in contents {
             // Who dials says what it wants, and what the tracker has introduced the other side for. Who was dialled does so for
             // what it wants of this peer: it may have dialled in vain itself. Neither lists all that it has to a stranger.
@@ -142,11 +150,18 @@ impl Engine {
         let Some(state) = self.conns.remove(&conn) else { return };
         let peer = state.peer.id;
         self.peers.remember(peer, &state.download.credit);
-        self.forget_manifests(conn);
+        if !state.was_of_use() {
+            self.peers.owe_work(&peer, state.peer.address.ip(), state.conduct.messages.debt(self.now), self.now);
+        }
+        self.forget_manifests(conn, &state.manifests);
         self.forget_first(conn);
         if self.peers.disconnect(&peer, conn) {
             if state.download.given > 0 {
-                self.contents.values_mut().for_each(|content| content.known.lost(&peer, self.now));
+                for id in self.knowers.of(&peer) {
+                    if let Some(content) = self.contents.get_mut(&id) {
+                        content.known.lost(&peer, self.now);
+                    }
+                }
             }
             self.back_off(peer);
         }

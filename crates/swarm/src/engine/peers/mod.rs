@@ -2,7 +2,8 @@
 //!
 //! [`Peers`] holds what outlives a connection: who is connected or being dialled, who is shut out, and what is remembered of
 //! peers by their id, and of strangers by their address, so that a new connection or a new id gains nothing. A peer that has
-//! delivered is judged by that alone, whatever its address. `known` is the address book of a content, `connection` is what
+//! delivered is judged by that alone, whatever its address. `known` is the address book of a content, `knowers` says which contents know
+//! a peer, `connection` is what
 //! belongs to one connection, `lifecycle` makes and ends them, `dialling` decides whom to dial,
 //! `dial_backs` whom of those that the tracker has just introduced, `exchange` tells peers of each
 //! other, `conduct` counts what a peer sends wrong, and `flood` how much work it makes.
@@ -13,6 +14,7 @@ pub(crate) mod dial_backs;
 mod dialling;
 mod exchange;
 pub(crate) mod flood;
+pub(crate) mod knowers;
 pub(crate) mod known;
 mod lifecycle;
 
@@ -49,8 +51,17 @@ pub(crate) struct Peers {
     offences: BoundedMap<IpAddr, u32>,
     /// Bytes that strangers of an address have to give or take before their word about their site counts.
     doubts: BoundedMap<IpAddr, u64>,
+    /// Work that strangers of an address have had us do.
+    work: BoundedMap<IpAddr, Work>,
     /// Whether the last tick had no time for all exchanges of peers that were due.
     exchanges_late: bool,
+}
+
+/// Work that strangers of an address have had us do, beyond what they might by then.
+#[derive(Debug, Default)]
+struct Work {
+    units: u64,
+    since: Duration,
 }
 
 /// A peer that is being dialled.
@@ -131,6 +142,11 @@ impl Peers {
         free
     }
 
+    /// Whether a peer is being dialled for which the tracker vouches, or what it gave us.
+    pub(crate) fn is_dialled_vouched(&self, peer: &PeerId) -> bool {
+        self.dialling.get(peer).is_some_and(|dialling| dialling.vouched)
+    }
+
     /// A dial is over. Whether only other peers had named that peer.
     pub(crate) fn dial_ended(&mut self, peer: &PeerId) -> bool {
         self.dialling.remove(peer).is_some_and(|dialling| !dialling.vouched)
@@ -198,6 +214,19 @@ impl Peers {
     /// How much a peer has to give or take before its word about its site counts, if others of its address were wrong.
     pub(crate) fn doubt_about(&self, peer: &PeerId, address: IpAddr) -> Option<u64> {
         self.doubts.get(&address_group(address)).copied().filter(|_| !self.has_delivered(peer))
+    }
+
+    /// A stranger has gone that has had us do so much work beyond what it might.
+    pub(crate) fn owe_work(&mut self, peer: &PeerId, address: IpAddr, units: u64, now: Duration) {
+        if !self.has_delivered(peer) && units > self.work_owed(peer, address, now) {
+            *self.work.get_or_default(address_group(address)) = Work { units, since: now };
+        }
+    }
+
+    /// The work that strangers of an address have had us do and that the next one begins with: a new connection is no new budget.
+    pub(crate) fn work_owed(&self, peer: &PeerId, address: IpAddr, now: Duration) -> u64 {
+        let work = self.work.get(&address_group(address)).filter(|_| !self.has_delivered(peer));
+        work.map_or(0, |work| work.units.saturating_sub(flood::earned(now.saturating_sub(work.since), flood::OTHERS)))
     }
 
     /// Strangers of an address are to be looked at closely.
@@ -322,6 +351,23 @@ mod tests {
         credit.verify(1);
         peers.remember(peer(1), &credit);
         assert!(peers.has_delivered(&peer(1)) && !peers.is_suspect(&peer(1), home));
+    }
+
+    #[test]
+    fn work_for_strangers_of_an_address_outlasts_their_connections() {
+        let (mut peers, home) = (Peers::default(), ip("10.0.0.1"));
+        let second = flood::earned(DIALLED_SOON, flood::OTHERS);
+        peers.owe_work(&peer(1), home, 3 * second, NOW);
+        peers.owe_work(&peer(2), home, second, NOW);
+        let owed = |peers: &Peers, number, at| peers.work_owed(&peer(number), home, at);
+        assert_eq!(owed(&peers, 3, NOW), 3 * second);
+        assert_eq!(owed(&peers, 3, NOW + DIALLED_SOON * 2), second);
+        assert_eq!(owed(&peers, 3, NOW + DIALLED_SOON * 9), 0);
+        assert_eq!(peers.work_owed(&peer(3), ip("10.0.0.2"), NOW), 0);
+        let mut credit = Credit::new(NOW, 0, NOW);
+        credit.verify(1);
+        peers.remember(peer(4), &credit);
+        assert_eq!(owed(&peers, 4, NOW), 0, "it has delivered");
     }
 
     #[test]
