@@ -203,7 +203,10 @@ impl World {
                 let remote = address(number);
                 Event::Connected { conn: self.next, peer: peer(number), remote, dialled: input.flag(), relayed: false }
             }
-            8 => Event::DialFailed { peer: peer(input.below(PEERS + 1)) },
+            8 => {
+                let peer = peer(input.below(PEERS + 1));
+                if input.flag() { Event::DialHeldBack { peer } } else { Event::DialFailed { peer } }
+            }
             9 => self.disconnect(some(&self.conns, input)?),
             10..=14 => Event::Message { conn: some(&self.conns, input)?, message: message(input) },
             15..=16 => {

@@ -113,6 +113,11 @@ pub enum Event {
         /// The peer.
         peer: PeerId,
     },
+    /// A peer was not dialled for now: too many dials of its addresses, or of others there, were in vain of late.
+    DialHeldBack {
+        /// The peer.
+        peer: PeerId,
+    },
     /// A connection has ended.
     Disconnected {
         /// Its number.

@@ -34,6 +34,7 @@ impl Driver {
                     limiter: self.setup.dial_limiter.clone(),
                     book: self.setup.book.clone(),
                 };
+                    vouched: self.engine.is_vouched_for(peer.id),
                 drop(tokio::spawn(dialler.dial((peer, manner), unneeded, self.reports.clone())))
             }
             Action::Close { conn, reason } => {

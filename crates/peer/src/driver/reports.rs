@@ -37,7 +37,7 @@ impl Driver {
                         self.look_before_it_leaves(*conn);
                         self.forget_link(*conn);
                     }
-                    Event::DialFailed { peer } => drop(self.dials.remove(peer)),
+                    Event::DialFailed { peer } | Event::DialHeldBack { peer } => drop(self.dials.remove(peer)),
                     Event::Finished { request, failure } => {
                         if *failure == Some(swarm::Failure::Invalid) {
                             self.note_wrong(*request, "an answer of a wrong length");

@@ -119,6 +119,8 @@ pub(crate) struct Dialler {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) limiter: Arc<DialLimiter>,
     pub(crate) book: Arc<DialBook>,
+    /// Whether the tracker has named the peer, or it has given something: others may be made up.
+    pub(crate) vouched: bool,
 }
 
 impl Dialler {
@@ -139,7 +141,7 @@ impl Dialler {
     }
 
     async fn reach(self, peer: PeerAddress, manner: Manner, reports: mpsc::Sender<Report>) {
-        let Dialler { transport, limiter, book } = self;
+        let Dialler { transport, limiter, book, vouched } = self;
         let addresses = nearest_first(in_turns(peer.addresses));
         let (through, beside) = match manner {
             Manner::First(through) => (through, false),
@@ -148,11 +150,12 @@ impl Dialler {
         if !beside {
             book.begins(peer.id, &addresses);
         }
-        let tried = AtomicBool::new(false);
+        let (tried, held_back) = (AtomicBool::new(false), AtomicBool::new(false));
         // Each is counted when it is its turn: where the first one answers, the others have no part in it.
         let may_dial = |address| {
-            let may = limiter.may_dial(address);
-            tried.fetch_or(may, Ordering::Relaxed);
+            let may = limiter.may_dial(address, vouched);
+            let counted = if may { &tried } else { &held_back };
+            counted.store(true, Ordering::Relaxed);
             may
         };
         let direct = async {
@@ -207,6 +210,11 @@ impl Dialler {
                 }
             }
         };
+        // The relay was asked, if there is one: then it was tried.
+        if refused.is_none() && held_back.load(Ordering::Relaxed) && !tried.load(Ordering::Relaxed) {
+            let _ = reports.send(Report::Event(Event::DialHeldBack { peer: peer.id })).await;
+            return;
+        }
         if !beside {
             let reason = reason(failed, refused);
             tracing::info!(peer = %peer.id, reason = reason.as_ref().map(tracing::field::display), "no address of it answers");

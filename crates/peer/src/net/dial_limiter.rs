@@ -21,6 +21,8 @@ struct Tries {
 const OF_ADDRESS: Tries = Tries { most: 4.0, another: Duration::from_secs(5) };
 /// Of all ports of a host: as many peers as the engine dials at once may be behind one router.
 const OF_HOST: Tries = Tries { most: 16.0, another: Duration::from_secs(1) };
+/// So many of these are left to peers whom the tracker vouches for: those that other peers name may be made up.
+const FOR_VOUCHED: f64 = 4.0;
 /// Addresses and hosts that are remembered, some 64 bytes each. One is forgotten when it has all its tries again, 20 seconds
 /// after its last one at the latest. The engine dials 16 peers at once at 32 addresses each, so that
 /// dialling that fails slowly does not fill this; where it is full, the one with the most tries left is forgotten.
@@ -37,12 +39,14 @@ struct Inner {
 }
 
 impl DialLimiter {
-    /// Whether to dial an address now. Each call that is answered with yes counts as a try.
-    pub(crate) fn may_dial(&self, address: SocketAddr) -> bool {
+    /// Whether to dial an address now, of a peer that somebody vouches for or not. Each call that is answered with yes counts as a try.
+    pub(crate) fn may_dial(&self, address: SocketAddr, vouched: bool) -> bool {
         let (mut inner, now) = (lock(&self.0), Instant::now());
         let Inner { addresses, hosts } = &mut *inner;
         let host = host(address.ip());
-        let may = addresses.has(&address, &OF_ADDRESS, now) && host.is_none_or(|host| hosts.has(&host, &OF_HOST, now));
+        let least = if vouched { 1.0 } else { 1.0 + FOR_VOUCHED };
+        let may = addresses.left(&address, &OF_ADDRESS, now) >= 1.0
+            && host.is_none_or(|host| hosts.left(&host, &OF_HOST, now) >= least);
         if may {
             addresses.take(address, &OF_ADDRESS, now);
             host.into_iter().for_each(|host| hosts.take(host, &OF_HOST, now));
@@ -82,10 +86,6 @@ impl<K: Hash + Eq + Copy> Accounts<K> {
         self.0.get(key).map_or(tries.most, |account| tries.left(account, now))
     }
 
-    fn has(&self, key: &K, tries: &Tries, now: Instant) -> bool {
-        self.left(key, tries, now) >= 1.0
-    }
-
     fn take(&mut self, key: K, tries: &Tries, now: Instant) {
         let left = self.left(&key, tries, now);
         if self.0.len() >= REMEMBERED {
@@ -120,12 +120,12 @@ mod tests {
     async fn a_victims_address_is_dialled_a_few_times_whatever_the_number_of_ids() {
         let limiter = DialLimiter::default();
         let victim = SocketAddr::from(([10, 0, 0, 1], 53));
-        assert_eq!((0..1000).filter(|_| limiter.may_dial(victim)).count(), 4);
+        assert_eq!((0..1000).filter(|_| limiter.may_dial(victim, true)).count(), 4);
         tokio::time::advance(Duration::from_secs(60)).await;
-        assert_eq!((0..1000).filter(|_| limiter.may_dial(victim)).count(), 4);
-        assert!(limiter.may_dial(SocketAddr::from(([10, 0, 0, 2], 53))), "others are dialled");
+        assert_eq!((0..1000).filter(|_| limiter.may_dial(victim, true)).count(), 4);
+        assert!(limiter.may_dial(SocketAddr::from(([10, 0, 0, 2], 53)), true), "others are dialled");
         limiter.answered(victim);
-        assert!(limiter.may_dial(victim));
+        assert!(limiter.may_dial(victim, true));
     }
 
     /// A peer names all ports of a third party, in messages that follow one another.
@@ -137,13 +137,13 @@ mod tests {
         ];
         for at in networks {
             let limiter = DialLimiter::default();
-            let dialled = || (1024..60_000).filter(|&port| limiter.may_dial(at(port))).count();
+            let dialled = || (1024..60_000).filter(|&port| limiter.may_dial(at(port), true)).count();
             assert_eq!(dialled(), 16);
             for second in 0..60 {
                 assert!(dialled() <= 1, "second {second}");
                 tokio::time::advance(Duration::from_secs(1)).await;
             }
-            assert!(limiter.may_dial(SocketAddr::from(([192, 0, 2, 2], 9000))), "others are dialled");
+            assert!(limiter.may_dial(SocketAddr::from(([192, 0, 2, 2], 9000)), true), "others are dialled");
         }
     }
 
@@ -153,14 +153,14 @@ mod tests {
         let limiter = DialLimiter::default();
         for port in 9000..9500 {
             let here = SocketAddr::from(([127, 0, 0, 1], port));
-            assert!(limiter.may_dial(here));
+            assert!(limiter.may_dial(here, true));
             let router = SocketAddr::from(([192, 0, 2, 1], port));
-            assert!(limiter.may_dial(router));
+            assert!(limiter.may_dial(router, true));
             limiter.answered(router);
         }
         // One that dials out of there is at another port.
         let silent = |limiter: &DialLimiter| {
-            (0..100).filter(|&port| limiter.may_dial(SocketAddr::from(([192, 0, 2, 1], 1024 + port)))).count()
+            (0..100).filter(|&port| limiter.may_dial(SocketAddr::from(([192, 0, 2, 1], 1024 + port)), true)).count()
         };
         assert_eq!(silent(&limiter), 16);
         limiter.answered(SocketAddr::from(([192, 0, 2, 1], 50_000)));
@@ -168,14 +168,28 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn tries_are_left_to_peers_that_somebody_vouches_for() {
+        let limiter = DialLimiter::default();
+        let at = |port| SocketAddr::from(([192, 0, 2, 1], port));
+        assert_eq!((0..100).filter(|&port| limiter.may_dial(at(port), false)).count(), 12);
+        assert_eq!((100..200).filter(|&port| limiter.may_dial(at(port), true)).count(), 4);
+        tokio::time::advance(Duration::from_secs(4)).await;
+        assert!(!limiter.may_dial(at(300), false) && limiter.may_dial(at(300), true));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_full_account_neither_grows_nor_hides_a_victim() {
         let limiter = DialLimiter::default();
         let victim = SocketAddr::from(([10, 0, 0, 1], 53));
         let other = |n: usize| SocketAddr::from(([10, 1, (n >> 8) as u8, n as u8], 9000));
-        (0..REMEMBERED).for_each(|n| assert!(limiter.may_dial(other(n))));
-        assert_eq!((0..1000).filter(|_| limiter.may_dial(victim)).count(), 4, "it comes when the account is full");
-        (REMEMBERED..2 * REMEMBERED).for_each(|n| assert!(limiter.may_dial(other(n)), "others are dialled"));
-        assert!(!limiter.may_dial(victim), "and is not forgotten for the sake of others");
+        (0..REMEMBERED).for_each(|n| assert!(limiter.may_dial(other(n), true)));
+        assert_eq!(
+            (0..1000).filter(|_| limiter.may_dial(victim, true)).count(),
+            4,
+            "it comes when the account is full"
+        );
+        (REMEMBERED..2 * REMEMBERED).for_each(|n| assert!(limiter.may_dial(other(n), true), "others are dialled"));
+        assert!(!limiter.may_dial(victim, true), "and is not forgotten for the sake of others");
         let inner = limiter.0.lock().unwrap();
         assert_eq!((inner.addresses.0.len(), inner.hosts.0.len()), (REMEMBERED, REMEMBERED));
     }
@@ -185,7 +199,7 @@ mod tests {
     async fn one_peers_own_back_off_is_never_held_up() {
         let limiter = DialLimiter::default();
         for tries in 0..20 {
-            assert!(limiter.may_dial(SocketAddr::from(([10, 0, 0, 1], 9000))), "try {tries}");
+            assert!(limiter.may_dial(SocketAddr::from(([10, 0, 0, 1], 9000)), true), "try {tries}");
             tokio::time::advance(Duration::from_millis(500 << tries.min(7))).await;
         }
     }

@@ -167,6 +167,7 @@ impl Engine {
                 self.connected(conn, ConnectedPeer::new(peer, remote, dialled, self.now).relayed(relayed))
             }
             Event::DialFailed { peer } => self.dial_failed(peer),
+            Event::DialHeldBack { peer } => self.dial_held_back(peer),
             Event::Disconnected { conn } => self.disconnected(conn),
             Event::Admitted { conn, content, late } => self.admitted(conn, content, late),
             Event::Message { conn, message } => self.message(conn, message),
@@ -249,6 +250,11 @@ impl Engine {
     /// Whether this peer was heard of as one of a content.
     pub fn knows(&self, content: ContentId, peer: PeerId) -> bool {
         self.contents.get(&content).is_some_and(|content| content.known.addresses(&peer).is_some())
+    }
+
+    /// Whether a peer that is being dialled was named by the tracker, or has given something: others may be made up.
+    pub fn is_vouched_for(&self, peer: PeerId) -> bool {
+        self.peers.is_dialled_vouched(&peer)
     }
 
     /// Where a peer of a content is said to be.

@@ -102,6 +102,14 @@ impl DialBacks {
         }
     }
 
+    /// It was not dialled after all.
+    pub(crate) fn held_back(&mut self, peer: &PeerId, now: Duration) {
+        let Some(at) = self.dialled.iter().position(|one| one.peer == *peer) else { return };
+        if let Some(one) = self.dialled.remove(at) {
+            self.wait(DialBack { due: now + AGAIN, ..one });
+        }
+    }
+
     /// It is connected: there is no need any more.
     pub(crate) fn connected(&mut self, peer: &PeerId) {
         self.waiting.retain(|one| one.peer != *peer);

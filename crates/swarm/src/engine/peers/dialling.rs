@@ -155,6 +155,17 @@ impl Engine {
         self.dial_more();
     }
 
+    /// A peer was not dialled: too many dials there were in vain. It waits for its turn, and is no worse for that.
+    pub(crate) fn dial_held_back(&mut self, peer: PeerId) {
+        self.peers.dial_ended(&peer);
+        self.dial_backs.held_back(&peer, self.now);
+        for id in self.knowers.of(&peer) {
+            if let Some(content) = self.contents.get_mut(&id) {
+                content.known.hold_back(&peer, self.now);
+            }
+        }
+    }
+
     /// A peer that owes us something is silent: it is dialled anew, beside the connection that stands. Should the link have
     /// been dark, a new connection is there long before the old one dares to send again.
     pub(crate) fn dial_beside(&mut self, conn: ConnId) {
