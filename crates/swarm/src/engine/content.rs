@@ -41,6 +41,8 @@ pub(crate) struct Content {
     pub(crate) spread: Rarity,
     /// Connected peers that want pieces.
     pub(crate) takers: u32,
+    /// Whether, when all of them were last looked at, many looks found nothing to offer.
+    pub(crate) offers_in_vain: bool,
     /// The turn of the last peer that began to take part, or a later one.
     pub(crate) newest: u64,
     /// When something was last under way, or was offered.
@@ -79,6 +81,7 @@ impl Content {
             given_up: VecDeque::new(),
             spread,
             takers: 0,
+            offers_in_vain: false,
             newest: 0,
             busy: Duration::ZERO,
             grew: Duration::ZERO,

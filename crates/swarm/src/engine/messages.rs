@@ -110,7 +110,7 @@ impl Engine {
         let tell = new && !told && !(state.peer.dialled && content.wanted);
         content.count(theirs, wants);
         if is_news {
-            self.offer_of(id);
+            self.offer_of(conn, id);
             self.tick_soon();
         }
         if tell {
@@ -184,7 +184,7 @@ impl Engine {
         if !known {
             self.fetch_manifests();
         }
-        self.offer_of(id);
+        self.offer_of(conn, id);
     }
 
     /// The other side will never ask for these pieces.
@@ -208,7 +208,7 @@ impl Engine {
                 theirs.skipped.insert(piece);
             });
         }
-        self.offer_of(id);
+        self.offer_of(conn, id);
     }
 
     /// The other side wants pieces, or does not want them any more.
@@ -216,7 +216,7 @@ impl Engine {
         let (Some(content), Some(state)) = (self.contents.get_mut(&id), self.conns.get_mut(&conn)) else { return };
         let Some(theirs) = state.participations.get_mut(&id).filter(|theirs| theirs.takes != takes) else { return };
         content.count(theirs, takes);
-        self.offer_of(id);
+        self.offer_of(conn, id);
     }
 
     /// Says to everyone who takes part that we want no more of a content.

@@ -8,7 +8,7 @@
 
 mod first;
 mod meter;
-mod offers;
+pub(crate) mod offers;
 pub(crate) mod promises;
 mod serve;
 pub(crate) mod sites;

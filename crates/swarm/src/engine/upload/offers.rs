@@ -13,6 +13,7 @@ use std::time::Duration;
 use protocol::{ContentId, PieceRange};
 
 use super::promises::Stage;
+use super::sites::Sites;
 use super::{Upload, Uploads};
 use crate::engine::Engine;
 use crate::engine::STARVING;
@@ -47,6 +48,9 @@ const TRIAL: u64 = 64 << 10;
 const IN_VAIN: usize = 16;
 /// Pieces that are looked at for one offer.
 const TRIES: u32 = 64;
+/// If none of them was of use to any taker, and it took more looks than this to find out, then until the next tick messages of a peer have
+/// only that peer looked at: some bytes would make us look at all of them, again and again.
+const LOOKS: u32 = 256;
 /// Where fairness is asked for, a peer may take so many bytes more than it gave before others come first.
 const CREDIT: u64 = 4 << 20;
 
@@ -54,7 +58,8 @@ const CREDIT: u64 = 4 << 20;
 /// peers that wait for least from us, then by chance: to prefer those that have least makes all uploaders offer to the same few.
 struct Taker<'a> {
     conn: ConnId,
-    site: &'a str,
+    /// If it is far, the parts in the content of those of its site whose word about that counts.
+    neighbours: &'a [&'a Participation],
     theirs: &'a Participation,
     upload: &'a Upload,
     far: bool,
@@ -95,32 +100,35 @@ impl Engine {
     /// Offers pieces of any content until enough is promised. While many contents are taken, not all of them are looked at.
     pub(crate) fn offer_more(&mut self) {
         let contents = self.taken_contents();
-        self.offer_from(contents, IN_VAIN);
+        self.offer_from(contents, IN_VAIN, None);
     }
 
     /// The same, and looks at all of them.
     pub(crate) fn offer_of_all(&mut self) {
         let contents = self.taken_contents();
-        self.offer_from(contents, usize::MAX);
+        self.offer_from(contents, usize::MAX, None);
     }
 
     /// Offers pieces of the one content that a peer has said something of: what it says of many would be work for all of them each time.
-    pub(crate) fn offer_of(&mut self, id: ContentId) {
-        let is_taken = self.contents.get(&id).is_some_and(|content| content.takers > 0);
-        self.offer_from(if is_taken { vec![id] } else { Vec::new() }, IN_VAIN);
+    pub(crate) fn offer_of(&mut self, conn: ConnId, id: ContentId) {
+        let content = self.contents.get(&id).filter(|content| content.takers > 0);
+        // What one peer says has others get nothing that was not found for them a moment ago.
+        let only = content.filter(|content| content.offers_in_vain).map(|_| conn);
+        let contents = if content.is_some() { vec![id] } else { Vec::new() };
+        self.offer_from(contents, IN_VAIN, only);
     }
 
     fn taken_contents(&self) -> Vec<ContentId> {
         self.contents.iter().filter(|(_, content)| content.takers > 0).map(|(&id, _)| id).collect()
     }
 
-    /// Looks at contents by chance, until so many of them had nothing to offer.
-    fn offer_from(&mut self, mut contents: Vec<ContentId>, mut in_vain: usize) {
+    /// Looks at contents by chance, until so many of them had nothing to offer; and at all who take them, or only at one.
+    fn offer_from(&mut self, mut contents: Vec<ContentId>, mut in_vain: usize, only: Option<ConnId>) {
         let mut offers: BTreeMap<(ConnId, ContentId), Vec<PieceRange>> = BTreeMap::new();
         let urgent = self.uploads.urgent();
         while !contents.is_empty() && in_vain > 0 {
             let turn = if contents.len() == 1 { 0 } else { self.rng.usize(..contents.len()) };
-            if let Some((conn, run)) = self.next_offer(contents[turn], &urgent) {
+            if let Some((conn, run)) = self.next_offer(contents[turn], only, &urgent) {
                 offers.entry((conn, contents[turn])).or_default().push(run);
             } else {
                 contents.swap_remove(turn);
@@ -142,7 +150,33 @@ impl Engine {
     }
 
     /// Promises the next run of a content, if there is room and someone lacks what we hold.
-    fn next_offer(&mut self, id: ContentId, urgent: &BTreeMap<ConnId, u64>) -> Option<(ConnId, PieceRange)> {
+    fn next_offer(
+        &mut self,
+        id: ContentId,
+        only: Option<ConnId>,
+        urgent: &BTreeMap<ConnId, u64>,
+    ) -> Option<(ConnId, PieceRange)> {
+        let mut looks = 0;
+        let found = self.find_offer(id, only, urgent, &mut looks);
+        if only.is_none()
+            && looks > 0
+            && let Some(content) = self.contents.get_mut(&id)
+        {
+            content.offers_in_vain = found.is_none() && looks > LOOKS;
+        }
+        let (conn, run) = found?;
+        self.promise_run(conn, id, run);
+        Some((conn, run))
+    }
+
+    /// The next run to promise, and to whom; `looks` counts how often it was asked of a piece whether somebody may get it.
+    fn find_offer(
+        &mut self,
+        id: ContentId,
+        only: Option<ConnId>,
+        urgent: &BTreeMap<ConnId, u64>,
+        looks: &mut u32,
+    ) -> Option<(ConnId, PieceRange)> {
         let content = self.contents.get(&id)?;
         let (run, target) = self.amounts(content.total(), content.piece_size());
         let owed = self.owed(urgent);
@@ -151,7 +185,8 @@ impl Engine {
             return None;
         }
         let mut rng = self.rng.fork();
-        let mut takers = self.takers_of(id);
+        let sites = self.believed_by_site(id);
+        let mut takers = self.takers_of(id, &sites);
         // Strangers may not take what they are offered: half of it is for those who have taken something.
         let answers = takers.iter().any(|taker| !taker.is_stranger());
         let strangers = takers.iter().filter(|taker| taker.upload.counted && taker.is_stranger());
@@ -168,17 +203,20 @@ impl Engine {
             };
             may_get && (far_room || !taker.far)
         });
-        if takers.is_empty() {
+        let looked_at = |taker: &&Taker<'_>| only.is_none_or(|only| taker.conn == only);
+        if !takers.iter().any(|taker| looked_at(&taker)) {
             return None;
         }
         let mut tries = TRIES;
         let first = content.spread.rarest(content.takers, &mut rng, |piece| {
             tries = tries.saturating_sub(1);
-            tries == 0 || takers.iter().any(|taker| self.may_get(taker, id, piece))
+            tries == 0
+                || takers.iter().filter(looked_at).any(|taker| {
+                    *looks += 1;
+                    self.may_get(taker, piece)
+                })
         })?;
-        let (conn, run) = self.choose_taker(&takers, id, first, run, &mut rng)?;
-        self.promise_run(conn, id, run);
-        Some((conn, run))
+        self.choose_taker(&takers, looked_at, id, first, run, &mut rng)
     }
 
     /// A piece that has just come, or is about to, and that few have is offered at once, whatever is promised: the sooner
@@ -191,18 +229,20 @@ impl Engine {
             return;
         }
         let mut rng = self.rng.fork();
-        let mut takers = self.takers_of(id);
+        let sites = self.believed_by_site(id);
+        let mut takers = self.takers_of(id, &sites);
         takers.retain(|taker| taker.upload.counted);
-        if let Some((conn, run)) = self.choose_taker(&takers, id, piece, run, &mut rng) {
+        if let Some((conn, run)) = self.choose_taker(&takers, |_| true, id, piece, run, &mut rng) {
             self.promise_run(conn, id, run);
             self.actions.offer(conn, id, &[run]);
         }
     }
 
-    /// Who should have a piece, and what around it, up to so many bytes.
+    /// Who of those that are looked at should have a piece, and what around it, up to so many bytes.
     fn choose_taker(
         &self,
         takers: &[Taker<'_>],
+        looked_at: impl Fn(&&Taker<'_>) -> bool,
         id: ContentId,
         first: u32,
         bytes: u64,
@@ -210,13 +250,13 @@ impl Engine {
     ) -> Option<(ConnId, PieceRange)> {
         let content = self.contents.get(&id)?;
         let size = content.piece_size();
-        let able = takers.iter().filter(|taker| self.may_get(taker, id, first));
+        let able = takers.iter().filter(looked_at).filter(|taker| self.may_get(taker, first));
         let best = able.min_by_key(|taker| (taker.far, taker.deficit, taker.upload.promised, rng.u32(..)))?;
         let strangers = takers.iter().filter(|taker| taker.is_stranger()).count() as u64;
         let trusted = best.upload.counted && (!best.is_stranger() || takers.len() == 1);
         let bytes = if trusted { bytes } else { bytes.min(TRIAL / strangers.max(1)) };
         let (most, block) = (content.within(first, bytes), (BLOCK / size) as u32);
-        Some((best.conn, content.spread.around(first, most, block, |piece| self.may_get(best, id, piece))))
+        Some((best.conn, content.spread.around(first, most, block, |piece| self.may_get(best, piece))))
     }
 
     fn promise_run(&mut self, conn: ConnId, id: ContentId, run: PieceRange) {
@@ -229,33 +269,43 @@ impl Engine {
     }
 
     /// The peers that may be offered something of a content.
-    fn takers_of(&self, id: ContentId) -> Vec<Taker<'_>> {
+    fn takers_of<'a>(&'a self, id: ContentId, sites: &'a Sites<'_>) -> Vec<Taker<'a>> {
         let able = self.conns.iter().filter(|(_, state)| self.now >= state.upload.offer_after);
-        able.filter_map(|(&conn, state)| self.taker(conn, state, id)).collect()
+        able.filter_map(|(&conn, state)| self.taker(conn, state, id, sites)).collect()
     }
 
-    fn taker<'a>(&self, conn: ConnId, state: &'a Connection, id: ContentId) -> Option<Taker<'a>> {
+    fn taker<'a>(&self, conn: ConnId, state: &'a Connection, id: ContentId, sites: &'a Sites<'_>) -> Option<Taker<'a>> {
         let theirs = state.participation(&id).filter(|theirs| theirs.takes)?;
         let unpaid = state.upload.taken.saturating_sub(state.download.given + CREDIT);
         let deficit = if self.config.fair { unpaid / CREDIT } else { 0 };
-        let (site, upload, far) = (&state.peer.site, &state.upload, self.is_far(state));
-        Some(Taker { conn, site, theirs, upload, far, deficit })
+        let (upload, far) = (&state.upload, self.is_far(state));
+        let neighbours = sites.get(&state.peer.site[..]).filter(|_| far).map(Vec::as_slice).unwrap_or_default();
+        Some(Taker { conn, neighbours, theirs, upload, far, deficit })
     }
 
     /// Whether a piece may be offered to this peer: not if it gets it, nor if it is far and someone near it gets it, who
     /// will pass it on, unless it has waited long.
-    fn may_get(&self, taker: &Taker<'_>, id: ContentId, piece: u32) -> bool {
+    fn may_get(&self, taker: &Taker<'_>, piece: u32) -> bool {
+        #[cfg(test)]
+        tests::LOOKS.with(|looks| looks.set(looks.get() + 1));
         if taker.theirs.gets(piece) {
             return false;
         }
         let starves = self.now.saturating_sub(taker.theirs.grew) >= STARVING;
-        !taker.far || starves || !self.someone_gets(taker.site, id, piece)
+        !taker.far || starves || !taker.neighbours.iter().any(|theirs| theirs.gets(piece))
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use std::cell::Cell;
+
     use super::*;
+
+    thread_local! {
+        /// How often it was asked of a piece whether a peer may get it.
+        pub(crate) static LOOKS: Cell<u64> = const { Cell::new(0) };
+    }
 
     #[test]
     fn promises_last_for_the_round_trips_ahead_within_bounds() {

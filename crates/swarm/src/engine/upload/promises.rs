@@ -86,7 +86,7 @@ impl Engine {
         pieces.into_iter().for_each(|piece| self.promise(conn, id, piece, Stage::Declined));
         self.recount(conn);
         if is_news || self.conns.get(&conn).is_some_and(|state| state.upload.counted != was_counted) {
-            self.offer_of(id);
+            self.offer_of(conn, id);
         }
     }
 

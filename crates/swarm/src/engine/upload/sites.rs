@@ -5,11 +5,15 @@ use std::time::Duration;
 
 use protocol::ContentId;
 
+use crate::engine::participation::Participation;
 use crate::engine::peers::connection::Connection;
 use crate::engine::{Engine, STARVING};
 
 /// How long a stranger's word about its site counts.
 const BELIEVED: Duration = Duration::from_secs(1);
+
+/// The parts that peers of each site take in one content.
+pub(super) type Sites<'a> = BTreeMap<&'a str, Vec<&'a Participation>>;
 
 impl Engine {
     /// Whether a peer is in another place than this one, as far as both said where they are.
@@ -24,16 +28,28 @@ impl Engine {
         let gets = |state: &Connection| {
             state.peer.site == *site && state.participation(&id).is_some_and(|theirs| theirs.gets(piece))
         };
-        let new = |state: &Connection| {
-            let download = &state.download;
-            let broke = download.is_useless() || download.refusals > 0 || download.credit.stalled;
-            !broke && self.now.saturating_sub(state.peer.since) < BELIEVED
-        };
-        let is_believed = |state: &Connection| match state.conduct.doubt {
+        self.conns.values().any(|state| self.is_believed(state) && gets(state))
+    }
+
+    /// The same for all pieces and other sites: the parts that those take in a content whose word counts. To ask everyone of each piece is
+    /// more than a message may cost.
+    pub(super) fn believed_by_site(&self, id: ContentId) -> Sites<'_> {
+        let mut sites = Sites::new();
+        let far = self.conns.values().filter(|state| self.is_far(state) && self.is_believed(state));
+        for (state, theirs) in far.filter_map(|state| Some((state, state.participation(&id)?))) {
+            sites.entry(&state.peer.site[..]).or_default().push(theirs);
+        }
+        sites
+    }
+
+    fn is_believed(&self, state: &Connection) -> bool {
+        let download = &state.download;
+        let broke = download.is_useless() || download.refusals > 0 || download.credit.stalled;
+        let new = !broke && self.now.saturating_sub(state.peer.since) < BELIEVED;
+        match state.conduct.doubt {
             Some(bytes) => state.travelled() > bytes,
-            None => state.was_of_use() || new(state),
-        };
-        self.conns.values().any(|state| is_believed(state) && gets(state))
+            None => state.was_of_use() || new,
+        }
     }
 
     /// Someone starves, though others of its site say that they have or get what it lacks: they are believed no more. A stranger may say
