@@ -14,6 +14,8 @@ const EXCHANGE: Duration = Duration::from_secs(5);
 const EXCHANGED: usize = 20;
 /// Looks at a peer's part in a content, in one tick; the next one goes on.
 const LOOKS: usize = 20_000;
+/// Messages, and peers named in them, that one peer is told in one tick: half of what it lets a stranger say. Another goes on.
+const TOLD: usize = 200;
 
 impl Engine {
     /// Tells each connected peer of those that joined since it was last told.
@@ -37,10 +39,15 @@ impl Engine {
         let Some(mut state) = self.conns.remove(&conn) else { return };
         let asker = state.peer.address.ip();
         let from = state.peer.exchange_next.take().unwrap_or(ContentId(Digest([0; 32])));
+        let (mut told, mut goes_on) = (0, false);
         for (&id, theirs) in state.participations.range_mut(from..) {
             // Nobody has come since it was told of all.
             if self.contents.get(&id).is_some_and(|content| content.newest <= theirs.told) {
                 continue;
+            }
+            if told >= TOLD {
+                (state.peer.exchange_next, goes_on) = (Some(id), true);
+                break;
             }
             let Some(left) = looks.checked_sub(self.conns.len()) else {
                 (state.peer.exchange_next, self.peers.exchanges_late) = (Some(id), true);
@@ -57,11 +64,15 @@ impl Engine {
             theirs.told = if all { self.turns } else { last };
             let peers: Vec<_> = fresh.into_iter().filter_map(|(_, other)| other.peer.address_for(asker)).collect();
             if !peers.is_empty() {
+                told += 1 + peers.len();
                 self.actions.send(conn, PeerMessage::Peers { content: id, peers });
             }
         }
         if state.peer.exchange_next.is_none() {
             state.peer.exchanged = self.now;
+        } else if goes_on {
+            // However soon the next tick is.
+            state.peer.exchanged = (self.now + TICK * 2).saturating_sub(EXCHANGE);
         }
         self.conns.insert(conn, state);
     }

@@ -1,6 +1,7 @@
 //! Behaviour of the engine, in virtual time: a handful of engines talk through a world that delivers at once, or
 //! one engine is told things that a bad peer would make happen.
 
+mod amplified;
 mod crowds;
 mod download;
 mod first;
