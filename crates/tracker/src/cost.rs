@@ -3,8 +3,10 @@
 //! Counted high rather than low: a growing table has room for as many again, and an allocator keeps what was freed.
 //! `tests/memory.rs` holds the figures to what is really allocated.
 
-use protocol::PeerId;
+use protocol::{ContentId, PeerId};
 use swarm::{Addresses, Introductions};
+
+use crate::pace::Repeats;
 
 /// A connection: its keys, its packets' books, its task, its entries here. `cargo xtask bench tracker` weighs one.
 pub(crate) fn connection(transport: &str) -> usize {
@@ -51,6 +53,11 @@ pub(crate) fn peers(bytes: u64) -> [u64; 2] {
 /// The addresses that a peer announces, once for all its contents.
 pub(crate) fn addresses(addresses: &Addresses) -> usize {
     2 * addresses.bytes()
+}
+
+/// So many contents that a connection has left and of which that is remembered.
+pub(crate) fn left(contents: usize) -> i64 {
+    (2 * contents * (size_of::<ContentId>() + size_of::<Repeats>())) as i64
 }
 
 /// News of a content that name so many peers and wait to be said.

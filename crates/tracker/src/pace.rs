@@ -7,10 +7,11 @@
 //! However many connections there are: where announcements take much of the tracker's time, those wait from whose address more than an
 //! equal part of it comes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use protocol::ContentId;
 use swarm::Origin;
 use tokio::time::Instant;
 
@@ -64,6 +65,11 @@ pub(crate) struct Repeats {
 }
 
 impl Repeats {
+    /// As often as it may be for now.
+    fn too_many() -> Self {
+        Repeats { lately: REPEATS + 1, since: Some(Instant::now()) }
+    }
+
     /// It is announced once more. False if that is too often.
     pub(crate) fn one_more(&mut self) -> bool {
         let now = Instant::now();
@@ -75,6 +81,60 @@ impl Repeats {
         let may = self.lately <= REPEATS;
         self.lately = self.lately.saturating_add(u8::from(may));
         may
+    }
+}
+
+/// Most contents of which it is remembered that a connection has left them.
+const MOST_LEFT: usize = 64;
+
+/// Contents that a connection has left lately: whoever leaves one and announces it again goes on where it was.
+#[derive(Debug, Default)]
+pub(crate) struct Left {
+    has_left: bool,
+    /// In the order in which they were left.
+    contents: VecDeque<(ContentId, Repeats)>,
+    /// How often others were announced while there were too many of these.
+    others: Repeats,
+}
+
+impl Left {
+    /// A content is left that was announced so often.
+    pub(crate) fn add(&mut self, content: ContentId, repeats: Repeats) {
+        self.forget_old();
+        if self.contents.len() >= MOST_LEFT {
+            self.contents.pop_front();
+        }
+        self.contents.push_back((content, repeats));
+        self.has_left = true;
+    }
+
+    /// How often a content was announced that is announced now and that the connection takes no part in.
+    pub(crate) fn take(&mut self, content: ContentId) -> Repeats {
+        self.forget_old();
+        if let Some(at) = self.contents.iter().position(|(left, _)| *left == content) {
+            return self.contents.remove(at).map(|(_, repeats)| repeats).unwrap_or_default();
+        }
+        let is_known = self.contents.len() < MOST_LEFT || self.others.one_more();
+        if is_known { Repeats::default() } else { Repeats::too_many() }
+    }
+
+    /// Whether anything was ever left.
+    pub(crate) fn is_used(&self) -> bool {
+        self.has_left
+    }
+
+    /// How many are remembered.
+    pub(crate) fn len(&self) -> usize {
+        self.contents.len()
+    }
+
+    /// Those are forgotten that could be announced as often as any by now.
+    fn forget_old(&mut self) {
+        let over = REPEATED * (u32::from(REPEATS) + 1);
+        let is_old = |repeats: &Repeats| repeats.since.is_none_or(|since| since.elapsed() >= over);
+        while self.contents.front().is_some_and(|(_, repeats)| is_old(repeats)) {
+            self.contents.pop_front();
+        }
     }
 }
 
@@ -157,6 +217,28 @@ mod tests {
         }
         tokio::time::advance(Duration::from_secs(60)).await;
         assert_eq!(all(&mut repeats), usize::from(REPEATS) + 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_content_that_is_left_and_announced_in_turn_is_counted_on() {
+        let content = |n: u8| ContentId(protocol::Digest([n; 32]));
+        let mut left = Left::default();
+        let mut turns = |of: u8, turns: usize| {
+            let free = (0..turns).map(|turn| content((turn % usize::from(of)) as u8)).filter(|&content| {
+                let mut repeats = left.take(content);
+                let may = repeats.one_more();
+                left.add(content, repeats);
+                may
+            });
+            (free.count(), left.len())
+        };
+        assert_eq!(turns(1, 100), (usize::from(REPEATS) + 1, 1));
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert_eq!(turns(10, 1000), (10 * (usize::from(REPEATS) + 1), 10));
+        // More contents than are remembered are counted together.
+        tokio::time::advance(Duration::from_secs(60)).await;
+        let (free, remembered) = turns(200, 10_000);
+        assert!(free <= MOST_LEFT + usize::from(REPEATS) + 1 && remembered == MOST_LEFT, "{free} of 10,000");
     }
 
     /// However many connections and addresses a network has, others do not wait for it.

@@ -28,7 +28,7 @@ use crate::cost;
 use crate::ledger::{Ledger, Room, Use};
 use crate::mailboxes::Mailboxes;
 use crate::outbox::Outbox;
-use crate::pace::{Busy, Pace, Repeats};
+use crate::pace::{Busy, Left, Pace, Repeats};
 use crate::private::PrivateTracker;
 use crate::probe::{self, Prober};
 use crate::relay::Relay;
@@ -87,6 +87,8 @@ struct Member {
     /// Whether it was told of the relay, and opens legs.
     knows_relay: bool,
     takes_legs: bool,
+    /// What it has left lately.
+    left: Left,
 }
 
 /// That a peer takes part in a content.
@@ -230,8 +232,8 @@ impl State {
         let port = (connection.transport() == "quic").then(|| connection.remote_addr().port());
         let addresses = Arc::new(Addresses::new(connection.remote_addr().ip(), port, listeners));
         self.ledger().change(session, cost::addresses(&addresses) as i64);
-        let contents = BTreeMap::new();
-        let member = Member { session, outbox, addresses, contents, knows_relay: false, takes_legs: false };
+        let (contents, left) = (BTreeMap::new(), Left::default());
+        let member = Member { session, outbox, addresses, contents, knows_relay: false, takes_legs: false, left };
         if let Some(old) = self.members.insert(peer, member) {
             if let Some((_, connection)) = self.sessions.remove(&old.session) {
                 connection.close(1, "replaced by a newer session");
@@ -309,19 +311,17 @@ impl State {
     }
 
     /// A peer takes part in a content, or in another way than before. Says as how many messages that counts: as none if it takes part
-    /// since now only.
+    /// since now only, and has never left anything.
     pub(crate) fn announce(&self, session: u64, peer: PeerId, announce: Announce) -> u32 {
         self.announces.fetch_add(1, Ordering::Relaxed);
         let Announce { content, about, role } = announce;
         let seed = self.config.seed ^ u64::from_le_bytes(content.0.0[..8].try_into().expect("a digest has 32 bytes"));
         let mut registry = self.contents.entry(content).or_insert_with(|| Registry::new(seed));
-        let mut counts = if registry.contains(peer) { 1 } else { 0 };
+        let mut counts = u32::from(registry.contains(peer));
         // Under the content's lock: a call that ends this session, or replaces it, either came before, and then nothing
         // is announced, or finds the content among the member's and takes the peer out of it.
-        if let Some((addresses, wanted, often)) = self.join(session, peer, content, role) {
-            if often {
-                counts = TOO_OFTEN;
-            }
+        if let Some((addresses, wanted, messages)) = self.join(session, peer, content, role) {
+            counts = messages;
             let publishers = &self.config.publishers;
             let believed = publishers.is_empty() || (publishers.contains(&peer) && !wanted);
             let introductions =
@@ -350,14 +350,24 @@ impl State {
         self.busy.lock().expect("no panic holds it").spent(origin, time)
     }
 
-    /// Notes that a member takes part in a content: gives its addresses, whether it has wanted pieces of it, and whether it says so too often.
-    /// Nothing if the session is not that of a member any more.
-    fn join(&self, session: u64, peer: PeerId, content: ContentId, role: Role) -> Option<(Arc<Addresses>, bool, bool)> {
+    /// Notes that a member takes part in a content: gives its addresses, whether it has wanted pieces of it, and as how many messages it
+    /// counts that it says so. Nothing if the session is not that of a member any more.
+    fn join(&self, session: u64, peer: PeerId, content: ContentId, role: Role) -> Option<(Arc<Addresses>, bool, u32)> {
         let mut member = self.members.get_mut(&peer).filter(|member| member.session == session)?;
-        let membership = member.contents.entry(content).or_default();
+        let Member { contents, left, addresses, .. } = &mut *member;
+        let takes_part = contents.contains_key(&content);
+        let remembered = left.len();
+        let membership = contents
+            .entry(content)
+            .or_insert_with(|| Membership { repeats: left.take(content), ..Membership::default() });
         membership.wanted |= role == Role::Downloader;
-        let (wanted, often) = (membership.wanted, !membership.repeats.one_more());
-        Some((member.addresses.clone(), wanted, often))
+        let messages = match membership.repeats.one_more() {
+            false => TOO_OFTEN,
+            true => u32::from(takes_part || left.is_used()),
+        };
+        let joined = (addresses.clone(), membership.wanted, messages);
+        self.ledger().change(session, cost::left(left.len()) - cost::left(remembered));
+        Some(joined)
     }
 
     /// Notes what it costs that a member takes part in a content, and if it is the only one, the content too. It never becomes
@@ -378,8 +388,11 @@ impl State {
     pub(crate) fn leave(&self, session: u64, peer: PeerId, content: ContentId) {
         let Some(mut member) = self.members.get_mut(&peer).filter(|member| member.session == session) else { return };
         let Some(membership) = member.contents.remove(&content) else { return };
+        let remembered = member.left.len();
+        let freed = (membership.bytes + membership.progress_bytes()) as i64;
+        member.left.add(content, membership.repeats);
         let mut ledger = self.ledger();
-        ledger.change(session, -((membership.bytes + membership.progress_bytes()) as i64));
+        ledger.change(session, cost::left(member.left.len()) - cost::left(remembered) - freed);
         if member.contents.is_empty() {
             ledger.set_use(session, Use::Idle);
         }

@@ -125,3 +125,21 @@ async fn what_is_announced_again_and_again_counts_as_many_messages() {
     let counts: Vec<u32> = (0..100).map(|n| announce([Role::Downloader, Role::Seeder][n % 2])).collect();
     assert!(counts[2..].iter().filter(|&&counts| counts == TOO_OFTEN).count() > 90, "{counts:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn announcing_and_leaving_in_turn_is_announcing_too_often() {
+    let world = World::new(&["10.0.0.2:9000"]).await;
+    let (state, (_, connection)) = (State::new(ServerConfig::default()), &world.connections[0]);
+    let (peer, content) = (connection.peer_id(), ContentId(Digest([7; 32])));
+    assert!(state.open(1, connection) && state.enter(1, connection, Arc::default(), &[]));
+    let announce = Announce { content, about: None, role: Role::Seeder };
+    let turn = || {
+        let counts = state.announce(1, peer, announce.clone());
+        state.leave(1, peer, content);
+        counts
+    };
+    assert_eq!([(); 5].map(|()| turn()), [0, 1, 1, 1, 1]);
+    let before = state.bytes();
+    assert!((0..1000).all(|_| turn() == TOO_OFTEN));
+    assert_eq!(state.bytes(), before, "it is remembered once");
+}
