@@ -4,17 +4,33 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use peer::{ContentId, Download, Glob, PeerEvent, Share, State, Status, Ticket};
+use peer::{
+    ContentId, Download, Glob, PeerError, PeerEvent, Share, State, Status, StorageError, Ticket, TrackerStatus,
+};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::control::{ContentStatus, Doing, Kind};
-use crate::nodes::{NOBODY, Nodes, Told, Tracked};
+use crate::nodes::{Nodes, Owner, Told, Tracked, is_told_by_tracker};
 use crate::state::SavedContent;
 
 /// Time between two attempts to share what cannot be shared: doubled each time up to the second.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// Time between two attempts to download what there is no room for, likewise, and spread.
+const FIRST_ROOM: Duration = Duration::from_secs(60);
+const LONGEST_ROOM: Duration = Duration::from_secs(3600);
+/// How long a download that is tried again leaves the queue to say whether it is its turn: it looks each second.
+const TURN: Duration = Duration::from_secs(2);
+/// A complete download of which neither the sharer's own tracker nor any peer was there for so long gives its node's room to others, and
+/// earlier where that is scarce.
+const ABANDONED: Duration = Duration::from_secs(3600);
+const ABANDONED_WHERE_SCARCE: Duration = Duration::from_secs(300);
+/// Its tracker is looked for again after this time, more or less, for so long.
+const LOOK_AGAIN: Duration = Duration::from_secs(3600);
+const LOOKS: Duration = Duration::from_secs(30);
+const TRACKER_GONE: &str =
+    "it is complete, and shared again when the tracker of its ticket is back, which is looked for once an hour";
 /// What to do about a download that is gone, or was changed.
 const AGAIN: &str = "`peer-cli resume` gets it again, `peer-cli rm` forgets it";
 
@@ -66,8 +82,13 @@ pub(crate) struct Task {
     before: (u64, u64),
     /// What has been since then.
     since: (u64, u64),
-    /// How often it was told so far to replace different files.
+    /// How often it was told so far to replace different files, and to go on.
     forces: u64,
+    resumes: u64,
+    /// How often in a row there was no room for it.
+    roomless: u32,
+    /// Whether it is complete, and not shared until its tracker is back.
+    rests: bool,
 }
 
 /// What to do next.
@@ -85,7 +106,8 @@ impl Task {
         (wish, view): (watch::Receiver<Wish>, watch::Sender<ContentStatus>),
         notes: mpsc::Sender<Note>,
     ) -> Self {
-        Task { saved, nodes, wish, view, notes, before: (0, 0), since: (0, 0), forces: 0 }
+        let (before, since) = ((0, 0), (0, 0));
+        Task { saved, nodes, wish, view, notes, before, since, forces: 0, resumes: 0, roomless: 0, rests: false }
     }
 
     /// How a content stands that was not begun.
@@ -113,6 +135,9 @@ impl Task {
             let wish = *self.wish.borrow_and_update();
             if std::mem::replace(&mut self.forces, wish.forces) != wish.forces {
                 self.saved.replace_different();
+            }
+            if std::mem::replace(&mut self.resumes, wish.resumes) != wish.resumes {
+                (self.roomless, self.rests) = (0, false);
             }
             let stopped = match wish.run {
                 Run::Remove => break,
@@ -209,36 +234,72 @@ impl Task {
                 return self.told_within(pause).await;
             }
         };
-        if let Err(next) = self.claim(&home, share.content()).await {
-            return next;
+        match self.claim(&home, share.content()).await {
+            Ok(Claimed::AtOnce) => {}
+            Ok(Claimed::Later) => {
+                // The other entry has stopped it.
+                home.release(self.saved.number);
+                return Next::Again;
+            }
+            Err(next) => return next,
         }
         *failures = 0;
         self.serve(&home, share, wish).await
     }
 
     /// Takes a content, or says which entry has it, and waits until that lets go of it.
-    async fn claim(&mut self, tracked: &Tracked, content: ContentId) -> Result<(), Next> {
-        let mut released = tracked.released();
-        match tracked.claim(content, self.saved.number) {
-            Ok(()) => return Ok(()),
-            Err(NOBODY) => self.say(Doing::Waiting, ""),
-            Err(other) => {
-                let reason =
-                    format!("it is the same content as number {other}, and waits for that: remove one of them");
-                match self.saved.kind {
-                    // It is shared all the same.
-                    Kind::Share => {
-                        self.view.send_modify(|view| view.ticket.clear());
-                        self.say(Doing::Waiting, &reason);
-                    }
-                    Kind::Download => self.say(Doing::Failed, &reason),
+    async fn claim(&mut self, tracked: &Tracked, content: ContentId) -> Result<Claimed, Next> {
+        let (mut released, mut claimed) = (tracked.released(), Claimed::AtOnce);
+        let own = Owner { number: self.saved.number, view: self.view.subscribe(), only: self.saved.only.clone() };
+        loop {
+            let Err(mut other) = tracked.claim(content, &own) else { return Ok(claimed) };
+            claimed = Claimed::Later;
+            self.say_who_has_it(content, other.as_mut());
+            let stands_otherwise = async {
+                if let Some(other) = &mut other
+                    && other.view.changed().await.is_ok()
+                {
+                    return;
                 }
+                std::future::pending().await
+            };
+            tokio::select! {
+                next = self.told() => return Err(next),
+                _ = released.changed() => {}
+                () = stands_otherwise => {}
             }
         }
-        tokio::select! {
-            next = self.told() => Err(next),
-            _ = released.changed() => Err(Next::Again),
-        }
+    }
+
+    /// Says which other entry has its content, and what comes of that: what that has downloaded is here.
+    fn say_who_has_it(&self, content: ContentId, other: Option<&mut Owner>) {
+        let Some(other) = other else { return self.say(Doing::Waiting, "") };
+        let (number, there) = (other.number, other.view.borrow_and_update().clone());
+        let has_the_files = other.only.is_empty() || other.only == self.saved.only;
+        self.view.send_if_modified(|view| {
+            let before = view.clone();
+            view.content = content.to_string();
+            (view.rate, view.peers, view.hashed) = (0, 0, [0, 0]);
+            (view.state, view.reason) = match self.saved.kind {
+                Kind::Download if has_the_files && there.state == Doing::Sharing => {
+                    (view.size, view.have, view.pieces) = (there.size, there.have, there.pieces);
+                    (view.name, view.path) = (there.name, there.path);
+                    (Doing::Sharing, format!("it is here already: it is the same content as number {number}"))
+                }
+                Kind::Download if has_the_files => {
+                    (Doing::Waiting, format!("it is the same content as number {number}, and waits for that"))
+                }
+                kind => {
+                    if kind == Kind::Share {
+                        // It is shared all the same.
+                        view.ticket.clear();
+                    }
+                    let reason = "and waits for that: remove one of them";
+                    (Doing::Waiting, format!("it is the same content as number {number}, {reason}"))
+                }
+            };
+            *view != before
+        });
     }
 
     /// Hashes what lies at the path; nothing if it is told to stop meanwhile. An error is a sentence.
@@ -378,9 +439,18 @@ impl Task {
             Ok(ticket) => ticket,
             Err(error) => return self.fails(&format!("{error}")).await,
         };
+        let only: Result<Vec<Glob>, _> = self.saved.only.iter().map(|glob| glob.parse::<Glob>()).collect();
+        let only = match only {
+            Ok(only) => only,
+            Err(error) => return self.fails(&error.to_string()).await,
+        };
+        if self.rests {
+            return self.rest(&ticket).await;
+        }
         let tracked = match self.nodes.of_ticket(&ticket) {
             Ok(tracked) => tracked,
             Err(reason) => {
+                self.nodes.ask_for_room();
                 self.say(Doing::Waiting, &reason);
                 return self.told_within(LONGEST_PAUSE).await;
             }
@@ -392,14 +462,44 @@ impl Task {
         if let Err(next) = self.claim(&tracked, content).await {
             return next;
         }
-        let begun = self.begin(&ticket, &tracked, content).await;
+        let begun = self.begin(&ticket, &tracked, content, only).await;
         let next = match begun {
-            Ok(download) => self.follow(&tracked, download, wish).await,
+            Ok(download) => self.follow(&tracked, download, wish, is_told_by_tracker(&ticket)).await,
             Err(_) if tracked.node.has_ended() => Next::End,
-            Err(reason) => self.fails(&reason).await,
+            Err(error) => {
+                let (reason, pause) = self.failure(&error);
+                self.say(Doing::Failed, &reason);
+                tracked.release(self.saved.number);
+                self.tried_again(pause).await
+            }
         };
         tracked.release(self.saved.number);
         next
+    }
+
+    /// Waits until the tracker of a private share is back, which is looked for now and then, or it is told something else.
+    async fn rest(&mut self, ticket: &Ticket) -> Next {
+        self.say(Doing::Waiting, TRACKER_GONE);
+        let nodes = self.nodes.clone();
+        let is_back = async {
+            loop {
+                sleep(LOOK_AGAIN.mul_f64(0.5 + fastrand::f64())).await;
+                // Where there is no room, others go first.
+                let Ok(tracked) = nodes.of_ticket(ticket) else { continue };
+                let mut told = tracked.told.clone();
+                let joined = told.wait_for(|told| matches!(told, Told::Joined(_)));
+                if matches!(timeout(LOOKS, joined).await, Ok(Ok(_))) {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            next = self.told() => next,
+            () = is_back => {
+                self.rests = false;
+                Next::Again
+            }
+        }
     }
 
     /// Waits until it is told something else. What was complete is downloaded again only if that was said.
@@ -415,6 +515,27 @@ impl Task {
     async fn fails(&mut self, reason: &str) -> Next {
         self.say(Doing::Failed, reason);
         self.told().await
+    }
+
+    /// Why a download has failed, and after what time it is tried again by itself.
+    fn failure(&mut self, error: &PeerError) -> (String, Option<Duration>) {
+        let pause = pause_after(error, self.roomless);
+        if pause.is_none() {
+            return (error.to_string(), None);
+        }
+        self.roomless += 1;
+        (format!("{error}; it is tried again until there is room"), pause)
+    }
+
+    /// Waits until it is told something else, or it is tried again and it is its turn.
+    async fn tried_again(&mut self, pause: Option<Duration>) -> Next {
+        let Some(pause) = pause else { return self.told().await };
+        tokio::select! {
+            next = self.told() => return next,
+            () = sleep(pause) => {}
+        }
+        self.say(Doing::Queued, "");
+        self.told_within(TURN).await
     }
 
     /// The content that a ticket stands for, which only the tracker of a private share may know.
@@ -440,19 +561,25 @@ impl Task {
         }
     }
 
-    async fn begin(&mut self, ticket: &Ticket, tracked: &Tracked, content: ContentId) -> Result<Download, String> {
+    async fn begin(
+        &mut self,
+        ticket: &Ticket,
+        tracked: &Tracked,
+        content: ContentId,
+        only: Vec<Glob>,
+    ) -> Result<Download, PeerError> {
         self.say(Doing::Waiting, "");
         self.view.send_modify(|view| view.content = content.to_string());
-        let only: Result<Vec<Glob>, _> = self.saved.only.iter().map(|glob| glob.parse::<Glob>()).collect();
-        let only = only.map_err(|error| error.to_string())?;
         let download = tracked.node.download(content).private(ticket.secret()).output(&self.saved.path);
-        let download = download.overwrite(self.saved.force).only(only);
-        download.start().await.map_err(|error| error.to_string())
+        download.overwrite(self.saved.force).only(only).start().await
     }
 
-    /// Says how a download stands until it is told something else, or it fails.
-    async fn follow(&mut self, tracked: &Tracked, download: Download, wish: Wish) -> Next {
+    /// Says how a download stands until it is told something else, it fails, or it is complete and nobody is there, where it has a node
+    /// of its own.
+    async fn follow(&mut self, tracked: &Tracked, download: Download, wish: Wish, has_own_node: bool) -> Next {
         let (content, mut status, mut told) = (download.content(), download.status(), tracked.told.clone());
+        let (mut trackers, mut scarcity) = (tracked.node.watch_trackers(), self.nodes.watch_scarcity());
+        let mut alone_since = None;
         loop {
             let now = status.borrow_and_update().clone();
             self.count(&now);
@@ -475,9 +602,11 @@ impl Task {
             };
             match &now.state {
                 State::Failed(error) => {
-                    self.show(Doing::Failed, &error.to_string(), &now);
+                    let (reason, pause) = self.failure(error);
+                    self.show(Doing::Failed, &reason, &now);
                     self.keep_counts(&now);
-                    return self.told().await;
+                    tracked.release(self.saved.number);
+                    return self.tried_again(pause).await;
                 }
                 State::Withdrawn(reason) => {
                     self.show(Doing::Failed, &format!("{reason}: {AGAIN}"), &now);
@@ -492,10 +621,32 @@ impl Task {
                 State::Opening => self.show(Doing::Checking, "", &now),
                 State::Finishing => self.show(Doing::Finishing, "", &now),
                 State::Complete => self.show(Doing::Sharing, "", &now),
-                _ => self.show(Doing::Downloading, if now.peers == 0 { &waits } else { "" }, &now),
+                _ => {
+                    // There was room for it.
+                    self.roomless = 0;
+                    self.show(Doing::Downloading, if now.peers == 0 { &waits } else { "" }, &now);
+                }
             }
+            let [up, _] = TrackerStatus::up_and_lost(&trackers.borrow_and_update());
+            let is_alone = has_own_node && matches!(now.state, State::Complete) && now.peers == 0 && up == 0;
+            alone_since = is_alone.then(|| alone_since.unwrap_or_else(Instant::now));
+            let patience = if *scarcity.borrow_and_update() { ABANDONED_WHERE_SCARCE } else { ABANDONED };
+            let is_abandoned = async {
+                match alone_since {
+                    Some(since) => sleep_until(since + patience).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 changed = status.changed() => if changed.is_err() { return Next::End },
+                changed = trackers.changed(), if has_own_node => if changed.is_err() { return Next::End },
+                Ok(()) = scarcity.changed(), if is_alone => {}
+                () = is_abandoned => {
+                    self.keep_counts(&now);
+                    let _ = download.cancel().await;
+                    self.rests = true;
+                    return Next::Again;
+                }
                 changed = told.changed() => if changed.is_err() { return Next::End },
                 changed = self.wish.changed() => {
                     let said = *self.wish.borrow_and_update();
@@ -515,6 +666,27 @@ impl Task {
     async fn note(&self, note: Note) {
         let _ = self.notes.send(note).await;
     }
+}
+
+/// After what time a download is tried again that has failed so often before: only where room is all that it lacked, which comes back
+/// without anyone doing something here.
+fn pause_after(error: &PeerError, before: u32) -> Option<Duration> {
+    match error {
+        // No file of such a size can ever be there.
+        PeerError::Storage(StorageError::TooLarge { .. }) => None,
+        PeerError::Storage(storage) if storage.is_no_room() => {
+            let pause = (FIRST_ROOM * 2u32.saturating_pow(before.min(8))).min(LONGEST_ROOM);
+            Some(pause.mul_f64(0.75 + fastrand::f64() / 2.0))
+        }
+        _ => None,
+    }
+}
+
+/// How a content was taken.
+enum Claimed {
+    AtOnce,
+    /// Another entry had it before.
+    Later,
 }
 
 /// For how long nothing has come.
@@ -538,5 +710,24 @@ impl Stillness {
             *self = Stillness { received: view.received, since: Instant::now() };
         }
         self.since.elapsed() >= STILL
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lacks_room_is_tried_again_less_and_less_often() {
+        let after = |error: StorageError, before| pause_after(&error.into(), before);
+        let full = || StorageError::Full("file".into());
+        let near = |pause: Option<Duration>, expected: Duration| {
+            (expected.mul_f64(0.75)..=expected.mul_f64(1.25)).contains(&pause.unwrap())
+        };
+        assert!(near(after(full(), 0), FIRST_ROOM) && near(after(full(), 2), FIRST_ROOM * 4));
+        assert!(near(after(full(), u32::MAX), LONGEST_ROOM));
+        assert_eq!(after(StorageError::TooLarge { path: "file".into(), limit: None }, 0), None);
+        assert_eq!(after(StorageError::Denied("file".into()), 0), None);
+        assert_eq!(pause_after(&PeerError::Cancelled, 0), None);
     }
 }

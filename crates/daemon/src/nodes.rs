@@ -3,19 +3,22 @@
 //! and receive together stays below the same limits.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use peer::{
     ContentId, Counters, MAX_TICKET_TRACKERS, Node, NodeBuilder, PeerId, Secret, Share, Shares, Ticket, TicketTracker,
-    TrackerAddress, Waits,
+    TrackerAddress, TrackerStatus, Waits,
 };
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
+use crate::control::ContentStatus;
+
 /// Nodes beside that of the daemon's own shares.
-const MOST_OTHERS: usize = 64;
+pub(crate) const MOST_OTHERS: usize = 64;
 /// Most addresses of all trackers in a ticket together.
 const TICKET_ADDRESSES: usize = 16;
 /// Time between two attempts to reach a tracker: doubled each time up to the second, and spread.
@@ -23,9 +26,6 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// Longest time for one attempt.
 const ONE_TRY: Duration = Duration::from_secs(15);
-
-/// The number of no entry.
-pub(crate) const NOBODY: u64 = u64::MAX;
 
 /// Makes a node that is still to be started. An error is a sentence.
 pub type NewNode = Box<dyn Fn() -> Result<NodeBuilder, String> + Send + Sync>;
@@ -59,6 +59,16 @@ pub(crate) enum Told {
     Joined(Option<ContentId>),
 }
 
+/// An entry that has taken a content.
+#[derive(Debug, Clone)]
+pub(crate) struct Owner {
+    pub(crate) number: u64,
+    /// How it stands.
+    pub(crate) view: watch::Receiver<ContentStatus>,
+    /// The patterns of the files that it wants; none for all of them.
+    pub(crate) only: Vec<String>,
+}
+
 /// A node with its tracker.
 pub(crate) struct Tracked {
     pub(crate) node: Node,
@@ -66,7 +76,8 @@ pub(crate) struct Tracked {
     /// So that nobody takes the end of the attempts for that of the node.
     _tell: watch::Sender<Told>,
     joining: AbortHandle,
-    claims: Mutex<HashMap<ContentId, u64>>,
+    /// Who has taken which content: nobody while one is stopped.
+    claims: Mutex<HashMap<ContentId, Option<Owner>>>,
     /// Tells that a content was let go of.
     released: watch::Sender<()>,
     past: Arc<Mutex<(Counters, Waits)>>,
@@ -104,17 +115,23 @@ impl Tracked {
         })
     }
 
-    /// Takes a content for the entry of this number; an error is the number of the one that has it.
-    pub(crate) fn claim(&self, content: ContentId, number: u64) -> Result<(), u64> {
-        match *lock(&self.claims).entry(content).or_insert(number) {
-            owner if owner == number => Ok(()),
-            owner => Err(owner),
+    /// Takes a content for an entry; an error is the one that has it.
+    pub(crate) fn claim(&self, content: ContentId, entry: &Owner) -> Result<(), Option<Owner>> {
+        match lock(&self.claims).entry(content) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(Some(entry.clone()));
+                Ok(())
+            }
+            Entry::Occupied(taken) => match taken.get() {
+                Some(owner) if owner.number == entry.number => Ok(()),
+                other => Err(other.clone()),
+            },
         }
     }
 
     /// Lets go of what an entry has taken.
     pub(crate) fn release(&self, number: u64) {
-        lock(&self.claims).retain(|_, owner| *owner != number);
+        lock(&self.claims).retain(|_, owner| owner.as_ref().is_none_or(|owner| owner.number != number));
         self.released.send_replace(());
     }
 
@@ -126,7 +143,14 @@ impl Tracked {
     /// Stops a share that no entry serves, unless one does: nobody can take its content meanwhile.
     pub(crate) async fn stop_unclaimed(&self, share: Share) {
         let content = share.content();
-        if self.claim(content, NOBODY).is_ok() {
+        let is_free = match lock(&self.claims).entry(content) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(None);
+                true
+            }
+            Entry::Occupied(_) => false,
+        };
+        if is_free {
             let _ = share.stop().await;
             lock(&self.claims).remove(&content);
             self.released.send_replace(());
@@ -170,6 +194,15 @@ async fn join(node: Node, mut trackers: Vec<TrackerAddress>, secret: Option<Secr
     }
 }
 
+/// Where the trackers are, for tickets. The system is asked once for all shares when something has changed.
+struct Places {
+    /// They tell when that is.
+    addresses: watch::Receiver<Vec<SocketAddr>>,
+    trackers: watch::Receiver<Vec<TrackerStatus>>,
+    /// The addresses of the first tracker, and the others.
+    found: Option<(Vec<SocketAddr>, Vec<TrackerAddress>)>,
+}
+
 /// All nodes.
 pub(crate) struct Nodes {
     home: Arc<Tracked>,
@@ -179,10 +212,13 @@ pub(crate) struct Nodes {
     trackers: Vec<TrackerAddress>,
     addresses: AddressesOf,
     is_told: bool,
+    places: Mutex<Places>,
     pub(crate) secrets: Option<Arc<dyn Fn(ContentId) -> Secret + Send + Sync>>,
     pub(crate) own_tracker: Option<Arc<Shares>>,
     new: NewNode,
     others: Mutex<HashMap<String, Weak<Tracked>>>,
+    /// Whether there was no room for one of them.
+    scarce: watch::Sender<bool>,
     /// What nodes have done that have ended.
     past: Arc<Mutex<(Counters, Waits)>>,
 }
@@ -195,6 +231,7 @@ impl Nodes {
         let home_tracker = home_trackers[0];
         let past = Arc::default();
         let home = Tracked::new(node.start(), trackers.clone(), None, Arc::clone(&past));
+        let (known, joined) = (home.node.addresses(), home.node.watch_trackers());
         Nodes {
             home,
             home_tracker,
@@ -202,10 +239,12 @@ impl Nodes {
             trackers,
             addresses,
             is_told,
+            places: Mutex::new(Places { addresses: known, trackers: joined, found: None }),
             secrets,
             own_tracker,
             new,
             others: Mutex::default(),
+            scarce: watch::Sender::new(false),
             past,
         }
     }
@@ -215,16 +254,37 @@ impl Nodes {
         &self.home
     }
 
+    /// What the node for a ticket is known by; nothing if that is this daemon's own.
+    fn key(&self, ticket: &Ticket) -> Option<String> {
+        if is_told_by_tracker(ticket) {
+            return Some(ticket.to_string());
+        }
+        let is_home = |tracker: &TicketTracker| self.home_trackers.iter().any(|id| id.answers_to(tracker.id));
+        let ids = ticket.trackers().iter().map(|tracker| tracker.id.to_string());
+        (!ticket.trackers().iter().all(is_home)).then(|| ids.collect::<Vec<_>>().join(" "))
+    }
+
+    /// Whether a ticket has to wait until others need their nodes no more.
+    pub(crate) fn lacks_room_for(&self, ticket: &Ticket) -> bool {
+        let others = lock(&self.others);
+        let is_there = |key: &String| others.get(key).is_some_and(|node| node.strong_count() > 0);
+        let count = others.values().filter(|node| node.strong_count() > 0).count();
+        count >= MOST_OTHERS && self.key(ticket).is_some_and(|key| !is_there(&key))
+    }
+
+    /// Has complete downloads whose trackers are gone make room.
+    pub(crate) fn ask_for_room(&self) {
+        self.scarce.send_if_modified(|scarce| !std::mem::replace(scarce, true));
+    }
+
+    /// Whether there is less room than is wanted.
+    pub(crate) fn watch_scarcity(&self) -> watch::Receiver<bool> {
+        self.scarce.subscribe()
+    }
+
     /// The node for a ticket, started if it is the first one of its tracker. An error is a sentence.
     pub(crate) fn of_ticket(&self, ticket: &Ticket) -> Result<Arc<Tracked>, String> {
-        // The tracker of a private share tells its content to those who have the secret, and each connection proves one.
-        let told_by_tracker = ticket.content().is_none();
-        let is_home = |tracker: &TicketTracker| self.home_trackers.iter().any(|id| id.answers_to(tracker.id));
-        if !told_by_tracker && ticket.trackers().iter().all(is_home) {
-            return Ok(self.home.clone());
-        }
-        let ids: Vec<_> = ticket.trackers().iter().map(|tracker| tracker.id.to_string()).collect();
-        let key = if told_by_tracker { ticket.to_string() } else { ids.join(" ") };
+        let Some(key) = self.key(ticket) else { return Ok(self.home.clone()) };
         let mut others = lock(&self.others);
         if let Some(node) = others.get(&key).and_then(Weak::upgrade) {
             return Ok(node);
@@ -234,7 +294,7 @@ impl Nodes {
             return Err(format!("tickets of {MOST_OTHERS} trackers at a time are the most: remove some first"));
         }
         let builder = (self.new)()?.rates_of(&self.home.node);
-        let secret = ticket.secret().filter(|_| told_by_tracker);
+        let secret = ticket.secret().filter(|_| is_told_by_tracker(ticket));
         let node = Tracked::new(builder.start(), TrackerAddress::all_of(ticket), secret, self.past.clone());
         others.insert(key, Arc::downgrade(&node));
         Ok(node)
@@ -258,17 +318,28 @@ impl Nodes {
         (counters, waits)
     }
 
+    /// Where others reach the first tracker, and the other trackers.
+    fn places(&self) -> Option<(Vec<SocketAddr>, Vec<TrackerAddress>)> {
+        let mut places = lock(&self.places);
+        let is_old = places.addresses.has_changed().unwrap_or(false) || places.trackers.has_changed().unwrap_or(false);
+        if is_old || places.found.is_none() {
+            places.addresses.mark_unchanged();
+            // A name that leads to several addresses may be one tracker, or several: those that are up are. It may lead elsewhere by now.
+            let known = places.trackers.borrow_and_update().clone();
+            let split = |tracker: &TrackerAddress| match self.is_told {
+                true => vec![tracker.clone()],
+                false => tracker.told_apart(&known),
+            };
+            let mut each = self.trackers.iter().flat_map(split);
+            let first = each.next()?;
+            places.found = Some(((self.addresses)(&first.addresses), each.take(MAX_TICKET_TRACKERS - 1).collect()));
+        }
+        places.found.clone()
+    }
+
     /// The ticket for a content that is shared here.
     pub(crate) fn ticket(&self, content: ContentId) -> Option<Ticket> {
-        // A name that leads to several addresses may be one tracker, or several: those that are up are. It may lead elsewhere by now.
-        let known = self.home.node.watch_trackers().borrow().clone();
-        let split = |tracker: &TrackerAddress| match self.is_told {
-            true => vec![tracker.clone()],
-            false => tracker.told_apart(&known),
-        };
-        let mut each = self.trackers.iter().flat_map(split);
-        let addresses = (self.addresses)(&each.next()?.addresses);
-        let others: Vec<_> = each.take(MAX_TICKET_TRACKERS - 1).collect();
+        let (addresses, others) = self.places()?;
         let ticket = match &self.secrets {
             secrets if !others.is_empty() => {
                 // As many addresses of each as there is room for.
@@ -290,6 +361,12 @@ impl Nodes {
         };
         ticket.ok()
     }
+}
+
+/// The tracker of a private share tells its content to those who have the secret, and each connection proves one: such a ticket has a
+/// node of its own.
+pub(crate) fn is_told_by_tracker(ticket: &Ticket) -> bool {
+    ticket.content().is_none()
 }
 
 /// Nothing that panics happens under these locks.

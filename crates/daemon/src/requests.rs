@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::content::Run;
 use crate::control::{Answer, Answering, ContentStatus, Doing, ErrorCode, Kind, Request, Which};
+use crate::nodes::MOST_OTHERS;
 use crate::service::{Inner, Running, Service};
 use crate::state::{MOST_CONTENTS, SavedContent, StateError};
 
@@ -45,8 +46,9 @@ impl Answering for Service {
             Request::Prioritise { which } => self.prioritise(&which, &answers).await,
             Request::Limit { up, down } => self.limit(up, down).await,
             Request::Status {} => {
-                let contents = self.contents();
-                self.tell(contents, &answers).await
+                let told = self.tell(self.contents(), &answers).await;
+                let note = |reason| format!("what has changed would be forgotten at a restart: {reason}. Make room");
+                told.map(|(count, _)| (count, self.unwritten().map(note).unwrap_or_default()))
             }
             Request::Reload {} => {
                 self.reload().await.map(|()| (0, String::new())).map_err(|error| Refusal(ErrorCode::Usage, error))
@@ -100,8 +102,13 @@ impl Service {
         answers: &mpsc::Sender<Answer>,
     ) -> Answered {
         let names_folder = folder.is_some();
+        let mut note = String::new();
         let saved = match Ticket::find(what).filter(|_| Ticket::is_meant(what)) {
-            Some(ticket) => self.download(&ticket.map_err(usage)?, folder, (force, only))?,
+            Some(ticket) => {
+                let ticket = ticket.map_err(usage)?;
+                note = self.note_of(&ticket);
+                self.download(&ticket, folder, (force, only))?
+            }
             None if names_folder || force || !only.is_empty() => {
                 return Err(usage("a folder, patterns and whether files are replaced are said of downloads"));
             }
@@ -113,13 +120,27 @@ impl Service {
             // It may be there, and not be written yet.
             false => self.save_what_is_left().await?,
         }
-        let Added { number, mut view, is_new, .. } = added;
-        if added.had_failed {
-            // It is tried again.
+        let Added { number, mut view, is_new, had_failed, .. } = added;
+        if had_failed || (is_new && !note.is_empty()) {
+            // It is tried again, or found to be here.
             let _ = timeout(SIGN_OF_LIFE, view.changed()).await;
         }
         self.follow(number, view, answers).await;
-        Ok((1, if is_new { String::new() } else { "it is there already".to_owned() }))
+        Ok((1, if is_new { note } else { "it is there already".to_owned() }))
+    }
+
+    /// What is to be said of a ticket that is new here.
+    fn note_of(&self, ticket: &Ticket) -> String {
+        let id = ticket.content().map(|content| content.to_string());
+        let same = |other: &Running| Some(&other.view.borrow().content) == id.as_ref();
+        let same = self.inner().contents.iter().find(|other| same(other)).map(|other| other.saved.number);
+        match same {
+            Some(number) => format!("it is the same content as number {number}"),
+            None if self.nodes.lacks_room_for(ticket) => {
+                format!("it waits: tickets of {MOST_OTHERS} trackers at a time are the most, and so many are in use")
+            }
+            None => String::new(),
+        }
     }
 
     /// What a ticket is of, to be downloaded.
@@ -230,7 +251,8 @@ impl Service {
         for content in removed {
             let last = content.view.borrow().clone();
             are_closed &= timeout_at(deadline, content.task).await.is_ok();
-            if last.kind == Kind::Download && content.saved.complete.is_empty() && last.pieces > 0 {
+            let is_here = !content.saved.complete.is_empty() || last.state == Doing::Sharing;
+            if last.kind == Kind::Download && !is_here && last.pieces > 0 {
                 let sentence = format!("what has come of {} stays in {}, as .part files", last.name, last.path);
                 notes.extend((notes.len() < MOST_NAMED).then_some(sentence));
             }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use peer::{Counters, Node, TrackerStatus, Waits};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{interval, timeout};
+use tokio::time::{Instant, interval, timeout};
 
 use crate::content::{Note, Run, Stillness, Task, Wish};
 use crate::control::{ContentStatus, ControlError, Doing, Kind, Listener, Place};
@@ -20,6 +20,8 @@ use crate::state::{Saved, SavedContent, StateError, Store};
 const QUEUE: Duration = Duration::from_secs(1);
 /// Notes of contents that may wait.
 const NOTES: usize = 256;
+/// Where the state cannot be written, that is said this often.
+const SAY_AGAIN: Duration = Duration::from_secs(3600);
 /// How long all nodes together may take to say goodbye and to claim what is verified.
 const GOODBYE: Duration = Duration::from_secs(4);
 /// A prefix of an id that is shorter means nothing.
@@ -75,6 +77,8 @@ pub struct Service {
     saving: tokio::sync::Mutex<()>,
     /// Whether something has changed since the state was written: set before a write, and again when it fails.
     unsaved: AtomicBool,
+    /// Why it could not be written last.
+    unwritten: Mutex<Option<String>>,
     pub(crate) nodes: Arc<Nodes>,
     pub(crate) downloads: PathBuf,
     read_settings: ReadSettings,
@@ -116,6 +120,7 @@ impl Service {
             store: Arc::new(store),
             saving: tokio::sync::Mutex::default(),
             unsaved: AtomicBool::new(false),
+            unwritten: Mutex::default(),
             nodes,
             downloads,
             read_settings,
@@ -190,7 +195,14 @@ impl Service {
         if result.is_err() {
             self.unsaved.store(true, Ordering::SeqCst);
         }
+        let reason = result.as_ref().err().map(StateError::to_string);
+        *self.unwritten.lock().unwrap_or_else(PoisonError::into_inner) = reason;
         result
+    }
+
+    /// Why what has changed could not be written, so that a restart would forget it.
+    pub fn unwritten(&self) -> Option<String> {
+        self.unwritten.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) async fn apply_limits(&self) {
@@ -231,34 +243,36 @@ impl Service {
                 let _ = node.await;
             }
         };
-        if timeout(GOODBYE, ended).await.is_err() {
+        let (ended, saved) = tokio::join!(timeout(GOODBYE, ended), timeout(GOODBYE, self.save_what_is_left()));
+        if ended.is_err() {
             tracing::warn!("what was verified last is not all claimed: the disk is slow");
+        }
+        if let Ok(Err(error)) = saved {
+            tracing::warn!(%error, "what has changed lately is forgotten: the state cannot be written");
         }
         for content in &self.inner().contents {
             content.task.abort();
         }
     }
 
-    async fn noted(&self, note: Note) {
-        {
-            let mut inner = self.inner();
-            let number = match &note {
-                Note::Known { number, .. } | Note::Complete { number, .. } | Note::Again { number } => *number,
-            };
-            let Some(content) = inner.contents.iter_mut().find(|content| content.saved.number == number) else {
-                return;
-            };
-            match note {
-                Note::Known { content: id, name, .. } => (content.saved.content, content.saved.name) = (id, name),
-                // It was told so once more meanwhile, and begins anew.
-                Note::Complete { forces, .. } if content.wish.borrow().forces != forces => {}
-                Note::Complete { path, .. } => content.saved.completed_at(path),
-                Note::Again { .. } => content.saved.complete.clear(),
-            }
+    /// What a content has told is written with the next look at the queue: a start finds it out again.
+    fn noted(&self, note: Note) {
+        let mut inner = self.inner();
+        let number = match &note {
+            Note::Known { number, .. } | Note::Complete { number, .. } | Note::Again { number } => *number,
+        };
+        let Some(content) = inner.contents.iter_mut().find(|content| content.saved.number == number) else {
+            return;
+        };
+        match note {
+            Note::Known { content: id, name, .. } => (content.saved.content, content.saved.name) = (id, name),
+            // It was told so once more meanwhile, and begins anew.
+            Note::Complete { forces, .. } if content.wish.borrow().forces != forces => {}
+            Note::Complete { path, .. } => content.saved.completed_at(path),
+            Note::Again { .. } => content.saved.complete.clear(),
         }
-        if let Err(error) = self.save().await {
-            tracing::warn!(%error, "the state cannot be written");
-        }
+        drop(inner);
+        self.unsaved.store(true, Ordering::SeqCst);
     }
 }
 
@@ -298,18 +312,24 @@ impl ServiceRun {
         queue.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let (serving, home) = (crate::control::serve(listener, service.clone()), service.home());
         tokio::pin!(serving);
+        let mut said: Option<Instant> = None;
         loop {
             tokio::select! {
                 () = &mut serving => return Fault::Control,
                 () = home.ended() => return Fault::Home,
-                Some(note) = inbox.recv() => service.noted(note).await,
+                Some(note) = inbox.recv() => service.noted(note),
                 _ = queue.tick() => {
                     if let Some(number) = service.inner().ended() {
                         return Fault::Content(number);
                     }
                     service.inner().look_at_queue();
-                    if let Err(error) = service.save_what_is_left().await {
-                        tracing::debug!(%error, "the state can still not be written");
+                    match service.save_what_is_left().await {
+                        Err(error) if said.is_none_or(|said| said.elapsed() >= SAY_AGAIN) => {
+                            tracing::warn!(%error, "the state cannot be written: a restart would forget what has changed");
+                            said = Some(Instant::now());
+                        }
+                        Err(_) => {}
+                        Ok(()) => said = None,
                     }
                 }
             }
@@ -394,21 +414,32 @@ impl Running {
 mod tests {
     use std::net::SocketAddr;
     use std::path::Path;
+    use std::sync::atomic::AtomicUsize;
 
-    use peer::{Identity, MemoryNetwork, TrackerAddress};
+    use peer::{ContentId, Identity, MemoryNetwork, Secret, Ticket, TrackerAddress, manifest_path, received_path};
 
     use super::*;
+    use crate::nodes::AddressesOf;
 
     /// A service in a folder, whose tracker does not answer.
     async fn service(folder: &Path) -> ServiceRun {
+        service_at(folder, Box::new(<[SocketAddr]>::to_vec)).await
+    }
+
+    /// The same, whose tickets have these addresses.
+    async fn service_at(folder: &Path, addresses: AddressesOf) -> ServiceRun {
         let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        let transport = MemoryNetwork::new().bind(&Identity::generate().unwrap(), vec![at(0)]).unwrap();
-        let node = Node::builder(Arc::new(transport)).hashes(folder.join("hashes")).output(folder);
+        let (network, folder_of_nodes) = (MemoryNetwork::new(), folder.to_owned());
+        let new_node = move || {
+            let transport = network.bind(&Identity::generate().unwrap(), vec![at(0)]).unwrap();
+            Node::builder(Arc::new(transport)).hashes(folder_of_nodes.join("hashes")).output(&folder_of_nodes)
+        };
+        let node = new_node();
         let id = Identity::generate().unwrap().peer_id();
         let home = Home {
             node,
             trackers: vec![TrackerAddress { addresses: vec![at(1)], id, name: None }],
-            addresses: Box::new(<[SocketAddr]>::to_vec),
+            addresses,
             is_told: true,
             secrets: None,
             own_tracker: None,
@@ -418,11 +449,79 @@ mod tests {
             state: folder.join("state"),
             downloads: folder.to_owned(),
             home,
-            new_node: Box::new(|| Err("there is one node".to_owned())),
+            new_node: Box::new(move || Ok(new_node())),
             settings: settings.clone(),
             read_settings: Box::new(move || Ok(settings.clone())),
         };
         Service::start(config, &Place::of_daemon(Some(&folder.join("control"))).unwrap()).await.unwrap()
+    }
+
+    /// An entry that shares a file, by which a manifest of it is there.
+    async fn shared(service: &Service, path: &Path) -> (Running, ContentStatus) {
+        std::fs::write(path, "here").unwrap();
+        let saved = SavedContent { number: 1, path: path.display().to_string(), ..SavedContent::default() };
+        let mut share = service.begin(saved);
+        let is_shared = |view: &ContentStatus| view.state == Doing::Sharing && !view.ticket.is_empty();
+        let shared = share.view.wait_for(is_shared).await.unwrap().clone();
+        (share, shared)
+    }
+
+    fn download(folder: &Path, ticket: String, shared: &ContentStatus) -> SavedContent {
+        let (path, content) = (folder.display().to_string(), shared.content.clone());
+        SavedContent { number: 2, kind: Kind::Download, path, ticket, content, ..SavedContent::default() }
+    }
+
+    #[tokio::test]
+    async fn a_ticket_of_what_another_entry_has_is_here_with_that() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = service(folder.path()).await;
+        let (share, shared) = shared(run.service(), &folder.path().join("file")).await;
+        let mut other = run.service().begin(download(folder.path(), shared.ticket.clone(), &shared));
+        let here = other.view.wait_for(|view| view.state == Doing::Sharing).await.unwrap().clone();
+        assert!(here.reason.contains("number 1") && here.path == shared.path && here.size == 4, "{here:?}");
+        share.wish.send_modify(|wish| wish.run = Run::Remove);
+        other.view.wait_for(|view| view.reason != here.reason).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_complete_download_whose_tracker_is_gone_makes_room_until_it_is_told_to_go_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = service(folder.path()).await;
+        let (_share, shared) = shared(run.service(), &folder.path().join("file")).await;
+        let hashes = folder.path().join("hashes");
+        let received = received_path(&hashes, shared.content.parse().unwrap());
+        std::fs::create_dir_all(received.parent().unwrap()).unwrap();
+        std::fs::copy(manifest_path(&hashes, "file"), received).unwrap();
+        let tracker = Identity::generate().unwrap().peer_id();
+        let secret = Secret::new([7; 16]);
+        let ticket = Ticket::private(tracker, vec!["127.0.0.1:1".parse().unwrap()], secret, None).unwrap();
+        let mut content = run.service().begin(download(folder.path(), ticket.to_string(), &shared));
+        let is_shared = |view: &ContentStatus| view.state == Doing::Sharing;
+        content.view.wait_for(is_shared).await.unwrap();
+        assert_eq!(run.service().nodes.all().len(), 2);
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(3600)).await;
+        content.view.wait_for(|view| view.reason.contains("when the tracker of its ticket is back")).await.unwrap();
+        assert_eq!(run.service().nodes.all().len(), 1);
+        tokio::time::resume();
+        content.go_on();
+        content.view.wait_for(is_shared).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_system_is_asked_for_addresses_once_for_all_tickets() {
+        let (folder, asked) = (tempfile::tempdir().unwrap(), Arc::new(AtomicUsize::new(0)));
+        let counted = asked.clone();
+        let addresses = move |known: &[SocketAddr]| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            known.to_vec()
+        };
+        let run = service_at(folder.path(), Box::new(addresses)).await;
+        for number in 0..100 {
+            let content: ContentId = format!("{number:02x}").repeat(32).parse().unwrap();
+            assert_eq!(run.service().nodes.ticket(content).unwrap().content(), Some(content));
+        }
+        assert_eq!(asked.load(Ordering::Relaxed), 1);
     }
 
     #[tokio::test]
