@@ -168,6 +168,9 @@ pub async fn add(arguments: AddArguments) -> Result<(), Failure> {
         }
         match content.kind {
             ContentKind::Share => print([sharing_words(content), format!("peer-cli get {}", content.ticket)])?,
+            _ if content.state == Doing::Sharing => {
+                print([format!("It is here already: {} (number {}).", content.path, content.number)])?;
+            }
             _ => print([format!("Downloading into {} as number {}.", content.path, content.number)])?,
         }
         last.note.iter().for_each(|note| complain(note));
@@ -304,6 +307,7 @@ pub async fn status(arguments: StatusArguments) -> Result<(), Failure> {
         }
         let lines = table(&last.contents).lines(paint::size().0.max(2) - 1);
         print(lines.into_iter().chain(reasons(&last.contents)).chain([limits_words(last.limits)]))?;
+        last.note.iter().for_each(|note| complain(note));
         return Ok(());
     }
     let (mut live, mut tick) = (Live::new(), interval(PERIOD));
@@ -324,7 +328,7 @@ fn print_line(line: &str) -> Result<(), Failure> {
 /// What a daemon has answered.
 #[derive(Default)]
 struct Answered {
-    /// Each content as it was said last.
+    /// Each content as it was said last, in the order in which they were said.
     contents: Vec<ContentStatus>,
     limits: (u64, u64),
     note: Option<String>,
@@ -346,8 +350,11 @@ async fn ask(
         }
         match answer {
             Answer::Content(content) => {
-                answered.contents.retain(|other| other.number != content.number);
-                answered.contents.push(content);
+                // One that is followed is said again and again, with no other between.
+                match answered.contents.last_mut() {
+                    Some(last) if last.number == content.number => *last = content,
+                    _ => answered.contents.push(content),
+                }
             }
             Answer::Done { up, down, note, .. } => {
                 (answered.limits, answered.note) = ((up, down), Some(note).filter(|note| !note.is_empty()));

@@ -29,6 +29,9 @@ fn collected(service: &Service) -> Vec<Metric> {
     let mut metrics = of_counters(&counters);
     metrics.push(of_waits(&waits));
     metrics.push(contents(service));
+    let unsaved = f64::from(u8::from(service.unwritten().is_some()));
+    let help = "Whether the state cannot be written, so that a restart would forget what has changed";
+    metrics.push(Metric::new("p2p_state_unsaved", help, None, Value::Gauge(unsaved)));
     metrics.push(scraped::trackers(service.trackers()));
     metrics.extend(scraped::certificate());
     metrics
