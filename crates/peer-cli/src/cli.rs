@@ -10,7 +10,7 @@ use protocol::{ContentId, Query};
 use settings::{Names, Parsed, Shell, Surroundings};
 
 use crate::commands::control::{AddArguments, ControlArguments, LimitArguments, StatusArguments, WhichArguments};
-use crate::commands::daemon::DaemonArguments;
+use crate::commands::daemon::{DaemonArguments, Set};
 use crate::commands::doctor::DoctorArguments;
 use crate::commands::gateway::GatewayCommand;
 use crate::commands::get::GetArguments;
@@ -319,12 +319,12 @@ pub fn parse() -> Parsed<Cli> {
     parsed.unwrap_or_else(|error| refuse(&words, &error))
 }
 
-/// Reads the command line of a daemon and the files of settings again. An error is a sentence.
-pub fn daemon_again() -> Result<DaemonArguments, String> {
+/// Reads the command line of a daemon and the files of settings again, and says what those set. An error is a sentence.
+pub fn daemon_again() -> Result<(DaemonArguments, Set), String> {
     let words: Vec<OsString> = std::env::args_os().collect();
     let parsed = try_parse(words, &Surroundings::of_this_process()).map_err(|error| settings::sentence(&error))?;
     match parsed.arguments.command {
-        Some(Command::Daemon(arguments)) => Ok(*arguments),
+        Some(Command::Daemon(arguments)) => Ok((*arguments, parsed.set)),
         _ => Err("the command line is not that of a daemon any more".to_owned()),
     }
 }

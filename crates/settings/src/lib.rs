@@ -114,6 +114,8 @@ pub struct Parsed<T> {
     pub notes: Vec<String>,
     /// Long names of the flags that a file has set, each with the file.
     pub in_files: Vec<(String, String)>,
+    /// Long names of the flags that files and the environment have set, each with the words that say so.
+    pub set: Vec<(String, Vec<OsString>)>,
     /// The subcommand that was named, by its own name.
     pub command: Option<String>,
     /// Long names of the flags that were typed.
@@ -166,6 +168,7 @@ pub fn parse_as<T: FromArgMatches>(
         found.extend(rest);
     }
     sources.extend_from_slice(&in_files);
+    let set = found.clone();
     let more = found.into_iter().flat_map(|(_, words)| words);
     let words = given.insert(words, more);
     let matches = command.try_get_matches_from_mut(&words);
@@ -175,7 +178,7 @@ pub fn parse_as<T: FromArgMatches>(
     })?;
     let arguments = T::from_arg_matches(&matches)?;
     let command = given.command().map(str::to_owned);
-    Ok(Parsed { arguments, notes, in_files, command, typed: given.typed() })
+    Ok(Parsed { arguments, notes, in_files, set, command, typed: given.typed() })
 }
 
 /// The files that have a say, in their order.

@@ -4,6 +4,8 @@
 mod metrics;
 mod page;
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -116,8 +118,14 @@ impl DaemonArguments {
     }
 }
 
+/// What settings set: long names of flags, each with its words.
+pub type Set = Vec<(String, Vec<OsString>)>;
+
 /// Reads the command line and the files of settings again. An error is a sentence.
-pub type ReadAgain = fn() -> Result<DaemonArguments, String>;
+pub type ReadAgain = fn() -> Result<(DaemonArguments, Set), String>;
+
+/// Flags that may change while it runs.
+const MAY_CHANGE: [&str; 3] = ["up-rate", "down-rate", "at-once"];
 
 /// Runs until it is told to stop.
 pub async fn run(mut arguments: DaemonArguments, read_again: ReadAgain) -> Result<(), Failure> {
@@ -267,9 +275,25 @@ async fn configure(arguments: &mut DaemonArguments, read_again: ReadAgain) -> Re
         let node = node.private(true).scan(scan.clone()).reserve([kept.clone()]);
         Ok(node.lan(network::start(&peer, ByDefault::On)))
     });
-    let read_settings = Box::new(move || read_again().map(|arguments| arguments.settings()));
+    let before = read_again().map(|(_, set)| set).unwrap_or_default();
+    let read_settings = Box::new(move || {
+        let (arguments, set) = read_again()?;
+        let changed = need_a_restart(&before, &set);
+        if !changed.is_empty() {
+            tracing::warn!("settings have changed that need a restart: {}", changed.join(", "));
+        }
+        Ok(arguments.settings())
+    });
     let settings = arguments.settings();
     Ok(ServiceConfig { state, downloads, home, new_node, settings, read_settings })
+}
+
+/// Flags that are set otherwise than before, and count from the next start on.
+fn need_a_restart<'a>(before: &'a Set, now: &'a Set) -> Vec<&'a str> {
+    let differs = |one: &'a Set, other: &'a Set| one.iter().filter(move |setting| !other.contains(setting));
+    let changed: BTreeSet<_> =
+        differs(before, now).chain(differs(now, before)).map(|(flag, _)| flag.as_str()).collect();
+    changed.into_iter().filter(|flag| !MAY_CHANGE.contains(flag)).collect()
 }
 
 /// The node for what is shared, with a tracker in this process.
@@ -345,6 +369,18 @@ fn addresses(place: &Place) -> Vec<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_counts_from_the_next_start_on_is_named() {
+        let set =
+            |all: &[(&str, &str)]| all.iter().map(|(flag, word)| ((*flag).to_owned(), vec![word.into()])).collect();
+        let before: Set =
+            set(&[("tracker-ip", "--tracker-ip=a"), ("up-rate", "--up-rate=1MiB"), ("port", "--port=9000")]);
+        let now: Set =
+            set(&[("tracker-ip", "--tracker-ip=b"), ("up-rate", "--up-rate=2MiB"), ("output", "--output=o")]);
+        assert_eq!(need_a_restart(&before, &now), ["output", "port", "tracker-ip"]);
+        assert!(need_a_restart(&now, &now).is_empty());
+    }
 
     #[test]
     fn downloads_go_where_a_folder_is_or_can_be() {
