@@ -2,8 +2,9 @@
 //!
 //! Who has a session here, and takes part in a content, may ask for a connection to another peer of that content. It then
 //! opens legs (`protocol::relay`), each with a key that follows from the one that it was told. For each the other peer is
-//! told to open one too, and both are coupled: what comes over one goes over the other. A peer pays for what it
-//! sends, and the one that asked for the connection pays for all of it.
+//! told to open one too, and both are coupled: what comes over one goes over the other. That goes on for as long as they have any
+//! content in common, as peers have one connection for all of them. A peer pays for what it sends, and the one that asked for the
+//! connection pays for all of it.
 
 mod account;
 mod couple;
@@ -25,7 +26,8 @@ use account::{Account, Accounts};
 
 /// The other peer's leg comes within this time.
 const OTHER_LEG: Duration = Duration::from_secs(5);
-/// A connection without legs is forgotten after this time, and one whose peers have left the content or the tracker is cut.
+/// A connection without legs is forgotten after this time, and one whose peers have no content in common any more or have left the tracker is
+/// cut.
 const UNUSED: Duration = Duration::from_secs(30);
 /// Keys of legs that the tracker knows ahead: some may never come, or come late.
 const AHEAD: u32 = 64;
@@ -100,6 +102,7 @@ pub(crate) type Parties = Option<(Party, Party)>;
 struct Carriage {
     asker: PeerId,
     other: PeerId,
+    /// The one that it was asked for. It carries all others, too.
     content: ContentId,
     /// Where its asker was.
     origin: Origin,
@@ -126,7 +129,7 @@ struct Entry {
     /// Keys of legs that its asker may open, and the number of the first one whose key is not among them yet.
     keys: HashSet<LegKey>,
     next: u32,
-    /// When it was last seen with a leg, and its peers in the content.
+    /// When it was last seen with a leg, and its peers with a content in common.
     used: Instant,
     present: Instant,
 }
@@ -260,7 +263,7 @@ impl Relay {
         Ok(Carried { key, address: other.address })
     }
 
-    /// A leg has come. `parties` says whether the peers of a connection are still there.
+    /// A leg has come. `parties` says whether the peers of a connection are still there and have a content in common.
     pub(crate) fn leg_came(&self, leg: Leg, parties: impl Fn(PeerId, PeerId, ContentId) -> Parties) {
         let mut books = self.books();
         if let Some(first) = books.waiting.remove(&leg.key) {
@@ -312,7 +315,7 @@ impl Relay {
         });
     }
 
-    /// Forgets what nobody uses, and cuts connections of peers that are not in their content any more.
+    /// Forgets what nobody uses, and cuts connections of peers that have no content in common any more.
     pub(crate) fn sweep(&self, parties: impl Fn(PeerId, PeerId, ContentId) -> Parties) {
         let now = Instant::now();
         let standing: Vec<_> = {
