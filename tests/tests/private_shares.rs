@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::{
-    Announce, ContentId, ContentMatch, Digest, LeaseRequest, MAX_FRAME, MailboxRequest, OriginKey, PROOF_LABEL,
-    PeerAddress, PeerId, PeerMessage, PieceRange, ProbeRequest, Request, Role, Secret, TrackerEvent, TrackerRequest,
-    Turn, VERSION, Wire,
+    AddressToken, Announce, ContentId, ContentMatch, Digest, LeaseRequest, MAX_FRAME, MailboxRequest, OriginKey,
+    PROOF_LABEL, PeerAddress, PeerId, PeerMessage, PieceRange, ProbeRequest, Request, Role, Secret, TrackerEvent,
+    TrackerRequest, Turn, VERSION, Wire,
 };
 use testbed::event::Sharing;
 use tests::false_tracker::FalseTracker;
@@ -112,6 +112,8 @@ fn tracker_messages(content: ContentId, name: &str) -> Vec<Vec<u8>> {
         TrackerRequest::Probe(ProbeRequest { dialled: [127, 0, 0, 1].into(), tcp: Some(9000) }),
         TrackerRequest::Instance,
         TrackerRequest::Lease(LeaseRequest::Release { key: OriginKey(content.0) }),
+        TrackerRequest::SecondAddress,
+        TrackerRequest::AlsoAt { token: AddressToken([7; 16]), listeners: vec![] },
     ];
     all.iter().map(|message| message.encode().unwrap()).collect()
 }
@@ -301,6 +303,8 @@ fn the_holder_of_one_ticket_learns_nothing_of_another() {
                     | TrackerEvent::Mailbox(_)
                     | TrackerEvent::Instance(_)
                     | TrackerEvent::Lease(_)
+                    | TrackerEvent::AddressToken(_)
+                    | TrackerEvent::AlsoSeen { .. }
                     | TrackerEvent::Probe(_)) => {
                         panic!("nothing asked for {other:?}")
                     }

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use protocol::{
-    Announce, ContentId, LeaseRequest, MAX_FRAME, MailboxEvent, MailboxRequest, OriginKey, PROOF_LABEL, PeerId,
-    PeerMessage, PeerProgress, PieceRange, ProbeRequest, Request, Role, ShareKey, TrackerEvent, TrackerRequest, Turn,
-    VERSION, Wire,
+    AddressToken, Announce, ContentId, LeaseRequest, MAX_FRAME, MailboxEvent, MailboxRequest, OriginKey, PROOF_LABEL,
+    PeerId, PeerMessage, PeerProgress, PieceRange, ProbeRequest, Request, Role, ShareKey, TrackerEvent, TrackerRequest,
+    Turn, VERSION, Wire,
 };
 use testbed::event::{Ready, Sharing, Ticket};
 use tokio::task::JoinSet;
@@ -254,6 +254,8 @@ fn to_trackers(share: &Share) -> Vec<Vec<u8>> {
         TrackerRequest::Probe(ProbeRequest { dialled: [127, 0, 0, 1].into(), tcp: None }),
         TrackerRequest::Instance,
         TrackerRequest::Lease(LeaseRequest::Claim { key, size: 1, wrong: Vec::new() }),
+        TrackerRequest::SecondAddress,
+        TrackerRequest::AlsoAt { token: AddressToken([7; 16]), listeners: Vec::new() },
         TrackerRequest::Bye,
     ];
     messages.iter().filter_map(|message| message.encode().ok()).collect()

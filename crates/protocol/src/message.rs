@@ -12,6 +12,7 @@ use crate::lease::{LeaseEvent, LeaseRequest};
 use crate::private::MAX_PROOFS;
 use crate::probe::{ProbeEvent, ProbeRequest};
 use crate::relay::{Carried, LegKey};
+use crate::second_address::AddressToken;
 use crate::{ContentId, PeerId, PieceRange};
 
 /// Version of the messages; a peer with another one is refused by name in the handshake's reason.
@@ -401,6 +402,18 @@ pub enum TrackerRequest {
     Instance,
     /// Who reads from an origin what nobody has? On a connection of its own, and nothing else on that. An older tracker ends it.
     Lease(LeaseRequest),
+    /// The sender would prove that it is reached over the other IP family, too: it asks for a token. Said only after
+    /// [`second_address_mark`](crate::second_address_mark).
+    SecondAddress,
+    /// The sender is reached here, too: first on a connection of its own over the other family, and nothing else on that. It is kept
+    /// for as long as a router in front of the sender is to remember it, or else finished once it was answered.
+    AlsoAt {
+        /// The answer to `SecondAddress`.
+        token: AddressToken,
+        /// As in `Hello`; the tracker adds those with the address that it sees here.
+        #[serde(deserialize_with = "bounded::vec::<_, _, MAX_ADDRESSES>")]
+        listeners: Vec<SocketAddr>,
+    },
 }
 
 impl Wire for TrackerRequest {
@@ -505,6 +518,13 @@ pub enum TrackerEvent {
     Instance(TrackerInstance),
     /// About leases, on such a connection.
     Lease(LeaseEvent),
+    /// Answer to `SecondAddress`: what to show over the other family, within a few seconds and once.
+    AddressToken(AddressToken),
+    /// Answer to `AlsoAt`: the address that the tracker sees there, and tells others from now on.
+    AlsoSeen {
+        /// Where that connection comes from.
+        seen: SocketAddr,
+    },
 }
 
 /// What a sharer's own tracker says of a private share, to a peer that has proven to have its secret.
@@ -545,6 +565,24 @@ mod tests {
         bytes.truncate(bytes.len() - 2);
         bytes.extend([252, 255, 255, 255, 255]);
         assert!(matches!(PeerMessage::decode(&bytes), Err(DecodeError::Invalid(_))));
+    }
+
+    #[test]
+    fn a_proof_of_a_second_address_has_no_more_listeners_than_a_hello() {
+        let also_at = |count: usize| {
+            let at = |port| SocketAddr::from(([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], port));
+            let listeners = (1..=count as u16).map(at).collect();
+            TrackerRequest::AlsoAt { token: AddressToken([7; 16]), listeners }
+        };
+        let most = also_at(MAX_ADDRESSES);
+        assert_eq!(TrackerRequest::decode(&most.encode().unwrap()), Ok(most));
+        let bytes = also_at(MAX_ADDRESSES + 1).encode().unwrap();
+        assert!(matches!(TrackerRequest::decode(&bytes), Err(DecodeError::Invalid(_))));
+        // A count that nothing stands behind, and a token that is cut.
+        let claims = [&[16][..], &[7; 16], &[253, 0, 0, 0, 0, 1, 0, 0, 0]].concat();
+        assert!(matches!(TrackerRequest::decode(&claims), Err(DecodeError::Invalid(_))));
+        let cut = [&[16][..], &[7; 15]].concat();
+        assert!(matches!(TrackerRequest::decode(&cut), Err(DecodeError::Invalid(_))));
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! `docs/protocol.md` shows messages as bytes, for authors of other clients: they are what the codec writes and reads.
 
 use p2p_fileshare_protocol::{
-    Announce, Answer, Carried, CodeMessage, ContentId, Digest, LeaseEvent, LeaseRequest, LegKey, MailboxEvent,
-    MailboxRefusal, MailboxRequest, OriginKey, PeerId, PeerMessage, PeerProgress, PieceRange, ProbeEvent, ProbeReport,
-    ProbeRequest, RefusalReason, RelayKey, Request, Role, TrackerEvent, TrackerInstance, TrackerRequest, VERSION, Wire,
+    AddressToken, Announce, Answer, Carried, CodeMessage, ContentId, Digest, LeaseEvent, LeaseRequest, LegKey,
+    MailboxEvent, MailboxRefusal, MailboxRequest, OriginKey, PeerId, PeerMessage, PeerProgress, PieceRange, ProbeEvent,
+    ProbeReport, ProbeRequest, RefusalReason, RelayKey, Request, Role, TrackerEvent, TrackerInstance, TrackerRequest,
+    VERSION, Wire,
 };
 
 const PROTOCOL: &str = include_str!("../../../docs/protocol.md");
@@ -88,6 +89,12 @@ fn the_document_shows_what_the_codec_writes() {
     let published = LeaseRequest::Published { key, content };
     is(TrackerRequest::Lease(published), "tracker: `Lease`, it is this content");
     is(TrackerEvent::Lease(LeaseEvent::Granted { key }), "from the tracker: `Lease`, granted");
+    is(TrackerRequest::SecondAddress, "tracker: `SecondAddress`");
+    let (token, listeners) = (AddressToken([0x22; 16]), vec!["10.0.0.1:9000".parse().unwrap()]);
+    is(TrackerRequest::AlsoAt { token, listeners }, "tracker: `AlsoAt`, from 10.0.0.1:9000");
+    is(TrackerEvent::AddressToken(token), "from the tracker: `AddressToken`");
+    let seen = "10.0.0.1:9000".parse().unwrap();
+    is(TrackerEvent::AlsoSeen { seen }, "from the tracker: `AlsoSeen`, at 10.0.0.1:9000");
     is(CodeMessage::Wrong, "through a mailbox: the code is wrong");
     is(TrackerEvent::Welcome { seen: "[::1]:80".parse().unwrap() }, "from the tracker: `Welcome`, seen at [::1]:80");
 }

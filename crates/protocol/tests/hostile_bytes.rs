@@ -194,8 +194,8 @@ fn claims() -> Vec<Vec<u8>> {
     let content = |tag: u8| [&[tag][..], &[7; 32]].concat();
     let counts: [&[u8]; 5] =
         [&HUGE, &[252, 255, 255, 255, 255], &[252, 0, 0, 128, 0], &[251, 255, 255], &[253, 0, 0, 0, 0, 1, 0, 0, 0]];
-    let mut beginnings: Vec<Vec<u8>> = (0..12).map(|tag| vec![tag]).collect();
-    beginnings.extend((0..12).map(content));
+    let mut beginnings: Vec<Vec<u8>> = (0..17).map(|tag| vec![tag]).collect();
+    beginnings.extend((0..17).map(content));
     // A hello before its listeners and before its site, an announce before its name, an answer before its matches.
     beginnings.extend([vec![0, 1], vec![0, 1, 0], [&content(1)[..], &[1]].concat(), vec![2, 1, b'a'], vec![3]]);
     let with = |beginning: &Vec<u8>| counts.map(|count| [beginning, count].concat());

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use p2p_fileshare_protocol::{
-    Algorithm, Announce, Answer, Carried, CodeMessage, ContentId, ContentMatch, Digest, FileEntry, Geometry,
-    LeaseEvent, LeaseRequest, LegKey, MAX_CODE_MESSAGE, MAX_MATCHES, MAX_WRONG, MailboxEvent, MailboxRefusal,
+    AddressToken, Algorithm, Announce, Answer, Carried, CodeMessage, ContentId, ContentMatch, Digest, FileEntry,
+    Geometry, LeaseEvent, LeaseRequest, LegKey, MAX_CODE_MESSAGE, MAX_MATCHES, MAX_WRONG, MailboxEvent, MailboxRefusal,
     MailboxRequest, Manifest, ManifestHeader, OriginKey, PeerAddress, PeerId, PeerMessage, PieceRange, PieceSet,
     ProbeEvent, ProbeReport, ProbeRequest, RefusalReason, RelayKey, Request, Role, TrackerEvent, TrackerInstance,
     TrackerRequest, Wire, default_piece_size,
@@ -83,6 +83,9 @@ fn to_tracker() -> impl Strategy<Value = TrackerRequest> {
             .prop_map(|(dialled, tcp)| TrackerRequest::Probe(ProbeRequest { dialled, tcp })),
         Just(TrackerRequest::Instance),
         to_leases().prop_map(TrackerRequest::Lease),
+        Just(TrackerRequest::SecondAddress),
+        (any::<[u8; 16]>(), addresses())
+            .prop_map(|(token, listeners)| TrackerRequest::AlsoAt { token: AddressToken(token), listeners }),
     ]
 }
 
@@ -197,6 +200,8 @@ fn tracker_message() -> impl Strategy<Value = TrackerEvent> {
         of_probe().prop_map(TrackerEvent::Probe),
         any::<[[u8; 16]; 2]>().prop_map(|[label, nonce]| TrackerEvent::Instance(TrackerInstance { label, nonce })),
         of_leases().prop_map(TrackerEvent::Lease),
+        any::<[u8; 16]>().prop_map(|token| TrackerEvent::AddressToken(AddressToken(token))),
+        any::<SocketAddr>().prop_map(|seen| TrackerEvent::AlsoSeen { seen: plain(seen) }),
     ]
 }
 

@@ -170,6 +170,17 @@ impl Registry {
         pushes
     }
 
+    /// A member is reached at other addresses than before: those who know it are told. Nothing if they are the same.
+    pub fn readdress(&mut self, peer: PeerId, addresses: &Arc<Addresses>) -> Vec<Push> {
+        let Some(&slot) = self.index.get(&peer) else { return Vec::new() };
+        let role = self.member(slot).role;
+        if !self.update(slot, addresses, role) {
+            return Vec::new();
+        }
+        let known = self.member(slot).known.clone();
+        known.into_iter().filter_map(|other| self.introduce(slot, other)).collect()
+    }
+
     /// Whether this peer takes part.
     pub fn contains(&self, peer: PeerId) -> bool {
         self.index.contains_key(&peer)

@@ -29,6 +29,7 @@ mod private;
 mod probe;
 mod questions;
 mod relay;
+mod second_address;
 mod server;
 mod session;
 mod state;

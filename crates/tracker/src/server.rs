@@ -10,6 +10,7 @@ use transport::{Config, Leg, Transport};
 
 use crate::config::ServerConfig;
 use crate::relay::RelayLimits;
+use crate::second_address;
 use crate::session;
 use crate::state::{ConnectedPeer, State};
 
@@ -80,6 +81,10 @@ impl Server {
                 _ = look.tick() => {
                     self.state.send_moved_away();
                     self.state.sweep_relay();
+                    for member in self.state.forget_old_second_addresses() {
+                        let state = self.state.clone();
+                        tokio::spawn(async move { second_address::pass_on(&state, member, false).await });
+                    }
                     continue;
                 }
                 _ = look_at_leases.tick() => {

@@ -17,6 +17,7 @@ use crate::pace::Paced;
 use crate::private::{self, Known};
 use crate::probe;
 use crate::questions::Questions;
+use crate::second_address::{self, Shown};
 use crate::state::State;
 
 /// A peer must say hello within this time.
@@ -40,6 +41,9 @@ pub(crate) async fn run(session: u64, connection: Arc<dyn Connection>, state: Ar
         reason = connection.closed() => Err(reason),
         result = talk(session, &connection, &state) => result,
     };
+    if let Some(main) = state.second_address_lost(session, connection.peer_id()) {
+        second_address::pass_on(&state, (main, connection.peer_id()), false).await;
+    }
     state.exit(session, connection.peer_id());
     if let Err(reason) = result {
         tracing::debug!(peer = %connection.peer_id(), %reason, "session ended");
@@ -66,6 +70,9 @@ async fn talk(session: u64, connection: &Arc<dyn Connection>, state: &State) -> 
                     None => send.send(&TrackerEvent::Refused(probe::NONE.to_owned())).await?,
                 }
                 return last_words(&mut send, connection).await;
+            }
+            Greeted::AlsoAt(send, recv, shown) => {
+                return Box::pin(second_address::serve(session, connection, (send, recv), shown, state)).await;
             }
             Greeted::Leases(mut send, recv, first) => {
                 let from = (session, connection.remote_addr().ip());
@@ -114,6 +121,8 @@ enum Greeted {
     Probe(MessageSender<TrackerEvent>, MessageReceiver<TrackerRequest>, ProbeRequest),
     /// It is here to learn who reads from origins, and for nothing else.
     Leases(MessageSender<TrackerEvent>, MessageReceiver<TrackerRequest>, LeaseRequest),
+    /// It is here to prove a second address, and for nothing else.
+    AlsoAt(MessageSender<TrackerEvent>, MessageReceiver<TrackerRequest>, Shown),
     /// One that is refused may be saying hello still: what it says is heard until it has gone, or it would learn of that first,
     /// and never read why.
     Refused(MessageSender<TrackerEvent>, MessageReceiver<TrackerRequest>, String),
@@ -144,6 +153,9 @@ async fn greet(connection: &Arc<dyn Connection>, state: &State) -> Result<Greete
             Some(_) => Greeted::Refused(send, recv, private::REFUSED.to_owned()),
             None => Greeted::Probe(send, recv, request),
         });
+    }
+    if let Some(TrackerRequest::AlsoAt { token, listeners }) = hello {
+        return Ok(Greeted::AlsoAt(send, recv, Shown { token, listeners }));
     }
     if let Some(TrackerRequest::Lease(first)) = hello {
         return Ok(match state.private() {
@@ -183,7 +195,7 @@ async fn greet(connection: &Arc<dyn Connection>, state: &State) -> Result<Greete
 }
 
 /// Ends a connection on which everything is said, when that has arrived.
-async fn last_words(
+pub(crate) async fn last_words(
     send: &mut MessageSender<TrackerEvent>,
     connection: &Arc<dyn Connection>,
 ) -> Result<(), TransportError> {
@@ -203,7 +215,7 @@ async fn write(
     loop {
         tokio::select! {
             question = asked.next() => {
-                if let Some(answer) = answer(question, known, connection.peer_id(), state) {
+                if let Some(answer) = answer(question, known, (session, connection.peer_id()), state) {
                     tell(session, &mut send, answer, state).await?;
                 }
             }
@@ -212,7 +224,7 @@ async fn write(
                     tell(session, &mut send, news, state).await?;
                     // A question that came meanwhile has waited for one message, not for all news.
                     if let Some(question) = asked.try_next()
-                        && let Some(answer) = answer(question, known, connection.peer_id(), state)
+                        && let Some(answer) = answer(question, known, (session, connection.peer_id()), state)
                     {
                         tell(session, &mut send, answer, state).await?;
                     }
@@ -223,9 +235,15 @@ async fn write(
 }
 
 /// What a question is answered with.
-fn answer(question: TrackerRequest, known: &Known, peer: PeerId, state: &State) -> Option<TrackerEvent> {
+fn answer(
+    question: TrackerRequest,
+    known: &Known,
+    (session, peer): (u64, PeerId),
+    state: &State,
+) -> Option<TrackerEvent> {
     match question {
         TrackerRequest::Announce(_) => Some(TrackerEvent::Refused(private::UNPROVEN.to_owned())),
+        TrackerRequest::SecondAddress => state.address_token(session, peer).map(TrackerEvent::AddressToken),
         TrackerRequest::Relay { peer: other, content } => {
             Some(TrackerEvent::Relayed { peer: other, answer: state.relay(peer, other, content) })
         }
@@ -290,7 +308,8 @@ async fn read(
             question @ (TrackerRequest::Find(_)
             | TrackerRequest::List { .. }
             | TrackerRequest::Watch { .. }
-            | TrackerRequest::Relay { .. }) => {
+            | TrackerRequest::Relay { .. }
+            | TrackerRequest::SecondAddress) => {
                 questions.put(question).await;
                 1
             }
@@ -307,6 +326,11 @@ async fn read(
             }
             TrackerRequest::Lease(_) => {
                 return Err(TransportError::Lost("leases are had by connections of their own".to_owned()));
+            }
+            TrackerRequest::AlsoAt { .. } => {
+                return Err(TransportError::Lost(
+                    "second addresses are proven over connections of their own".to_owned(),
+                ));
             }
             TrackerRequest::Prove { .. } => return Err(TransportError::Lost("it proves what is not asked".to_owned())),
         };

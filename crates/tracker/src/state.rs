@@ -9,6 +9,7 @@
 mod asked;
 mod leased;
 mod relayed;
+mod second_address;
 mod watched;
 
 use std::collections::BTreeMap;
@@ -34,6 +35,7 @@ use crate::probe::{self, Prober};
 use crate::relay::Relay;
 use crate::watching::{Asking, Watched};
 use leased::LeaseDesk;
+use second_address::SecondAddress;
 
 /// A peer that is connected to a tracker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,6 +89,7 @@ struct Member {
     /// Whether it was told of the relay, and opens legs.
     knows_relay: bool,
     takes_legs: bool,
+    second: SecondAddress,
     /// What it has left lately.
     left: Left,
 }
@@ -111,6 +114,11 @@ impl Membership {
     fn progress_bytes(&self) -> usize {
         if self.watched.keeps() { cost::PROGRESS } else { 0 }
     }
+}
+
+/// The port at which a peer takes connections where it is seen: over QUIC it dials from where it listens.
+fn port_seen(connection: &dyn Connection) -> Option<u16> {
+    (connection.transport() == "quic").then(|| connection.remote_addr().port())
 }
 
 /// Bytes that a session takes for a while.
@@ -228,16 +236,18 @@ impl State {
         listeners: &[SocketAddr],
     ) -> bool {
         let peer = connection.peer_id();
-        // Over QUIC it dials from where it listens.
-        let port = (connection.transport() == "quic").then(|| connection.remote_addr().port());
-        let addresses = Arc::new(Addresses::new(connection.remote_addr().ip(), port, listeners));
+        let addresses = Addresses::new(connection.remote_addr().ip(), port_seen(&**connection), listeners);
         self.ledger().change(session, cost::addresses(&addresses) as i64);
-        let (contents, left) = (BTreeMap::new(), Left::default());
-        let member = Member { session, outbox, addresses, contents, knows_relay: false, takes_legs: false, left };
+        let second = SecondAddress::of(&addresses, listeners);
+        let (contents, addresses) = (BTreeMap::new(), Arc::new(addresses));
+        let left = Left::default();
+        let member =
+            Member { session, outbox, addresses, contents, knows_relay: false, takes_legs: false, second, left };
         if let Some(old) = self.members.insert(peer, member) {
             if let Some((_, connection)) = self.sessions.remove(&old.session) {
                 connection.close(1, "replaced by a newer session");
             }
+            self.end_second(old.second.connection());
             self.ledger().close(old.session);
             old.contents.into_keys().for_each(|content| self.depart(peer, content));
         }
@@ -276,6 +286,7 @@ impl State {
         let ended = self.members.remove_if(&peer, |_, member| member.session == session);
         self.ledger().close(session);
         if let Some((_, member)) = ended {
+            self.end_second(member.second.connection());
             member.contents.into_keys().for_each(|content| self.depart(peer, content));
         }
     }
@@ -331,7 +342,8 @@ impl State {
                 self.list_names(content, &registry);
             }
             self.ledger().raise_use(session, Use::Alone);
-            let gone = self.first_word_of_relay(peer);
+            let mut gone = self.first_word_of_relay(peer);
+            gone.extend(self.first_word_of_second_address(peer));
             self.push(content, vec![Push { to: peer, joined: introductions.sample, gone }]);
             self.push(content, introductions.pushes);
         }

@@ -2,13 +2,15 @@
 
 mod world;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use p2p_fileshare_tracker::ServerConfig;
 use protocol::{
-    ContentMatch, Digest, MAX_FRAME, MAX_MATCHES, PeerId, Role, Ticket, TrackerEvent, TrackerRequest, VERSION, Wire,
+    Announce, ContentMatch, Digest, MAX_FRAME, MAX_MATCHES, PeerAddress, PeerId, Role, Ticket, TrackerEvent,
+    TrackerRequest, VERSION, Wire, second_address_mark,
 };
-use transport::frame::frame;
+use transport::frame::{frame, read_frame};
 use transport::{Identity, TransportError};
 
 use world::{Client, World, content};
@@ -186,6 +188,58 @@ async fn a_returning_peer_replaces_its_old_connection() {
     assert_eq!(watcher.joined().await, [new.id()]);
     assert!(matches!(old.connection.closed().await, TransportError::ClosedByPeer { .. }));
     world.settled(2, 1).await;
+}
+
+/// A peer seen over IPv4 proves that it is reached over IPv6, too.
+#[tokio::test]
+async fn a_peer_of_both_families_is_told_at_both_once_it_has_proven_them() {
+    let world = World::new();
+    let id = Identity::generate().unwrap().peer_id();
+    let mut peer = world.silent(world.bind_at(id, "10.0.0.2")).await;
+    let four = peer.connection_address();
+    let six = SocketAddr::new("2001:db8::2".parse().unwrap(), four.port());
+    peer.say(TrackerRequest::Hello { version: VERSION, listeners: vec![four, six] }).await;
+    assert!(matches!(peer.hear().await, TrackerEvent::Welcome { .. }));
+    let announce = |name: &str| {
+        let about = Some((name.to_owned(), 5));
+        TrackerRequest::Announce(Announce { content: content(1), about, role: Role::Seeder })
+    };
+    for gone in [vec![second_address_mark()], vec![]] {
+        peer.say(announce("a")).await;
+        let news = TrackerEvent::Peers { content: content(1), joined: vec![], gone };
+        assert_eq!(peer.hear().await, news, "that it may is said once");
+    }
+    let mut getter = world.client_at("10.0.0.3").await;
+    assert_eq!(getter.announce(content(1), Role::Downloader, "a").await, [id], "who has one family hears of no proof");
+    peer.joined().await;
+    peer.say(TrackerRequest::SecondAddress).await;
+    let TrackerEvent::AddressToken(token) = peer.hear().await else { panic!("it was given none") };
+
+    // Nobody else can show it, nor is it good after that.
+    let also_at = || TrackerRequest::AlsoAt { token, listeners: vec![four, six] };
+    let mut thief = world.silent_at(7, "2001:db8::7").await;
+    thief.say(also_at()).await;
+    assert!(matches!(thief.hear().await, TrackerEvent::Refused(_)));
+    let mut second = world.silent(world.bind_at(id, "2001:db8::2")).await;
+    second.say(also_at()).await;
+    assert_eq!(second.hear().await, TrackerEvent::AlsoSeen { seen: second.connection_address() });
+    let TrackerEvent::Peers { joined, .. } = getter.hear().await else { panic!("it was told nothing") };
+    assert_eq!(joined, [PeerAddress { id, addresses: vec![four, six] }]);
+    let mut again = world.silent(world.bind_at(id, "2001:db8::2")).await;
+    again.say(also_at()).await;
+    assert!(matches!(again.hear().await, TrackerEvent::Refused(_)));
+
+    // What is finished in good order is believed for a while.
+    second.send.finish().unwrap();
+    assert_eq!(read_frame(&mut *second.recv, MAX_FRAME).await, Ok(None));
+    second.connection.close(0, "done");
+    let mut other = world.client_at("10.0.0.4").await;
+    let announce = Announce { content: content(1), about: None, role: Role::Downloader };
+    other.say(TrackerRequest::Announce(announce)).await;
+    let TrackerEvent::Peers { joined, .. } = other.hear().await else { panic!("it was told nothing") };
+    assert!(joined.contains(&PeerAddress { id, addresses: vec![four, six] }), "{joined:?}");
+    drop((peer, second, again, thief, getter, other));
+    world.settled(0, 0).await;
 }
 
 #[tokio::test]

@@ -130,7 +130,9 @@ impl MemoryTransport {
             return Err(TransportError::WrongPeer { addr, expected });
         }
         let nowhere = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), FIRST_FREE_PORT);
-        let own_addr = self.inner.addrs.first().copied().unwrap_or(nowhere);
+        // As over a network, one of the family that is dialled.
+        let own = self.inner.addrs.iter().find(|own| own.is_ipv4() == addr.is_ipv4()).or(self.inner.addrs.first());
+        let own_addr = own.copied().unwrap_or(nowhere);
         // A place first: a connection exists only once the other side is sure to see it.
         let mut other_closed = other.closed.subscribe();
         let place = tokio::select! {

@@ -9,10 +9,14 @@
 //! A router may give a peer's datagrams another port than the one that it listens on. The one that the tracker saw comes first
 //! then: who dials it at the same time as it is dialled gets through most routers. It is the peer's own, as the handshake has proved.
 //!
+//! A peer may be seen at two addresses, one of each IP family, once it has proven both. What others are told is then what they would be
+//! told of a peer that is seen at either; and two peers are behind one router if they are seen at one address in common.
+//!
 //! A peer on the tracker's own machine is trusted with that machine's addresses, since the tracker sees it through loopback
 //! only: with its public ones to everyone, with its private ones, and those of its links, to those who come from such addresses
 //! themselves.
 
+use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::Scope;
@@ -45,9 +49,17 @@ impl Origin {
     }
 }
 
-/// A member's addresses, split by which members may hear of them.
+/// A member's addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Addresses {
+    first: Sighting,
+    /// Where it has proven to be as well, over the other family.
+    second: Option<Box<Sighting>>,
+}
+
+/// What is worth passing on of a member that is seen at one address, split by which members may hear of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Sighting {
     /// Where the tracker sees the member.
     seen: IpAddr,
     /// For peers on the tracker's own machine.
@@ -64,9 +76,90 @@ impl Addresses {
     /// What is worth passing on of what a peer that was seen at `seen` announces. `port` is the one that was seen, if the peer takes
     /// connections where it is seen, as over QUIC.
     pub fn new(seen: IpAddr, port: Option<u16>, listeners: &[SocketAddr]) -> Self {
+        Addresses { first: Sighting::new(seen, port, listeners), second: None }
+    }
+
+    /// The same of a peer that was seen at a second address, too.
+    pub fn also_seen(&self, seen: IpAddr, port: Option<u16>, listeners: &[SocketAddr]) -> Self {
+        let second = Some(Box::new(Sighting::new(seen, port, listeners)));
+        Addresses { first: self.first.clone(), second }
+    }
+
+    /// The same of a peer that is at its first address alone.
+    pub fn seen_once(&self) -> Self {
+        Addresses { first: self.first.clone(), second: None }
+    }
+
+    /// Whether a peer that announces this may be reached over the other family, too.
+    pub fn may_be_seen_twice(&self, listeners: &[SocketAddr]) -> bool {
+        let is_other = |listener: &SocketAddr| listener.ip().is_unspecified() || self.takes_second(listener.ip());
+        !self.first.seen.is_loopback() && listeners.iter().any(is_other)
+    }
+
+    /// Whether this may be a second address of the peer: of the other family, and one that leads beyond this machine and link. A peer on
+    /// the tracker's own machine is believed all of its addresses anyway.
+    pub fn takes_second(&self, seen: IpAddr) -> bool {
+        let (first, seen) = (self.first.seen, seen.to_canonical());
+        let leads_far = matches!(Scope::of(seen), Scope::Public | Scope::Private);
+        !first.is_loopback() && first.is_ipv4() != seen.is_ipv4() && leads_far
+    }
+
+    /// Where the member comes from.
+    pub fn origin(&self) -> Origin {
+        Origin::of(self.first.seen)
+    }
+
+    /// Bytes that they take.
+    pub fn bytes(&self) -> usize {
+        let second = if self.second.is_some() { size_of::<Sighting>() } else { 0 };
+        let listed: usize = self.sightings().map(Sighting::room).sum();
+        size_of::<Self>() + second + listed * size_of::<SocketAddr>()
+    }
+
+    fn sightings(&self) -> impl Iterator<Item = &Sighting> {
+        std::iter::once(&self.first).chain(self.second.as_deref())
+    }
+
+    /// The lists that `viewer` may be told of, in the order in which they are told.
+    fn lists_for<'a>(&'a self, viewer: &Addresses) -> [&'a [SocketAddr]; 8] {
+        let from = |scope| viewer.sightings().any(|theirs| Scope::of(theirs.seen) == scope);
+        let (loopback, link, private) = (from(Scope::Loopback), from(Scope::Link), from(Scope::Private));
+        let is_near = self.sightings().any(|own| viewer.sightings().any(|theirs| own.seen == theirs.seen));
+        let lists = |own: &'a Sighting| {
+            let near = is_near || (own.seen.is_loopback() && (private || loopback));
+            let may = |told: bool, list: &'a [SocketAddr]| if told { list } else { &[] };
+            [may(loopback, &own.loopback), may(link, &own.link), may(true, &own.open), may(near, &own.private)]
+        };
+        let [a_loopback, a_link, a_open, a_private] = lists(&self.first);
+        let [b_loopback, b_link, b_open, b_private] = self.second.as_deref().map_or([&[] as &[_]; 4], lists);
+        [a_loopback, b_loopback, a_link, b_link, a_open, b_open, a_private, b_private]
+    }
+
+    /// What `viewer` may be told: first what is of a family in which the tracker sees it.
+    pub fn for_viewer(&self, viewer: &Addresses) -> Vec<SocketAddr> {
+        let mut told = self.lists_for(viewer).concat();
+        if self.second.is_some() {
+            // What is private stands beside either of both.
+            let mut listed = HashSet::new();
+            told.retain(|address| listed.insert(*address));
+        }
+        let is_family = |address: &SocketAddr| viewer.sightings().any(|own| own.seen.is_ipv4() == address.is_ipv4());
+        told.sort_by_key(|address| !is_family(address));
+        told.truncate(MOST);
+        told
+    }
+
+    /// Whether `viewer` may be told anything.
+    pub(super) fn any_for(&self, viewer: &Addresses) -> bool {
+        self.lists_for(viewer).iter().any(|list| !list.is_empty())
+    }
+}
+
+impl Sighting {
+    fn new(seen: IpAddr, port: Option<u16>, listeners: &[SocketAddr]) -> Self {
         let seen = seen.to_canonical();
         let (loopback, link, private, open) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let mut addresses = Addresses { seen, loopback, link, private, open };
+        let mut sighting = Sighting { seen, loopback, link, private, open };
         // Whose own address is seen is behind no router that changes ports. Another port is one from which it only dials. A peer
         // whose router forwards a port names that behind its own address.
         let own = listeners.iter().position(|listener| listener.ip().to_canonical() == seen);
@@ -77,28 +170,16 @@ impl Addresses {
         };
         let translated = own.is_none() || (Scope::of(seen) == Scope::Public && before.iter().any(inside));
         if let Some(port) = port.filter(|_| translated && !listeners.is_empty()) {
-            addresses.add(SocketAddr::new(seen, port));
+            sighting.add(SocketAddr::new(seen, port));
         }
         // Those with the seen address first: they are the likeliest, and the cap must not cut them off.
         for listener in listeners {
-            addresses.add(SocketAddr::new(seen, listener.port()));
+            sighting.add(SocketAddr::new(seen, listener.port()));
         }
         for listener in listeners {
-            addresses.add(SocketAddr::new(listener.ip().to_canonical(), listener.port()));
+            sighting.add(SocketAddr::new(listener.ip().to_canonical(), listener.port()));
         }
-        addresses
-    }
-
-    /// Where the member comes from.
-    pub fn origin(&self) -> Origin {
-        Origin::of(self.seen)
-    }
-
-    /// Bytes that they take.
-    pub fn bytes(&self) -> usize {
-        let lists = [&self.loopback, &self.link, &self.private, &self.open];
-        let listed: usize = lists.iter().map(|list| list.capacity()).sum();
-        size_of::<Self>() + listed * size_of::<SocketAddr>()
+        sighting
     }
 
     fn add(&mut self, address: SocketAddr) {
@@ -120,27 +201,9 @@ impl Addresses {
         }
     }
 
-    /// The lists that `viewer` may be told of, in the order in which they are told.
-    fn lists_for(&self, viewer: &Addresses) -> [&[SocketAddr]; 4] {
-        let from = Scope::of(viewer.seen);
-        let machine = self.seen.is_loopback() && from == Scope::Private;
-        let near = viewer.seen == self.seen || machine || (self.seen.is_loopback() && from == Scope::Loopback);
-        [
-            if from == Scope::Loopback { &self.loopback } else { &[] },
-            if from == Scope::Link { &self.link } else { &[] },
-            &self.open,
-            if near { &self.private } else { &[] },
-        ]
-    }
-
-    /// What `viewer` may be told.
-    pub fn for_viewer(&self, viewer: &Addresses) -> Vec<SocketAddr> {
-        self.lists_for(viewer).concat().into_iter().take(MOST).collect()
-    }
-
-    /// Whether `viewer` may be told anything.
-    pub(super) fn any_for(&self, viewer: &Addresses) -> bool {
-        self.lists_for(viewer).iter().any(|list| !list.is_empty())
+    /// Addresses that its lists have room for.
+    fn room(&self) -> usize {
+        [&self.loopback, &self.link, &self.private, &self.open].map(Vec::capacity).into_iter().sum()
     }
 }
 
@@ -185,6 +248,88 @@ mod tests {
             let member = Addresses::new(seen.parse().unwrap(), port, &parse(listeners));
             let viewer = Addresses::new("5.6.7.8".parse().unwrap(), None, &[]);
             assert_eq!(member.for_viewer(&viewer), parse(expected), "{listeners:?} seen at {seen} {port:?}");
+        }
+    }
+
+    /// One that is seen at both, with the ports that are seen there, and what it listens on.
+    fn seen_at(first: &str, second: &str, listeners: &[&str]) -> Addresses {
+        let [(one, one_port), (other, other_port)] = [first, second].map(|text| {
+            let at: SocketAddr = text.parse().unwrap();
+            (at.ip(), Some(at.port()))
+        });
+        let listeners = parse(listeners);
+        Addresses::new(one, one_port, &listeners).also_seen(other, other_port, &listeners)
+    }
+
+    fn viewer(seen: &str) -> Addresses {
+        Addresses::new(seen.parse().unwrap(), None, &[])
+    }
+
+    #[test]
+    fn who_is_seen_over_both_families_is_told_at_both() {
+        let own = ["192.168.1.7:9000", "[2001:db8::7]:9000"];
+        let (four, six) = (["1.2.3.4:40001", "1.2.3.4:9000"], ["[2001:db8::7]:9000"]);
+        for member in
+            [seen_at("1.2.3.4:40001", "[2001:db8::7]:9000", &own), seen_at("[2001:db8::7]:9000", "1.2.3.4:40001", &own)]
+        {
+            assert_eq!(
+                member.for_viewer(&viewer("5.6.7.8")),
+                parse(&[&four[..], &six].concat()),
+                "its own family first"
+            );
+            assert_eq!(member.for_viewer(&viewer("2001:db8::8")), parse(&[&six[..], &four].concat()));
+            assert_eq!(
+                member.for_viewer(&member).len(),
+                4,
+                "each once, and the private one to who is behind the same router"
+            );
+            let once = member.seen_once();
+            assert_eq!(once.origin(), member.origin());
+            assert!(once.for_viewer(&viewer("5.6.7.8")).len() < 3 && once.bytes() < member.bytes());
+        }
+        // The one that was not seen leads to a third party, whatever it says.
+        let liar = seen_at("1.2.3.4:9000", "[2001:db8::7]:9000", &["8.8.8.8:53", "[2001:4860::8888]:53"]);
+        let told = liar.for_viewer(&viewer("5.6.7.8"));
+        let own = ["1.2.3.4", "2001:db8::7"].map(|ip| ip.parse::<IpAddr>().unwrap());
+        assert!(told.len() == 4 && told.iter().all(|at| own.contains(&at.ip())), "{told:?}");
+    }
+
+    #[test]
+    fn two_are_behind_one_router_that_have_an_address_in_common() {
+        let member = seen_at("[2001:db8::7]:9000", "1.2.3.4:9000", &["192.168.1.7:9000", "[2001:db8::7]:9000"]);
+        let other = seen_at("[2001:db8::8]:9000", "1.2.3.4:9001", &[]);
+        let private = parse(&["192.168.1.7:9000"])[0];
+        for (near, viewer) in [
+            (true, other),
+            (true, viewer("1.2.3.4")),
+            (true, viewer("2001:db8::7")),
+            (false, viewer("2001:db8::8")),
+            (false, viewer("5.6.7.8")),
+            (false, viewer("192.168.1.8")),
+        ] {
+            assert_eq!(member.for_viewer(&viewer).contains(&private), near, "{viewer:?}");
+        }
+    }
+
+    #[test]
+    fn who_announces_addresses_of_both_families_may_be_seen_twice() {
+        let rows: [(&str, &[&str], bool); 10] = [
+            ("1.2.3.4", &["192.168.1.7:9", "[2001:db8::7]:9"], true),
+            ("2001:db8::7", &["192.168.1.7:9", "[2001:db8::7]:9"], true),
+            ("::ffff:1.2.3.4", &["[fd00::7]:9"], true),
+            // It does not say its addresses.
+            ("1.2.3.4", &["[::]:9"], true),
+            ("2001:db8::7", &["0.0.0.0:9"], true),
+            ("1.2.3.4", &["192.168.1.7:9", "[::ffff:192.168.1.7]:9"], false),
+            ("1.2.3.4", &["192.168.1.7:9", "[::1]:9", "[fe80::1]:9"], false),
+            ("2001:db8::7", &["[2001:db8::7]:9", "127.0.0.1:9", "169.254.0.1:9"], false),
+            ("1.2.3.4", &[], false),
+            ("127.0.0.1", &["192.168.1.7:9", "[2001:db8::7]:9"], false),
+        ];
+        for (seen, listeners, may) in rows {
+            let listeners = parse(listeners);
+            let member = Addresses::new(seen.parse().unwrap(), None, &listeners);
+            assert_eq!(member.may_be_seen_twice(&listeners), may, "{listeners:?} seen at {seen}");
         }
     }
 

@@ -236,6 +236,25 @@ fn a_peer_that_moves_is_told_anew_to_those_who_know_it() {
 }
 
 #[test]
+fn a_second_address_is_told_to_those_who_know_the_peer_and_to_newcomers() {
+    let mut registry = registry();
+    let second = SocketAddr::from(([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], 9000));
+    let both = Arc::new(at(address(1)).also_seen(second.ip(), None, &[second]));
+    assert_eq!(registry.readdress(peer(1), &both), [], "it takes no part");
+    join(&mut registry, 1, Seeder);
+    join(&mut registry, 2, Downloader);
+    let joined = vec![PeerAddress { id: peer(1), addresses: vec![address(1), second] }];
+    assert_eq!(registry.readdress(peer(1), &both), [Push { to: peer(2), joined: joined.clone(), gone: vec![] }]);
+    assert_eq!(registry.readdress(peer(1), &both), [], "that is no news");
+    assert_eq!(join(&mut registry, 3, Downloader).sample.iter().find(|told| told.id == peer(1)), joined.first());
+    // What it announces with the addresses that it has changes nothing of them.
+    assert_eq!(registry.announce(peer(1), &both, Seeder, None).pushes, []);
+    let once = registry.readdress(peer(1), &Arc::new(both.seen_once()));
+    assert!(once.iter().all(|push| push.joined[0].addresses == [address(1)]) && once.len() == 2, "{once:?}");
+    check(&registry);
+}
+
+#[test]
 fn five_hundred_peers_behind_one_address_take_part() {
     for ip in [[10, 0, 0, 1], [127, 0, 0, 1]] {
         let mut registry = registry();

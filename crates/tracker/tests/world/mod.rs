@@ -48,7 +48,7 @@ impl World {
         self.bind_at(id, "127.0.0.1")
     }
 
-    fn bind_at(&self, id: PeerId, address: &str) -> Arc<dyn Transport> {
+    pub fn bind_at(&self, id: PeerId, address: &str) -> Arc<dyn Transport> {
         Arc::new(self.network.bind(id, vec![SocketAddr::new(address.parse().unwrap(), 0)]).unwrap())
     }
 

@@ -14,6 +14,7 @@ mod liveness;
 pub(crate) mod names;
 mod refusals;
 pub(crate) mod request;
+mod second_address;
 mod unsaid;
 mod waiting;
 
@@ -26,6 +27,7 @@ use std::time::Duration;
 use protocol::{
     Announce, COME_AGAIN, ContentId, ContentMatch, Mac, PROOF_LABEL, PeerId, ProvenShare, Role, Secret, TrackerEvent,
     TrackerInstance, TrackerRequest, Turn, VERSION, check_name, printable, relay_mark, report_mark,
+    second_address_mark,
 };
 use swarm::Shares;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -49,6 +51,7 @@ use refusals::{Refusals, shortened};
 use request::Passage;
 pub(crate) use request::ToClient;
 pub use request::{Page, WatchedPage};
+use second_address::{Prover, SecondAddress};
 use unsaid::Unsaid;
 use waiting::{Inbox, QUEUE, Waiting};
 
@@ -346,7 +349,7 @@ impl Client {
                 }
             }
             let key = (session.connection.peer_id(), self.instance.nonce);
-            self.claim = self.around.claims.claim(key, self.number);
+            self.claim = self.around.claims.claim(key, self.number, session.connection.remote_addr());
             if self.claim.is_none() {
                 session.connection.close(0, "known by another address");
                 return Ok(None);
@@ -500,6 +503,7 @@ impl Client {
         let (say, mut writer) = write(send);
         let (mut is_relay, mut liveness, mut bye) = (false, Liveness::new(), None);
         self.refusals.begin();
+        let mut second = SecondAddress::new();
         let over = loop {
             tokio::select! {
                 () = liveness.due() => match liveness.look(connection.stats().received, self.is_waiting()) {
@@ -556,6 +560,7 @@ impl Client {
                     });
                 }
                 () = &mut moved => break Over::Moved,
+                () = second.asks() => unsaid.push(TrackerRequest::SecondAddress),
                 message = messages.recv() => match message {
                     None => break self.ended(&*connection, settled).await,
                     Some(TrackerEvent::Peers { content, mut joined, mut gone }) => {
@@ -569,6 +574,11 @@ impl Client {
                                 is_relay = true;
                                 unsaid.push(TrackerRequest::TakesLegs);
                             }
+                        }
+                        let mark = second_address_mark();
+                        if gone.contains(&mark) {
+                            gone.retain(|peer| *peer != mark);
+                            second.begin(self.prover(&*connection));
                         }
                         let mark = report_mark();
                         if gone.contains(&mark) {
@@ -611,6 +621,7 @@ impl Client {
                             let _ = reply.send(passage.map_err(|sentence| Some(printable(&sentence).to_string())));
                         }
                     }
+                    Some(TrackerEvent::AddressToken(token)) => second.is_given(token),
                     Some(TrackerEvent::Leg { from, address, key }) => {
                         tracing::debug!(peer = %from, "comes through the relay");
                         if let Some(over) = self.around.transport.over_relay() {
@@ -632,6 +643,7 @@ impl Client {
                         | TrackerEvent::Mailbox(_)
                         | TrackerEvent::Instance(_)
                         | TrackerEvent::Lease(_)
+                        | TrackerEvent::AlsoSeen { .. }
                         | TrackerEvent::Probe(_),
                     ) => {}
                 },
@@ -656,6 +668,18 @@ impl Client {
             Over::Moved => connection.close(0, "moved"),
         }
         over
+    }
+
+    /// What proves to the tracker of this session that this node is reached over the other family, too.
+    fn prover(&self, connection: &dyn Connection) -> Prover {
+        Prover {
+            transport: self.around.transport.clone(),
+            listeners: self.listeners.clone(),
+            addresses: self.tracker.addresses.clone(),
+            session: connection.remote_addr(),
+            tracker: (connection.peer_id(), self.instance.nonce),
+            claims: self.around.claims.clone(),
+        }
     }
 
     /// Whether something is waited for that only the tracker can give.

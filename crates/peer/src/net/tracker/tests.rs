@@ -361,3 +361,37 @@ async fn an_older_tracker_is_one_of_several_all_the_same() {
     let instance = TrackerInstance::default();
     assert!(matches!(news(&mut reports).await, TrackerNews::Welcome { instance: known, .. } if known == instance));
 }
+
+/// A tracker that takes proofs says so in the session, and gives a token there.
+#[tokio::test(start_paused = true)]
+async fn a_tracker_of_both_families_is_shown_the_token_over_the_other_one() {
+    let network = MemoryNetwork::new();
+    let bind = |id: &[u8], all: [&str; 2]| {
+        let all = all.map(|text| text.parse().unwrap()).to_vec();
+        Arc::new(network.bind(PeerId::of_public_key(id), all).unwrap()) as Arc<dyn Transport>
+    };
+    let tracker = bind(b"tracker", ["10.0.0.1:9999", "[2001:db8::1]:9999"]);
+    let peer = bind(b"peer", ["10.0.0.2:9000", "[2001:db8::2]:9000"]);
+    let address = TrackerAddress { addresses: tracker.listeners(), id: tracker.peer_id(), name: None };
+    let (send, _reported) = mpsc::channel(64);
+    let (first, joined) = oneshot::channel();
+    let (around, listeners) = around(&peer, send);
+    let commands = start(around, 1, address, no_shares(), first);
+    let world = World { tracker, listeners, commands, reports: mpsc::channel(1).1, network };
+    let mut heard = world.hears().await;
+    joined.await.unwrap().unwrap();
+    let token = protocol::AddressToken([5; 16]);
+    let content = ContentId(protocol::Digest([7; 32]));
+    // An older client takes the mark for a peer.
+    let news = TrackerEvent::Peers { content, joined: vec![], gone: vec![second_address_mark()] };
+    heard.stream.0.send(frame(&news.encode().unwrap())).await.unwrap();
+    let other = world.tracker.accept().await.unwrap();
+    assert_eq!(heard.next().await, TrackerRequest::SecondAddress);
+    let given = TrackerEvent::AddressToken(token).encode().unwrap();
+    heard.stream.0.send(frame(&given)).await.unwrap();
+    let (_send, mut recv) = other.accept().await.unwrap();
+    let shown = read_frame(&mut *recv, MAX_FRAME).await.unwrap().unwrap();
+    let listeners = heard.listeners.clone();
+    assert_eq!(TrackerRequest::decode(&shown).unwrap(), TrackerRequest::AlsoAt { token, listeners });
+    assert_ne!(other.remote_addr().is_ipv4(), heard.connection.remote_addr().is_ipv4());
+}
