@@ -18,6 +18,7 @@ use crate::net::dial::{Dialler, Manner};
 use crate::net::fetch::{ManifestFetch, ManifestProgress, PieceFetch};
 use crate::net::intake::Intake;
 use crate::net::link;
+use crate::net::rate::Turn;
 use crate::net::relay::Through;
 use crate::net::serve::{Answering, PieceServe};
 use crate::report::Report;
@@ -33,8 +34,8 @@ impl Driver {
                     transport: self.setup.transport.clone(),
                     limiter: self.setup.dial_limiter.clone(),
                     book: self.setup.book.clone(),
-                };
                     vouched: self.engine.is_vouched_for(peer.id),
+                };
                 drop(tokio::spawn(dialler.dial((peer, manner), unneeded, self.reports.clone())))
             }
             Action::Close { conn, reason } => {
@@ -161,6 +162,7 @@ impl Driver {
     ) {
         let (Some(link), Some(item)) = (self.links.get(&conn), self.items.get(&content)) else { return };
         let Some(intake) = self.intake(request, item, run) else { return };
+        let intake = Intake { blocks: link.blocks.clone(), ..intake };
         let (from, came) = (link.connection.peer_id(), intake.came.clone());
         let fetch = PieceFetch { connection: link.connection.clone(), awaited, proven: link.proven, intake };
         let task = link.connection.spawn(Box::pin(fetch.run()));
@@ -178,6 +180,8 @@ impl Driver {
             workers: self.setup.workers.clone(),
             waits: item.waits.clone(),
             cap: item.down.clone(),
+            turn: Turn::next(),
+            blocks: Arc::default(),
             reports: self.reports.clone(),
         })
     }

@@ -25,6 +25,7 @@ use crate::disk::watch::Watch;
 use crate::disk::workers::Workers;
 use crate::event::PeerEvent;
 use crate::net::asked_manifests::AskedManifests;
+use crate::net::block_size::BlockSize;
 use crate::net::buffers::Buffers;
 use crate::net::dial_book::DialBook;
 use crate::net::dial_filter::DialFilter;
@@ -96,6 +97,8 @@ pub(super) struct Link {
     heard: Instant,
     /// Whether a right piece came over it.
     pub(super) proven: bool,
+    /// How large the blocks are that come over it.
+    pub(super) blocks: Arc<BlockSize>,
     /// Whether the other side has said that it goes, or ended it.
     pub(super) has_left: bool,
     /// Private shares that both sides have proven over it, and the other side's places among their receivers.
@@ -107,11 +110,11 @@ pub(super) struct Link {
     pub(super) proofs: u32,
     /// What the other side takes from here.
     pub(super) receivers: Receivers,
+    /// Contents among whose participants it is remembered.
+    pub(super) remembered: BTreeSet<ContentId>,
     /// Manifests that it has asked for.
     pub(super) manifests: AskedManifests,
 }
-    /// Contents among whose participants it is remembered.
-    pub(super) remembered: BTreeSet<ContentId>,
 
 impl Link {
     pub(super) fn new(connection: Arc<dyn Connection>, outbox: mpsc::Sender<PeerMessage>) -> Self {
@@ -121,17 +124,18 @@ impl Link {
             received: 0,
             heard: Instant::now(),
             proven: false,
+            blocks: Arc::default(),
             has_left: false,
             admitted: BTreeSet::new(),
             places: Vec::new(),
             asked: VecDeque::new(),
             proofs: 0,
             receivers: Receivers::new(),
+            remembered: BTreeSet::new(),
             manifests: AskedManifests::default(),
         }
     }
 
-            remembered: BTreeSet::new(),
     /// Looks at its figures: the round trip, and whether nothing at all has come for too long.
     pub(super) fn look(&mut self) -> (Duration, bool) {
         let stats = self.connection.stats();

@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use protocol::{Answer, ContentId, DigestHasher, MAX_MANIFEST_BYTES, Manifest, ManifestError, Request};
+use protocol::{Answer, ContentId, DigestHasher, MAX_MANIFEST_BYTES, Manifest, ManifestError, PieceRange, Request};
 use swarm::{ConnId, Event, Failure, RequestId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use transport::frame::{encode, receive_message};
 use transport::{Connection, RecvStream, TransportError};
 
@@ -23,8 +23,6 @@ use crate::stats::WaitKind;
 /// A part of a manifest must come within this time, and all of it, which may be many MiB over a slow link, within that one.
 const MANIFEST_PART: Duration = Duration::from_secs(20);
 const MANIFEST: Duration = Duration::from_secs(15 * 60);
-/// Bytes that are received, verified and written as one: small pieces go together, larger ones alone.
-const BLOCK: usize = 1024 << 10;
 /// Bytes that must come from someone who never gave anything before a buffer is taken for the rest.
 const PROBE: usize = 64 << 10;
 
@@ -227,38 +225,48 @@ impl FirstFetch {
             return Err(Failure::Invalid);
         }
         intake.begins().await;
-        for part in held.chunks(intake.cap.step()) {
-            intake.came(part.len()).await;
-        }
         intake.take(&*self.connection, &mut *recv, (held, 0), storing).await
     }
 }
 
 impl Intake {
-    /// Receives all of a request: what has come already, and then the rest. So much more is received before a buffer is taken:
-    /// what merely waits for its turn holds no memory; and what only trickles, from someone who never gave anything, holds little.
+    /// Receives all of a request: what is held already, which was not counted and capped yet, and then the rest. So much more is received
+    /// before a buffer is taken: what merely waits for its turn holds no memory; and what only trickles, from someone who never gave
+    /// anything, holds little.
     async fn take(
         &self,
         from: &dyn Connection,
         recv: &mut dyn RecvStream,
-        (mut first, probe): (Vec<u8>, usize),
+        (mut held, probe): (Vec<u8>, usize),
         storing: &mut Vec<JoinHandle<()>>,
     ) -> Result<(), Failure> {
         let _flowing = self.waits.flowing();
         let mut probe = vec![0; probe];
-        for block in self.store.manifest().geometry().blocks(self.run, BLOCK) {
-            if first.is_empty() && !probe.is_empty() {
+        let geometry = self.store.manifest().geometry();
+        let mut left = self.run;
+        while let Some(block) = geometry.blocks(left, self.blocks.bytes()).next() {
+            let began = Instant::now();
+            let count: u32 = block.stretches.iter().map(|stretch| stretch.run.count).sum();
+            left = PieceRange { first: left.first + count, count: left.count - count };
+            if held.is_empty() && !probe.is_empty() {
                 probe.truncate(block.len);
                 self.fill(recv, &mut probe).await.map_err(|_| Failure::Broken)?;
-                first = std::mem::take(&mut probe);
+            } else {
+                probe.clear();
             }
             let mut buffer = self.waits.during(WaitKind::Buffers, self.buffers.take(block.len)).await;
-            let came = first.len().min(block.len);
-            let (begin, rest) = buffer.split_at_mut(came);
-            begin.copy_from_slice(&first[..came]);
-            first.drain(..came);
+            let (begin, rest) = buffer.split_at_mut(held.len().min(block.len));
+            for (to, part) in begin.chunks_mut(self.cap.step()).zip(held.chunks(self.cap.step())) {
+                to.copy_from_slice(&part[..to.len()]);
+                self.came(to.len()).await;
+            }
+            held.drain(..begin.len());
+            let (begin, rest) = rest.split_at_mut(probe.len());
+            begin.copy_from_slice(&probe);
+            probe.clear();
             self.fill(recv, rest).await.map_err(|_| Failure::Broken)?;
             self.waits.came_from(from.peer_id(), block.len as u64);
+            self.blocks.came(block.len, began.elapsed());
             self.store(block, buffer, storing).await;
         }
         Ok(())

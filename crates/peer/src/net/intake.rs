@@ -11,8 +11,9 @@ use tokio::task::JoinHandle;
 
 use crate::disk::content::ContentStore;
 use crate::disk::workers::Workers;
+use crate::net::block_size::BlockSize;
 use crate::net::buffers::{Buffer, Buffers};
-use crate::net::rate::RateCap;
+use crate::net::rate::{RateCap, Turn};
 use crate::report::Report;
 use crate::stats::{Unstored, WaitKind, WaitStats};
 
@@ -27,6 +28,8 @@ pub(crate) struct Intake {
     pub(crate) workers: Arc<Workers>,
     pub(crate) waits: Arc<WaitStats>,
     pub(crate) cap: Arc<RateCap>,
+    pub(crate) turn: Turn,
+    pub(crate) blocks: Arc<BlockSize>,
     pub(crate) reports: mpsc::Sender<Report>,
 }
 
@@ -39,7 +42,7 @@ impl Intake {
     /// So many bytes have come, and more may once the cap allows.
     pub(super) async fn came(&self, count: usize) {
         self.came.fetch_add(count as u64, Ordering::Relaxed);
-        self.waits.during(WaitKind::RateCap, self.cap.take(count)).await;
+        self.waits.during(WaitKind::RateCap, self.cap.take_in_turn(count, self.turn)).await;
     }
 
     /// Has a block verified and written, away from the packets, and reported: that is added to what is under way.

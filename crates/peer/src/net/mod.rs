@@ -2,6 +2,7 @@
 
 pub(crate) mod approach;
 pub(crate) mod asked_manifests;
+pub(crate) mod block_size;
 pub(crate) mod buffers;
 pub(crate) mod dial;
 pub(crate) mod dial_book;
@@ -12,8 +13,8 @@ pub(crate) mod gate;
 pub(crate) mod intake;
 pub(crate) mod let_in;
 pub(crate) mod link;
-pub(crate) mod origin;
 mod loads;
+pub(crate) mod origin;
 pub(crate) mod rate;
 pub(crate) mod relay;
 pub(crate) mod serve;

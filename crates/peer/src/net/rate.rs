@@ -1,10 +1,12 @@
 //! A rate cap: bytes are paid for before they are sent, or after they came.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::lock::lock;
 
@@ -13,9 +15,29 @@ use crate::lock::lock;
 pub(crate) struct RateCap {
     /// No cap if it is 0.
     bytes_a_second: AtomicU64,
-    state: Mutex<(Instant, f64)>,
+    state: Mutex<Bucket>,
     /// A cap on this and others together.
     shared: Option<Arc<RateCap>>,
+}
+
+struct Bucket {
+    last: Instant,
+    /// Bytes that may go at once; less than zero if some are to be slept off.
+    saved: f64,
+    /// Those who wait for their turn, and how each is told that it is the first one now.
+    waiting: BTreeMap<Turn, Arc<Notify>>,
+}
+
+/// Who goes on first under a cap: who has begun first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Turn(u64);
+
+impl Turn {
+    /// After all that there are.
+    pub(crate) fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Turn(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
 }
 
 /// What may be saved up while nothing is sent.
@@ -24,16 +46,19 @@ const BURST: Duration = Duration::from_millis(50);
 impl RateCap {
     /// No cap if there is no rate.
     pub(crate) fn new(bytes_a_second: Option<u64>) -> Self {
-        let cap = RateCap { bytes_a_second: AtomicU64::new(0), state: Mutex::new((Instant::now(), 0.0)), shared: None };
+        let bucket = Bucket { last: Instant::now(), saved: 0.0, waiting: BTreeMap::new() };
+        let cap = RateCap { bytes_a_second: AtomicU64::new(0), state: Mutex::new(bucket), shared: None };
         cap.set(bytes_a_second);
         cap
     }
 
-    /// Sets another cap, or none. Who waits for the old one still does so.
+    /// Sets another cap, or none. Who sleeps off what it took under the old one still does so.
     pub(crate) fn set(&self, bytes_a_second: Option<u64>) {
         self.bytes_a_second.store(bytes_a_second.map_or(0, |rate| rate.max(1)), Ordering::Relaxed);
         // What is owed by the old cap is not paid by the new one.
-        *lock(&self.state) = (Instant::now(), 0.0);
+        let mut bucket = lock(&self.state);
+        (bucket.last, bucket.saved) = (Instant::now(), 0.0);
+        bucket.waiting.values().for_each(|told| told.notify_one());
     }
 
     /// Its own cap.
@@ -59,19 +84,50 @@ impl RateCap {
     pub(crate) async fn take(&self, bytes: usize) {
         let wait = self.charge(bytes).max(self.shared.as_ref().map_or(Duration::ZERO, |shared| shared.charge(bytes)));
         if !wait.is_zero() {
-            tokio::time::sleep(wait).await;
+            sleep(wait).await;
+        }
+    }
+
+    /// Waits until nothing is owed and everyone with an earlier turn waits for something else, and then takes `bytes`. So what has
+    /// begun first is whole first; many that go on side by side would all be whole late.
+    pub(crate) async fn take_in_turn(&self, bytes: usize, turn: Turn) {
+        self.wait_for_turn(bytes, turn).await;
+        if let Some(shared) = &self.shared {
+            shared.wait_for_turn(bytes, turn).await;
+        }
+    }
+
+    async fn wait_for_turn(&self, bytes: usize, turn: Turn) {
+        if self.own().is_none() {
+            return;
+        }
+        let place = Place::new(self, turn);
+        loop {
+            let due = {
+                let mut bucket = lock(&self.state);
+                let Some(rate) = self.own() else { return };
+                bucket.refill(rate);
+                match bucket.waiting.keys().next() == Some(&turn) {
+                    true if bucket.saved >= 0.0 => return bucket.saved -= bytes as f64,
+                    true => Some(Duration::try_from_secs_f64(-bucket.saved / rate).unwrap_or(Duration::MAX)),
+                    false => None,
+                }
+            };
+            match due {
+                // Rounded up, or it would look in vain.
+                Some(due) => drop(timeout(due + Duration::from_micros(1), place.told.notified()).await),
+                None => place.told.notified().await,
+            }
         }
     }
 
     /// Takes `bytes`, and says how long it is until they were due.
     fn charge(&self, bytes: usize) -> Duration {
         let Some(rate) = self.own() else { return Duration::ZERO };
-        let mut state = lock(&self.state);
-        let (last, saved) = &mut *state;
-        let now = Instant::now();
-        *saved = (*saved + (now - *last).as_secs_f64() * rate).min(BURST.as_secs_f64() * rate) - bytes as f64;
-        *last = now;
-        Duration::from_secs_f64((-*saved / rate).max(0.0))
+        let mut bucket = lock(&self.state);
+        bucket.refill(rate);
+        bucket.saved -= bytes as f64;
+        Duration::from_secs_f64((-bucket.saved / rate).max(0.0))
     }
 
     /// Bytes to take at a time: small enough that a slow cap flows rather than bursts.
@@ -81,9 +137,80 @@ impl RateCap {
     }
 }
 
+impl Bucket {
+    fn refill(&mut self, rate: f64) {
+        let now = Instant::now();
+        self.saved = (self.saved + (now - self.last).as_secs_f64() * rate).min(BURST.as_secs_f64() * rate);
+        self.last = now;
+    }
+}
+
+/// A place among those who wait. When it is left, the next one is told.
+struct Place<'a> {
+    cap: &'a RateCap,
+    turn: Turn,
+    told: Arc<Notify>,
+}
+
+impl<'a> Place<'a> {
+    fn new(cap: &'a RateCap, turn: Turn) -> Self {
+        let told = Arc::new(Notify::new());
+        lock(&cap.state).waiting.insert(turn, told.clone());
+        Place { cap, turn, told }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut bucket = lock(&self.cap.state);
+        bucket.waiting.remove(&self.turn);
+        if let Some(told) = bucket.waiting.values().next() {
+            told.notify_one();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_has_begun_first_is_whole_first() {
+        let cap = Arc::new(RateCap::new(Some(1000)));
+        let began = Instant::now();
+        let mut tasks = tokio::task::JoinSet::new();
+        for number in 0..5 {
+            let (cap, turn) = (cap.clone(), Turn::next());
+            tasks.spawn(async move {
+                for _ in 0..10 {
+                    cap.take_in_turn(200, turn).await;
+                }
+                (number, began.elapsed().as_secs_f64())
+            });
+        }
+        for expected in 0..5 {
+            let (number, took) = tasks.join_next().await.unwrap().unwrap();
+            let due = f64::from(expected + 1) * 2.0;
+            assert!(number == expected && (due - 0.3..due + 0.1).contains(&took), "{number} after {took}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_something_else_keeps_nobody_waiting() {
+        let cap = RateCap::new(Some(1000));
+        let (first, second) = (Turn::next(), Turn::next());
+        let began = Instant::now();
+        cap.take_in_turn(1000, first).await;
+        // The first one has no bytes now; and one that is given up while it waits is not waited for.
+        assert!(timeout(Duration::from_millis(10), cap.take_in_turn(1000, first)).await.is_err());
+        cap.take_in_turn(1000, second).await;
+        assert!((0.9..1.1).contains(&began.elapsed().as_secs_f64()));
+        let waits = cap.take_in_turn(1, first);
+        tokio::pin!(waits);
+        assert!(timeout(Duration::from_millis(10), &mut waits).await.is_err());
+        cap.set(None);
+        timeout(Duration::from_millis(10), waits).await.expect("without a cap nobody waits");
+    }
 
     #[tokio::test(start_paused = true)]
     async fn the_slower_of_two_caps_counts() {

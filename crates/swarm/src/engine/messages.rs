@@ -166,6 +166,8 @@ impl Engine {
                     let bytes = content.bytes(PieceRange { first: piece, count: 1 });
                     if promise.stage == Stage::Sent {
                         delivered += bytes;
+                        let took = self.now.saturating_sub(promise.since);
+                        self.uploads.has_taken(&mut state.upload, state.rate.rtt, bytes, took);
                         state.upload.taken += bytes;
                         state.conduct.messages.earn();
                     }

@@ -99,7 +99,12 @@ impl State {
         let moving = others.filter(|taken| !left(taken).is_zero());
         let (bytes, rtt) =
             moving.clone().fold((0, Duration::ZERO), |(bytes, rtt), t| (bytes + t.bytes, rtt.max(t.rtt)));
-        (bytes >= self.limit(rtt)).then(|| moving.map(left).min().unwrap_or_default())
+        let limit = self.limit(rtt);
+        // Others that take their bytes slowly have more than their part on its way, and again and again: what waits for them does not wait
+        // for the uplink, and their slowness looks as if it were the uplink's.
+        let own = self.streams.values().filter(|taken| taken.connection == connection).map(|taken| taken.bytes);
+        let has_part = own.sum::<u64>() >= limit / self.sending.len().max(1) as u64;
+        (has_part && bytes >= limit).then(|| moving.map(left).min().unwrap_or_default())
     }
 
     fn measure(&mut self, now: Instant, bytes: u64) {
@@ -201,5 +206,20 @@ mod tests {
         assert_eq!(state.limit(Duration::ZERO), 10 * LEAST);
         state.rate = 1e9;
         assert_eq!(state.limit(Duration::ZERO), 20_000_000, "a fast uplink has room for more anyway");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_connection_has_its_part_whatever_slow_ones_have_taken() {
+        let (now, rtt) = (Instant::now(), Duration::ZERO);
+        let mut state = State { rate: 1e4, ..State::default() };
+        state.sending.extend((0..10).map(|connection| (connection, 1)));
+        state.streams.extend((1..10).map(|slow| {
+            let taken = Taken { connection: slow as usize, bytes: 256 << 10, since: now, rtt };
+            (slow, taken)
+        }));
+        assert_eq!(state.wait(0, now), None);
+        state.streams.insert(10, Taken { connection: 0, bytes: LEAST, since: now, rtt });
+        assert_eq!(state.wait(0, now), Some(HELD_UP), "it has its part on its way");
+        assert_eq!(state.wait(1, now), Some(HELD_UP));
     }
 }

@@ -32,6 +32,8 @@ const AT_ONCE: Duration = Duration::from_millis(20);
 /// gives its slot back.
 const HELD_UP: Duration = Duration::from_millis(50);
 const SURELY_HELD_UP: Duration = Duration::from_millis(200);
+/// A piece that has left is verified, and others are told of it, within this time.
+const TOLD: Duration = Duration::from_millis(250);
 /// While the uplink's rate is unknown, a serve that takes this long counts as held up, until it ends and shows the rate.
 const UNKNOWN: Duration = Duration::from_secs(1);
 /// Who is found so many times in a row is given no worse chance than before.
@@ -55,6 +57,10 @@ pub(crate) struct Upload {
     /// How often in a row it was found to do so, and how many answers it has taken in time since.
     found: u32,
     in_time: u32,
+    /// Whether the last answer left in time.
+    left_in_time: bool,
+    /// When it was last promised something, while that does not count.
+    tried: Duration,
     /// Questions of it that wait.
     waiting: usize,
     /// Whether it ever answered an offer, and when it last asked for something or declined it.
@@ -74,6 +80,8 @@ impl Default for Upload {
             held_up: false,
             found: 0,
             in_time: 0,
+            left_in_time: false,
+            tried: Duration::ZERO,
             waiting: 0,
             has_answered: false,
             answered: Duration::ZERO,
@@ -99,9 +107,14 @@ impl Upload {
         (self.held_up, self.found, self.in_time) = (true, (self.found + 1).min(MOST_FOUND), 0);
     }
 
-    /// It has taken an answer in time. What its buffers take says little: each time that it is found again, it has to take twice as many
-    /// before others wait for it.
-    fn takes_in_time(&mut self) {
+    /// It says that it has a piece, in time or late. That an answer has left says little, since buffers take it, and so does a word for
+    /// which no answer could leave: only both together count. Each time that it is found again, it has to take twice as many before
+    /// others wait for it.
+    fn has_taken(&mut self, in_time: bool) {
+        if !in_time || !self.left_in_time {
+            self.in_time = 0;
+            return;
+        }
         self.in_time += 1;
         if self.in_time >= 1 << self.found.saturating_sub(1) {
             self.held_up = false;
@@ -355,6 +368,12 @@ impl Uploads {
         let Some(rate) = self.meter.peak() else { return UNKNOWN };
         let expected = Duration::try_from_secs_f64(3.0 * (moving + own) as f64 / rate).unwrap_or(Duration::MAX);
         expected.saturating_add((rtt * 2).clamp(HELD_UP, SURELY_HELD_UP))
+    }
+
+    /// A peer says that it has a piece of so many bytes, that long after it left.
+    pub(crate) fn has_taken(&mut self, upload: &mut Upload, rtt: Duration, bytes: u64, took: Duration) {
+        upload.has_taken(took <= self.patience(rtt, 0, bytes) + TOLD);
+        self.recount(upload);
     }
 
     /// Peers that hold answers up and were not known to: one entry for each answer.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use protocol::{ContentId, PieceRange};
 
-use super::promises::Stage;
+use super::promises::{ANSWER, Stage};
 use super::sites::Sites;
 use super::{Upload, Uploads};
 use crate::engine::Engine;
@@ -64,6 +64,8 @@ struct Taker<'a> {
     upload: &'a Upload,
     far: bool,
     deficit: u64,
+    /// Whether it has asked for whatever it is offered first: it takes that, while others may only look on.
+    asks: bool,
 }
 
 impl Taker<'_> {
@@ -251,7 +253,8 @@ impl Engine {
         let content = self.contents.get(&id)?;
         let size = content.piece_size();
         let able = takers.iter().filter(looked_at).filter(|taker| self.may_get(taker, first));
-        let best = able.min_by_key(|taker| (taker.far, taker.deficit, taker.upload.promised, rng.u32(..)))?;
+        let best =
+            able.min_by_key(|taker| (taker.far, taker.deficit, !taker.asks, taker.upload.promised, rng.u32(..)))?;
         let strangers = takers.iter().filter(|taker| taker.is_stranger()).count() as u64;
         let trusted = best.upload.counted && (!best.is_stranger() || takers.len() == 1);
         let bytes = if trusted { bytes } else { bytes.min(TRIAL / strangers.max(1)) };
@@ -260,12 +263,18 @@ impl Engine {
     }
 
     fn promise_run(&mut self, conn: ConnId, id: ContentId, run: PieceRange) {
+        if let Some(state) = self.conns.get_mut(&conn).filter(|state| !state.upload.counted) {
+            state.upload.tried = self.now;
+        }
         run.pieces().for_each(|piece| self.promise(conn, id, piece, Stage::Offered));
     }
 
-    /// How many of those who do not answer, or do not take what they asked for, are promised something.
+    /// How many of those who do not answer, or do not take what they asked for, were promised something a moment ago. Who has not taken
+    /// it by then may never do so: it must not keep the place of one who would.
     fn tried_takers(&self) -> usize {
-        self.conns.values().filter(|state| !state.upload.counted && state.upload.promised > 0).count()
+        let is_tried =
+            |upload: &Upload| !upload.counted && upload.promised > 0 && self.now.saturating_sub(upload.tried) < ANSWER;
+        self.conns.values().filter(|state| is_tried(&state.upload)).count()
     }
 
     /// The peers that may be offered something of a content.
@@ -280,7 +289,8 @@ impl Engine {
         let deficit = if self.config.fair { unpaid / CREDIT } else { 0 };
         let (upload, far) = (&state.upload, self.is_far(state));
         let neighbours = sites.get(&state.peer.site[..]).filter(|_| far).map(Vec::as_slice).unwrap_or_default();
-        Some(Taker { conn, neighbours, theirs, upload, far, deficit })
+        let asks = self.uploads.firsts.iter().any(|question| question.conn == conn && question.content == id);
+        Some(Taker { conn, neighbours, theirs, upload, far, deficit, asks })
     }
 
     /// Whether a piece may be offered to this peer: not if it gets it, nor if it is far and someone near it gets it, who

@@ -137,8 +137,14 @@ impl Engine {
         if let Some(Serve { conn, content, run, bytes, began, .. }) = self.uploads.active.remove(&serve) {
             run.pieces().for_each(|piece| self.sent(conn, content, piece));
             let rtt = self.conns.get(&conn).map_or(Duration::ZERO, |state| state.rate.rtt);
-            if self.now.saturating_sub(began) <= self.uploads.patience(rtt, 0, bytes) {
-                self.note_in_time(conn);
+            let in_time = self.now.saturating_sub(began) <= self.uploads.patience(rtt, 0, bytes);
+            if let Some(state) = self.conns.get_mut(&conn) {
+                state.upload.left_in_time = in_time;
+                // It may have said already that it has all of it.
+                let promised = state.participations.get(&content).map(|theirs| &theirs.promised);
+                if promised.is_some_and(|promised| !run.pieces().any(|piece| promised.contains_key(&piece))) {
+                    self.uploads.has_taken(&mut state.upload, rtt, bytes, Duration::ZERO);
+                }
             }
         }
         self.serve_next();
@@ -163,15 +169,9 @@ impl Engine {
     }
 
     fn note_late(&mut self, conn: ConnId) {
-        if let Some(state) = self.conns.get_mut(&conn) {
+        // Several of its answers are late together: that is found once.
+        if let Some(state) = self.conns.get_mut(&conn).filter(|state| !state.upload.held_up) {
             state.upload.holds_up();
-            self.uploads.recount(&mut state.upload);
-        }
-    }
-
-    fn note_in_time(&mut self, conn: ConnId) {
-        if let Some(state) = self.conns.get_mut(&conn) {
-            state.upload.takes_in_time();
             self.uploads.recount(&mut state.upload);
         }
     }

@@ -170,10 +170,14 @@ fn promises_to_those_who_do_not_take_them_keep_nobody_waiting() {
 fn each_time_that_it_is_found_a_peer_takes_twice_as_many_in_time_before_others_wait_for_it() {
     /// How many answers it takes in time until it holds none up any more.
     fn until_trusted(upload: &mut Upload) -> u32 {
+        upload.left_in_time = false;
         upload.holds_up();
+        upload.has_taken(true);
+        assert!(upload.held_up, "an answer has not left in time");
+        upload.left_in_time = true;
         let mut answers = 0;
         while upload.held_up {
-            upload.takes_in_time();
+            upload.has_taken(true);
             answers += 1;
         }
         answers
@@ -182,6 +186,6 @@ fn each_time_that_it_is_found_a_peer_takes_twice_as_many_in_time_before_others_w
     let all: Vec<_> = (0..9).map(|_| until_trusted(&mut upload)).collect();
     assert_eq!(all, [1, 2, 4, 8, 16, 32, 64, 64, 64]);
     // Who takes all for a long time is a peer like any other again.
-    (0..4 << MOST_FOUND).for_each(|_| upload.takes_in_time());
+    (0..4 << MOST_FOUND).for_each(|_| upload.has_taken(true));
     assert_eq!(until_trusted(&mut upload), 1);
 }
