@@ -130,6 +130,8 @@ pub(crate) struct Downloads {
     probing: u64,
     /// Connections whose offers wait for room.
     pub(crate) offering: BTreeSet<ConnId>,
+    /// Contents that somebody reads while they are downloaded.
+    read: BTreeSet<ContentId>,
     /// Nothing has come for long, and nobody moves: resting peers may be asked all the same.
     starves: bool,
     /// Bytes a second of the fastest, lately.

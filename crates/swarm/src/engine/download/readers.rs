@@ -30,9 +30,13 @@ impl Engine {
         let pieces = content.pieces();
         let Some(window) = window.filter(|window| window.lies_within(pieces)) else {
             content.readers.remove(reader);
+            if content.readers.is_empty() {
+                self.downloads.read.remove(&id);
+            }
             return self.take_waiting_offers();
         };
         content.readers.insert(reader, window);
+        self.downloads.read.insert(id);
         let waits = content.picker.is_open(window.first);
         if content.wanted && waits {
             self.make_way(id);
@@ -56,7 +60,10 @@ impl Engine {
     /// Asks for what readers want, one after another, as far as there is room.
     pub(crate) fn ask_for_readers(&mut self) {
         let reads = |content: &Content| content.wanted && content.geometry.is_some() && !content.readers.is_empty();
-        let read: Vec<ContentId> = self.contents.iter().filter(|(_, c)| reads(c)).map(|(&id, _)| id).collect();
+        // There may be ten thousand contents, and each offer leads here.
+        self.downloads.read.retain(|id| self.contents.contains_key(id));
+        let read = self.downloads.read.iter().copied().filter(|id| self.contents.get(id).is_some_and(reads));
+        let read: Vec<ContentId> = read.collect();
         for id in read {
             for _ in 0..AT_ONCE {
                 let Some((conn, reader, run)) = self.next_for_readers(id) else { break };
