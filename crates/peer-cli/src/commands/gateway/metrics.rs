@@ -1,6 +1,8 @@
 //! What a gateway says at a scrape: how much it keeps, and how its trackers are. No label is a content: there may be any number of those.
+//! It is ready once a tracker has answered, and stays so: what it has, and what its origins have, it serves without trackers.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use monitor::metric::{Metric, Unit, Value};
 use monitor::{Monitor, Server};
@@ -13,15 +15,28 @@ use crate::session::scraped;
 pub async fn serve(address: SocketAddr, running: &Running, nodes: Vec<Node>) -> std::io::Result<SocketAddr> {
     let server = Server::bind(address).await?;
     let (bound, kept) = (server.address()?, running.kept());
-    tokio::spawn(server.run(Monitor::new(move || collected(&kept(), &nodes), || Ok(()))));
+    // Without a swarm it has only its origins.
+    let (watched, answered) = (nodes.clone(), AtomicBool::new(nodes.is_empty()));
+    let ready = move || {
+        let [up, _] = trackers(&watched);
+        match answered.fetch_or(up > 0, Ordering::Relaxed) || up > 0 {
+            true => Ok(()),
+            false => Err("no tracker has answered yet".to_owned()),
+        }
+    };
+    tokio::spawn(server.run(Monitor::new(move || collected(&kept(), &nodes), ready)));
     Ok(bound)
 }
 
-fn collected(kept: &KeptNow, nodes: &[Node]) -> Vec<Metric> {
+/// How many trackers of all swarms are up, and how many are lost.
+fn trackers(nodes: &[Node]) -> [usize; 2] {
     let of_each = nodes.iter().map(|node| TrackerStatus::up_and_lost(&node.watch_trackers().borrow()));
-    let trackers = of_each.fold([0, 0], |[up, lost], [more_up, more_lost]| [up + more_up, lost + more_lost]);
+    of_each.fold([0, 0], |[up, lost], [more_up, more_lost]| [up + more_up, lost + more_lost])
+}
+
+fn collected(kept: &KeptNow, nodes: &[Node]) -> Vec<Metric> {
     let mut all = metrics(kept);
-    all.push(scraped::trackers(trackers));
+    all.push(scraped::trackers(trackers(nodes)));
     all.extend(scraped::certificate());
     all
 }
