@@ -60,7 +60,7 @@ fn a_slip_in_the_file_is_named_with_its_line() {
     );
     let value = run("[peer-cli]\n\nup-rate = \"fast\"\n");
     assert!(
-        value.contains("p2p-fileshare.toml, line 3: `up-rate`: \"fast\" does not do: \"fast\" is no rate"),
+        value.contains("p2p-fileshare.toml, line 3: `up-rate`: \"fast\" is not valid: \"fast\" is no rate"),
         "{value}"
     );
 }

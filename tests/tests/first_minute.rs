@@ -137,9 +137,9 @@ fn a_sharer_answers_what_is_typed() {
     ask("ls", "file  5 B  content id ");
     ask("status", "all of it is here  sent 0 B  0 peers connected");
     ask("peers", "file: 0 connected");
-    ask("rate 10MiB", "At most 10.0 MiB/s are sent from now on.");
+    ask("rate 10MiB", "From now on at most 10.0 MiB/s are sent.");
     ask("add other one", "On the other machine, for other one:");
-    ask("add nothing", "nothing is not there");
+    ask("add nothing", "nothing does not exist");
     ask("add /dev/null", "/dev/null is not shared: ");
     ask("stop file", "file is not shared any more.");
     ask("stop file", "Nothing here is called \"file\": ls lists what there is.");

@@ -97,7 +97,7 @@ fn a_reader_that_does_not_read_is_named() {
     let mut getter =
         get(&machines, &ticket, &["--no-progress"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let lines = BufReader::new(getter.stderr.as_mut().unwrap()).lines().map_while(Result::ok);
-    assert!(lines.into_iter().any(|line| line.contains("What reads standard output")), "it ended");
+    assert!(lines.into_iter().any(|line| line.contains("reads standard output is slow")), "it ended");
     let mut all = Vec::new();
     getter.stdout.take().unwrap().read_to_end(&mut all).unwrap();
     assert!(all == bytes && getter.wait().unwrap().success());

@@ -83,7 +83,7 @@ fn a_relay_that_has_carried_enough_says_so() {
     let mut getter = halves.peer("a", &["get", &ticket, "--json", "-o", "here", "--wait", "60s"]);
     assert_eq!(getter.event::<Connected>().transport, "relay");
     getter.find_event("a refusal", |event| match event {
-        Event::Waiting(Waiting { reason, .. }) => reason.contains("carries in a day").then_some(()),
+        Event::Waiting(Waiting { reason, .. }) => reason.contains("daily limit at the relay").then_some(()),
         _ => None,
     });
 }

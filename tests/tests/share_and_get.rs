@@ -305,7 +305,7 @@ fn no_folder_gives_way_to_a_file_and_none_replaces_one() {
     for (machine, ticket) in [("there", &file), ("elsewhere", &folder)] {
         let mut getter = machines.get(machine, &[ticket, "--force"]);
         getter.ends_with(7);
-        assert!(getter.errors().contains("only files are, and only by files"), "{}", getter.errors());
+        assert!(getter.errors().contains("only a file is replaced, and only by a file"), "{}", getter.errors());
     }
     assert_eq!(machines.read("there", "output/file/kept"), b"old");
     assert_eq!(machines.read("elsewhere", "output/folder"), b"old");

@@ -1,4 +1,4 @@
-//! One content of a daemon: a task that shares or downloads it, does what it is told meanwhile, and says how it stands.
+//! The task of one content: it shares or downloads it, follows the requests of users, and publishes its state.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -315,7 +315,7 @@ impl Task {
         loop {
             tokio::select! {
                 result = &mut hashing => return result.map(Some).map_err(|error| error.to_string()),
-                // What it is told besides, as to look anew once more, is heard when it is hashed.
+                // Other requests, such as another reload, wait until hashing is done.
                 changed = told.changed() => if changed.is_err() || told.borrow().run != Run::Go {
                     // The node shares it once it is hashed.
                     let home = home.clone();

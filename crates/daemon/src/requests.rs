@@ -22,7 +22,7 @@ const CLOSED: Duration = Duration::from_secs(5);
 
 /// Longest path, in bytes: it has to fit into a line together with everything else, however it is escaped.
 const LONGEST_PATH: usize = 8 << 10;
-/// Of what a sentence names, so many are named, and so many characters of a name.
+/// A message lists at most this many names, and at most this many characters of each.
 const MOST_NAMED: usize = 10;
 const LONGEST_NAMED: usize = 100;
 
@@ -31,7 +31,8 @@ struct Refusal(ErrorCode, String);
 
 impl From<StateError> for Refusal {
     fn from(error: StateError) -> Self {
-        let sentence = format!("it is done, but would be forgotten at a restart: {error}. Make room, and say it again");
+        let sentence =
+            format!("done, but not saved, so a restart would forget it: {error}. Make room and repeat the command");
         Refusal(ErrorCode::CannotWrite, sentence)
     }
 }
@@ -110,7 +111,7 @@ impl Service {
                 self.download(&ticket, folder, (force, only))?
             }
             None if names_folder || force || !only.is_empty() => {
-                return Err(usage("a folder, patterns and whether files are replaced are said of downloads"));
+                return Err(usage("`folder`, `only` and `force` are for downloads only"));
             }
             None => share(Path::new(what)).await?,
         };
@@ -253,7 +254,7 @@ impl Service {
             are_closed &= timeout_at(deadline, content.task).await.is_ok();
             let is_here = !content.saved.complete.is_empty() || last.state == Doing::Sharing;
             if last.kind == Kind::Download && !is_here && last.pieces > 0 {
-                let sentence = format!("what has come of {} stays in {}, as .part files", last.name, last.path);
+                let sentence = format!("the unfinished data of {} stays in {}, as .part files", last.name, last.path);
                 notes.extend((notes.len() < MOST_NAMED).then_some(sentence));
             }
             let _ = answers.send(Answer::Content(last)).await;
@@ -337,7 +338,8 @@ async fn share(what: &Path) -> Answered<SavedContent> {
     let at = path.clone();
     let seen = tokio::task::spawn_blocking(move || std::fs::metadata(at)).await;
     if let Ok(Err(error)) = seen {
-        let sentence = format!("the daemon cannot share {path}: {error}. It is another process, maybe of another user");
+        let sentence =
+            format!("the daemon cannot share {path}: {error}. It is a process of its own, and may run as another user");
         return Err(Refusal(ErrorCode::NotFound, sentence));
     }
     Ok(SavedContent { kind: Kind::Share, path, ..SavedContent::default() })

@@ -245,7 +245,7 @@ impl Service {
         };
         let (ended, saved) = tokio::join!(timeout(GOODBYE, ended), timeout(GOODBYE, self.save_what_is_left()));
         if ended.is_err() {
-            tracing::warn!("what was verified last is not all claimed: the disk is slow");
+            tracing::warn!("ended before the last verified pieces were recorded in the journal: the disk is slow");
         }
         if let Ok(Err(error)) = saved {
             tracing::warn!(%error, "what has changed lately is forgotten: the state cannot be written");
@@ -281,13 +281,13 @@ impl Service {
 #[non_exhaustive]
 pub enum Fault {
     /// Nothing is shared any more.
-    #[error("the peer of what it shares has ended")]
+    #[error("the node for the daemon's own shares has ended")]
     Home,
     /// A content, by its number, stands as it stood last.
-    #[error("what looks after number {0} has ended")]
+    #[error("the task of content number {0} has ended")]
     Content(u64),
     /// No request is answered any more.
-    #[error("what answers requests has ended")]
+    #[error("the task that answers requests has ended")]
     Control,
 }
 

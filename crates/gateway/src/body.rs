@@ -23,7 +23,7 @@ pub(crate) enum Part {
     Bytes(Bytes),
     /// Bytes of the content.
     Range(Range<u64>),
-    /// Nothing more is sent before this has come to a good end. It ends by itself, once it is known where the bytes come from.
+    /// Nothing more is sent until this future succeeds. It ends on its own once the source of the bytes is known.
     Until(Awaited),
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-/// Of all connections, those that may be there without having been let in: one in so many.
+/// One in this many connections may be open without an answered request.
 const STRANGERS: usize = 4;
 
 /// Where connections come in.

@@ -122,16 +122,16 @@ impl Refusal {
             Refusal::Host => "This gateway is not known by that name or address. --gateway-host NAME adds one.",
             Refusal::Site => "A page of another site has asked for this. Open the address in a window of its own.",
             Refusal::Unauthorized => {
-                "This gateway wants its token: as Bearer, as the password of Basic, or below /s3/ as the secret key."
+                "This gateway requires a token: as Bearer, as the password of Basic, or below /s3/ as the secret key."
             }
             Refusal::Method => "Only GET and HEAD are answered here.",
-            Refusal::Unknown => "A gateway has nothing of that kind.",
+            Refusal::Unknown => "A gateway has no such path.",
             Refusal::Malformed(sentence) => sentence,
-            Refusal::NotFound => "There is nothing of that kind here.",
+            Refusal::NotFound => "Not found.",
             Refusal::Ambiguous => "Several contents have that name. Ask for one by its id.",
             Refusal::Precondition => "It is not the version that was asked for.",
             Refusal::Range(_) => "The file has no such bytes.",
-            Refusal::Late => "No peer has brought it in time. It is still wanted: try again later.",
+            Refusal::Late => "No peer has sent it in time. The download continues: try again later.",
             Refusal::Tracker => "The tracker does not answer, so nobody knows whether it is there: try again later.",
             Refusal::Origin => "Its origin does not answer as it should. The gateway's log says why: try again later.",
             Refusal::Failed => "It cannot be downloaded. The gateway's log says why.",
@@ -140,7 +140,7 @@ impl Refusal {
             }
             Refusal::Full => "The gateway has no room for it at the moment, and its log says why. Try again later.",
             Refusal::TooLarge => "It is larger than all that this gateway may keep. Its operator can raise --cache.",
-            Refusal::Busy => "The gateway has enough to do. Try again later.",
+            Refusal::Busy => "The gateway is busy. Try again later.",
         }
     }
 }

@@ -106,7 +106,8 @@ pub(crate) struct Manner<'a> {
     pub(crate) cache: &'static str,
 }
 
-/// Of an answer that is not known to be right yet, so many bytes are held back until it is: without its end it is no success.
+/// So many last bytes of an answer are held back until its digest is verified, so that a wrong answer never ends as a
+/// success.
 const HELD_BACK: u64 = 64 << 10;
 
 /// Answers with a file, or with parts of it.

@@ -267,7 +267,8 @@ impl Kept {
         Refusal::Full
     }
 
-    /// The least recently used goes, besides those that stay. What cannot be removed is one of those from then on. Nothing if none may go.
+    /// Removes the least recently used entry that is not in `stay`. An entry that cannot be removed is added to `stay`.
+    /// Returns `None` if no entry may be removed.
     async fn oldest_goes(self: &Arc<Self>, removing: Removing, stay: &mut Vec<PathBuf>) -> Option<Removing> {
         let (oldest, mut entry) = {
             let mut state = self.lock();

@@ -1,4 +1,4 @@
-//! The listener: so many connections, and none of them for nothing.
+//! The listener: limits the number of connections, and closes idle ones when there is no room.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -47,7 +47,7 @@ const HEADERS: Duration = Duration::from_secs(20);
 const HEADER_BYTES: usize = 32 << 10;
 /// After an error of the listener it is left alone for so long.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Such an error is said no more often than this: there may be none but errors for hours.
+/// An accept error is logged at most this often: accept may keep failing for hours.
 const SAY_AGAIN: Duration = Duration::from_secs(60);
 /// How long a content, or its next bytes, are waited for unless something else is said.
 const WAIT: Duration = Duration::from_secs(60);
@@ -176,7 +176,7 @@ impl Gateway {
                 Ok((stream, _)) => stream,
                 Err(error) => {
                     if said.is_none_or(|said| said.elapsed() >= SAY_AGAIN) {
-                        tracing::warn!(%error, "the gateway's listener");
+                        tracing::warn!(%error, "the gateway cannot accept connections");
                         said = Some(Instant::now());
                     }
                     sleep(PAUSE).await;
@@ -192,7 +192,7 @@ impl Gateway {
                     result = converse(stream, connection, router, crowd) => {
                         result.unwrap_or_else(|error| tracing::debug!(%error, "a client's connection"));
                     }
-                    Ok(()) = goes => tracing::debug!("a client that asks nothing makes room"),
+                    Ok(()) = goes => tracing::debug!("closing an idle connection to make room"),
                 }
             });
         }

@@ -372,7 +372,7 @@ impl Beacon {
                 if self.offers.trackers().meets(trackers) {
                     self.offer.asked(now, &mut self.random);
                 }
-                // Who has recorded a question must not learn, whenever it likes, who answers.
+                // A replayed question is not answered: otherwise a recording would reveal the holders at any time.
                 if tags.is_empty() || self.packets.has(&salt) {
                     return;
                 }

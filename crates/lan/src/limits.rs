@@ -23,7 +23,7 @@ pub(crate) struct Intake {
 }
 
 impl Intake {
-    /// Whether another packet from there is looked at. Nobody takes up what is for all.
+    /// Whether one more packet of this sender is processed; a single sender cannot use up the limit for all.
     pub(crate) fn takes(&mut self, now: Duration, from: IpAddr) -> bool {
         if self.second != now.as_secs() {
             *self = Intake { second: now.as_secs(), ..Intake::default() };

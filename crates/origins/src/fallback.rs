@@ -25,7 +25,7 @@ pub struct OriginFallback(Arc<Inner>);
 
 struct Inner {
     origin: Origin,
-    /// As the user named it, with how: for what lies beside it. Beside what a stranger named nothing is looked for.
+    /// The user's URL and options, to look for a manifest beside the object; `None` if the URL comes from a manifest.
     named: Option<(String, Options)>,
     /// Whether peers are to bring everything, and it is only for where they do not.
     spare: bool,

@@ -100,7 +100,7 @@ impl HttpSource {
 /// A manifest may name it, and the user did not allow that.
 pub(crate) fn not_allowed(url: &Url) -> OriginError {
     let host = url.host_str().unwrap_or_default();
-    OriginError::refused(&shown(url), format!("--origin-allow {host} is needed for what a manifest names"))
+    OriginError::refused(&shown(url), format!("the manifest names this URL: --origin-allow {host} allows its host"))
 }
 
 /// The last part of its path.

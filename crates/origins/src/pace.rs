@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-/// What is given on at a time comes in so much of a second, and is at least so many bytes.
+/// A portion is what the rate allows in this fraction of a second, and at least so many bytes.
 const PORTION: f64 = 0.125;
 const LEAST_PORTION: usize = 64;
 /// Under a cap, each of several reads at a time has at least so many bytes a second: many slow ones would all be late.

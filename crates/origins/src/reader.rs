@@ -230,7 +230,7 @@ impl RangeReader {
             None => self.came.split_to(most),
             Some(pace) => {
                 let len = most.min(pace.portion());
-                // That it is not read faster is none of its faults.
+                // Time spent waiting for our own rate limit does not count against the origin.
                 let waited = pace.take(len).await;
                 self.progress.window_ends += waited;
                 self.progress.last += waited;

@@ -26,7 +26,7 @@ const REDIRECTS: usize = 8;
 #[error("it leads to an address in a private network")]
 pub(crate) struct Inward;
 
-/// The host that was named, by whom, and what it is known to be.
+/// Who named the host (the user or a manifest), the proxies, and whether the host is itself in a private network.
 #[derive(Clone)]
 pub(crate) struct Named(Arc<Inner>);
 

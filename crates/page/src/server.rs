@@ -26,7 +26,7 @@ const ASKED: Duration = Duration::from_secs(2);
 const LASTS: Duration = Duration::from_secs(600);
 /// After an error of the listener.
 const PAUSE: Duration = Duration::from_millis(500);
-/// Such an error is said no more often than this: there may be none but errors for hours.
+/// An accept error is logged at most this often: accept may keep failing for hours.
 const SAY_AGAIN: Duration = Duration::from_secs(60);
 /// Most bytes of a request's head.
 const HEAD: usize = 16 << 10;

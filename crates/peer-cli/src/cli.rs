@@ -100,7 +100,7 @@ peer-cli copies files and folders to other machines.
   peer-cli ls HOST        list what a tracker knows
   peer-cli doctor         find out what is wrong
 
-peer-cli -h says more, peer-cli --help all.";
+peer-cli -h says more, peer-cli --help says everything.";
 
 /// Copies files and folders from a few machines to many, every piece verified
 #[derive(Debug, Parser)]

@@ -85,7 +85,7 @@ pub enum PeerError {
         reason: String,
     },
     /// A file that is to be shared does not come to rest.
-    #[error("{0} is being written to: what is shared must stay as it is")]
+    #[error("{0} is still being written to: shared files must not change")]
     StillWritten(PathBuf),
     /// All that lies in a folder is left out.
     #[error("nothing in {path} can be shared: {}", left_out_words(.left_out))]
@@ -96,10 +96,10 @@ pub enum PeerError {
         left_out: Vec<LeftOut>,
     },
     /// Something is in the way of a download, and is not what may be replaced.
-    #[error("{0} is in the way and is not replaced: only files are, and only by files")]
+    #[error("{0} is in the way: only a file is replaced, and only by a file")]
     Irreplaceable(PathBuf),
     /// None of a content's files are wanted.
-    #[error("no file of {0:?} has one of the names that are wanted")]
+    #[error("no file of {0:?} has one of the wanted names")]
     NothingChosen(String),
     /// Patterns that match no file of a content.
     #[error("{}", unmatched_words(.content, .patterns))]
@@ -110,7 +110,7 @@ pub enum PeerError {
         patterns: Vec<Unmatched>,
     },
     /// Names that should not be where the download goes, with the content's name in front, and why.
-    #[error("{content:?} is not downloaded, for names that it has: {}", listed(.names))]
+    #[error("{content:?} is not downloaded because of names in it: {}", listed(.names))]
     Names {
         /// What the content is called.
         content: String,

@@ -36,7 +36,7 @@ fn the_document_shows_what_the_codec_writes() {
     is(hello, "peer: `Hello` from 10.0.0.1:9000, site `b`");
     is(PeerMessage::Join { content, pieces: Some(300), wants: true }, "peer: `Join`, 300 pieces, wants");
     let have = PeerMessage::Have { content, runs: vec![run(0, 2)], in_flight: vec![run(70_000, 1)] };
-    is(have, "peer: `Have` 0 and 1, 70,000 is coming");
+    is(have, "peer: `Have` 0 and 1, 70,000 is in flight");
     is(PeerMessage::Skip { content, runs: vec![run(5, 7)] }, "peer: `Skip` 5 to 11");
     is(Request::Pieces { content, run: run(4, 1) }, "request: `Pieces`, the one numbered 4");
     is(Answer::Bytes(16_384), "answer: 16,384 bytes follow");

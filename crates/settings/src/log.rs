@@ -181,7 +181,7 @@ impl<W: io::Write> io::Write for EscapedJson<W> {
 /// Begins to log what `filter` lets through (`warn` if it is no filter); behind what is in `file`, if there is one. An
 /// error is a sentence.
 pub fn start_log(filter: &str, file: Option<&Path>, format: LogFormat) -> Result<(), String> {
-    // That packets cannot be sent while a network is down, and the like, is said in other words.
+    // These crates log every packet that cannot be sent while a network is down; our own messages report that once.
     let filter =
         if filter == "warn" { "warn,quinn=error,quinn_proto=error,quinn_udp=off,rustls=error" } else { filter };
     let filter = EnvFilter::try_new(with_packages(filter)).unwrap_or_else(|_| EnvFilter::new("warn"));

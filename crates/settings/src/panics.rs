@@ -53,7 +53,7 @@ fn describe(info: &PanicHookInfo) -> String {
     let message = payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str));
     let message = message.unwrap_or("no reason was given");
     if let Some(error) = system_error(message) {
-        return with_limit_to_raise(format!("the system grants no more: {error}"));
+        return with_limit_to_raise(format!("out of system resources: {error}"));
     }
     let place = info.location().map(|place| format!(" ({}:{})", place.file(), place.line())).unwrap_or_default();
     format!("this is a fault of the program; please report it: {message}{place}")
@@ -71,7 +71,7 @@ mod tests {
         assert!(sentence.contains("panics.rs:"), "{sentence}");
         let refused = std::io::Error::from_raw_os_error(24);
         let sentence = catch_panic::<()>(|| panic!("failed to create UnixStream: {refused:?}")).unwrap_err();
-        assert!(sentence.starts_with("the system grants no more: ") && sentence.contains("ulimit -n"), "{sentence}");
+        assert!(sentence.starts_with("out of system resources: ") && sentence.contains("ulimit -n"), "{sentence}");
         assert_eq!(catch_panic(|| 7), Ok(7));
         // The work goes on after a task of it has panicked.
         assert_eq!(catch_panic(|| panic::catch_unwind(|| list_of_none()[0]).is_err()), Ok(true));

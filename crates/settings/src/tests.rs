@@ -178,7 +178,7 @@ fn what_is_wrong_in_the_file_is_said_with_its_place() {
     assert_eq!(xyzzy, "error: p2p-fileshare.toml, line 2: there is no setting `xyzzy`; --help names them all\n");
     let port = sentence("[program]\nport = 70000\n");
     assert!(
-        port.starts_with("error: p2p-fileshare.toml, line 2: `port`: \"70000\" does not do: 70000 is not in"),
+        port.starts_with("error: p2p-fileshare.toml, line 2: `port`: \"70000\" is not valid: 70000 is not in"),
         "{port}"
     );
     assert!(sentence("[program]\nport = [1]").contains("line 2: `port`: it takes one value, not a list"));
@@ -197,7 +197,7 @@ fn what_is_wrong_in_the_file_is_said_with_its_place() {
 #[test]
 fn what_is_wrong_in_the_environment_is_said_with_the_variable() {
     let sentence = Case::new(&[("P2P_PORT", "many")], "").wrong("-i h");
-    assert!(sentence.starts_with("error: P2P_PORT: \"many\" does not do: invalid digit"), "{sentence}");
+    assert!(sentence.starts_with("error: P2P_PORT: \"many\" is not valid: invalid digit"), "{sentence}");
     // What the line says makes it unimportant.
     assert!(Case::new(&[("P2P_PORT", "many")], "").parse("-i h -p 1").is_ok());
 }

@@ -103,7 +103,7 @@ fn reason(error: &clap::Error) -> String {
         _ => "",
     };
     if let Some(source) = std::error::Error::source(error) {
-        return format!("{value:?} does not do: {source}");
+        return format!("{value:?} is not valid: {source}");
     }
     if let Some(ContextValue::Strings(possible)) = error.get(ContextKind::ValidValue)
         && !possible.is_empty()

@@ -65,10 +65,10 @@ pub enum StorageError {
     #[error("{0} cannot be opened: too many files are open")]
     TooManyOpen(PathBuf),
     /// The file system has no such name: for its characters, its length, or what it means there.
-    #[error("the file system there has no such name as {0}")]
+    #[error("the file system does not allow the name {0}")]
     NoSuchName(PathBuf),
     /// Two files of one content are the same there, or something else has the name of one.
-    #[error("{0} is the same file there as another one, or somebody else has made it")]
+    #[error("{0} is the same file as another name on this file system, or another program has created it")]
     SameFile(PathBuf),
     /// A download's folder is not where it was when it began.
     #[error("the folder {0} was moved or removed while it was in use")]
@@ -95,7 +95,9 @@ pub enum StorageError {
     #[error("{0} is in the way: no download of this program has made it, or its lock beside it was removed")]
     NotOurs(PathBuf),
     /// Another program has it, or something in it, open, or it may not be changed: Windows does not say which.
-    #[error("{0} cannot be replaced or named: another program has it, or a file in it, open, or it may not be changed")]
+    #[error(
+        "{0} cannot be renamed or replaced: another program has it (or a file in it) open, or its permissions forbid it"
+    )]
     InUse(PathBuf),
     /// What is built beside it cannot be moved there.
     #[error(
@@ -151,7 +153,7 @@ impl StorageError {
         }
     }
 
-    /// The same once more, if it is for want of room: what goes for one write goes for those behind it.
+    /// A copy of the error if it means a lack of space: it also applies to all later writes.
     pub fn no_room(&self) -> Option<Self> {
         Some(match self {
             StorageError::Full(path) => StorageError::Full(path.clone()),

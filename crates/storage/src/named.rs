@@ -17,7 +17,7 @@ pub(crate) fn left_files(held: Option<&Held>, specs: &[FileSpec]) -> Result<Vec<
     let Some(held) = held else {
         return Ok(specs.iter().map(|spec| spec.path.symlink_metadata().is_ok()).collect());
     };
-    // What stands alone was made at once, and is no other's.
+    // A single file was created together with the download, so it belongs to it.
     if specs.iter().any(|spec| held.is_all(&spec.path)) {
         return Ok(vec![true; specs.len()]);
     }

@@ -229,7 +229,7 @@ fn device(folder: &Path) -> io::Result<u64> {
     Ok(hasher.finish())
 }
 
-/// From here on writing to a file that may not grow further is an error, and no signal that ends the process.
+/// From now on, exceeding the file size limit is a write error instead of the signal SIGXFSZ.
 fn handle_size_signal() {
     #[cfg(target_os = "linux")]
     crate::fault::ignore_size_signal();

@@ -140,8 +140,8 @@ impl Key {
         self.line.remove(next)
     }
 
-    /// What is said to be of the key and is none of these: the newest, since who came later knew of those before and found them wrong. What
-    /// comes from networks of which one of these came is heard last.
+    /// The newest publication for the key that is not in `wrong`: later publishers knew the earlier ones and found them
+    /// wrong. Publications from the network of a wrong one come last.
     fn known(&self, wrong: &[ContentId]) -> Option<ContentId> {
         let is_wrong = |published: &&Publication| wrong.contains(&published.content);
         let liars: BTreeSet<IpAddr> =

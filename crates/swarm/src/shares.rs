@@ -253,7 +253,7 @@ impl Shares {
         self.lock().get(&content).map(|share| share.key.lan_key())
     }
 
-    /// The content that a tracker means. Nothing if it names a private one by its own id, which it cannot know.
+    /// The content behind an announced id. `None` for the content id of a private share, which a tracker cannot know.
     pub fn content_of(&self, announced: ContentId) -> Option<ContentId> {
         let shares = self.lock();
         let private = shares.iter().find(|(_, share)| share.key.swarm() == announced);

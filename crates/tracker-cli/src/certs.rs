@@ -58,7 +58,7 @@ pub fn make(arguments: &Arguments, folder: &Path) -> Result<(), (ExitCode, anyho
     say(format_args!("Give each machine ca.pem, tracker.pem, and NAME.pem and NAME.key of its own; keep ca.key here."));
     if arguments.rotate {
         say(format_args!("Until everyone has a new certificate, everyone needs both:  --ca ca.pem --ca ca-old.pem"));
-        say(format_args!("Programs that run go on with what they were started with: start them again."));
+        say(format_args!("Running programs keep the certificates that they started with: restart them."));
     }
     Ok(())
 }

@@ -291,7 +291,7 @@ fn run(arguments: &Arguments) -> Result<(), (ExitCode, anyhow::Error)> {
     if arguments.relay {
         let (bytes, most) = (ByteSize(arguments.relay_bytes), arguments.relay_connections);
         say(format_args!(
-            "Carries what peers cannot send directly: {bytes} a day for each, {most} connections at once"
+            "Relays between peers that cannot connect directly: {bytes} a day for each, {most} connections at once"
         ));
     }
 

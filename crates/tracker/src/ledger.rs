@@ -65,8 +65,8 @@ struct Kind {
     bytes: u64,
     networks: Ranked<IpAddr>,
     addresses: HashMap<IpAddr, Ranked<IpAddr>>,
-    /// By address. Of equal ones the last goes first; of idle ones it is the last in any case, so that nobody goes for being just
-    /// told something.
+    /// Sessions by address, ranked for eviction. Of equally large ones the newest is evicted first. Idle sessions are
+    /// ranked by age alone, the oldest first, so that nobody is evicted for a message that waits for it.
     sessions: HashMap<IpAddr, Ranked<u64>>,
 }
 

@@ -42,7 +42,7 @@ struct Waiting {
 /// What is to be said of one content.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct News {
-    /// Whom the peer is to be told of, and of whose end. Nobody is in both.
+    /// Peers that have joined and peers that are gone, since the last message. No peer is in both lists.
     pub(crate) joined: Vec<PeerId>,
     pub(crate) gone: Vec<PeerId>,
 }

@@ -93,7 +93,7 @@ impl Prober {
         };
         let over_udp = connection.transport() == "quic";
         let own = if over_udp { self.own(request.dialled.to_canonical(), seen.ip()) } else { Vec::new() };
-        // None of them is one that the peer is told of later: what it sends would let this side in.
+        // The peer must not know these ports: a packet from it would open its router for them.
         let unused = own.iter().filter_map(|&ip| self.bind(Kind::Quic, ip).ok()).collect::<Vec<_>>();
         let udp =
             in_order(unused.clone().into_iter().map(|transport| async move { reaches(&*transport, seen, peer).await }));

@@ -123,8 +123,8 @@ enum Greeted {
     Leases(MessageSender<TrackerEvent>, MessageReceiver<TrackerRequest>, LeaseRequest),
     /// It is here to prove a second address, and for nothing else.
     AlsoAt(MessageSender<TrackerEvent>, MessageReceiver<TrackerRequest>, Shown),
-    /// One that is refused may be saying hello still: what it says is heard until it has gone, or it would learn of that first,
-    /// and never read why.
+    /// A refused peer may still be sending its hello. Its messages are read until it disconnects; otherwise it would
+    /// see a reset before it reads the reason.
     Refused(MessageSender<TrackerEvent>, MessageReceiver<TrackerRequest>, String),
 }
 

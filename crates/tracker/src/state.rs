@@ -139,7 +139,7 @@ impl State {
     /// Of a tracker that nobody has reached yet.
     pub(crate) fn new(config: ServerConfig) -> Self {
         let room = Room { memory: config.memory_to_count(), connections: config.connections };
-        // No choice of the seed: what is told of an earlier start must not be true again.
+        // Not derived from the seed: the nonce of an earlier start must never occur again.
         let nonce = fastrand::u128(..).to_le_bytes();
         State {
             instance: TrackerInstance { label: config.label, nonce },

@@ -22,7 +22,8 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Time between two looks at that.
 const LOOK_AHEAD: Duration = Duration::from_secs(60 * 60);
 
-/// When the first one of those ends that this process shows others, in seconds; none if there is none.
+/// The earliest expiry of this process's own certificates and their CA, in seconds since 1970; `u64::MAX` if there is
+/// none.
 static FIRST: AtomicU64 = AtomicU64::new(u64::MAX);
 
 /// When the first certificate ends of those that this process shows others, or the CA that has signed it. Nothing in an open swarm.

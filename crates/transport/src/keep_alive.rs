@@ -23,7 +23,7 @@ pub(crate) struct KeepAlive {
 pub(crate) const PEERS: KeepAlive = KeepAlive { every: Some(Duration::from_secs(2)), patience: Duration::from_secs(8) };
 /// A peer's side of a connection to a tracker. Routers forget a mapping after 30 s and more.
 pub(crate) const TO_TRACKER: KeepAlive = KeepAlive { every: Some(Duration::from_secs(15)), patience: STANDING };
-/// A tracker's side of a connection that comes when so many stand.
+/// The tracker's keep-alive for a new connection, when `standing` connections exist.
 pub(crate) fn of_tracker(standing: usize) -> KeepAlive {
     if standing < FEW { PEERS } else { OF_LARGE_TRACKER }
 }

@@ -79,7 +79,7 @@ pub async fn receive<T: DeserializeOwned>(
     match value.get("v").and_then(serde_json::Value::as_u64) {
         Some(version) if version == u64::from(VERSION) => {}
         Some(version) => {
-            return Err(LineError::NoMessage(format!("version {version} is not spoken here, but {VERSION}")));
+            return Err(LineError::NoMessage(format!("version {version} is not supported: use version {VERSION}")));
         }
         None => return Err(LineError::NoMessage("`v`, the version, is missing".to_owned())),
     }

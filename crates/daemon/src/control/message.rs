@@ -76,7 +76,7 @@ pub enum Which {
 #[serde(tag = "answer", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Answer {
-    /// How a content stands; when something is added, again and again until it is known what it is.
+    /// The state of a content. For an `add` it is sent repeatedly until the path is hashed or the ticket is resolved.
     Content(ContentStatus),
     /// All that was asked for is done.
     Done {

@@ -18,7 +18,7 @@ const IDLE: Duration = Duration::from_secs(300);
 const ANSWERS: usize = 16;
 /// After an error of the listener: there may be no descriptors for the moment.
 const PAUSE: Duration = Duration::from_millis(200);
-/// Such an error is said no more often than this: there may be none but errors for hours.
+/// An accept error is logged at most this often: accept may keep failing for hours.
 const SAY_AGAIN: Duration = Duration::from_secs(60);
 
 /// What answers requests.

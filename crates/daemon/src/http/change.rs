@@ -79,7 +79,7 @@ pub(super) async fn change(State(api): Shared, name: &'static str, asked: Asked)
         Some((count, up, down, note)) => json(&Done { contents, count, up, down, note }),
         None => {
             let (up, down) = api.service.inner().limits();
-            let (count, note) = (contents.len() as u64, "it goes on: look at it again later".to_owned());
+            let (count, note) = (contents.len() as u64, "still working on it: ask for its status later".to_owned());
             let done = Done { contents, count, up: up.unwrap_or(0), down: down.unwrap_or(0), note };
             (StatusCode::ACCEPTED, json(&done)).into_response()
         }

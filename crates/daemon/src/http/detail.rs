@@ -103,9 +103,9 @@ fn rows(status: &Status, sites: &BTreeMap<PeerId, String>) -> Vec<PeerRow> {
 /// What a download waits for, while nothing comes.
 fn sentence(waits: &WaitingFor, rate: u64) -> String {
     match waits {
-        WaitingFor::Tracker => "It waits for the tracker, which is gone: nobody else is known.".to_owned(),
+        WaitingFor::Tracker => "It waits for the tracker, which does not answer: no other peer is known.".to_owned(),
         WaitingFor::Peers { not_dialled } if not_dialled.is_empty() => {
-            "Nobody who has it is known: a sharer has to be online.".to_owned()
+            "No peer that has it is known: its sharer must be online.".to_owned()
         }
         WaitingFor::Peers { not_dialled } => {
             format!("Nobody who has it is reached: {} addresses are in other networks.", not_dialled.len())
@@ -122,7 +122,7 @@ fn sentence(waits: &WaitingFor, rate: u64) -> String {
         WaitingFor::Pieces { .. } => String::new(),
         WaitingFor::Origin { origin } if rate == 0 => format!("It waits for the origin, {origin}."),
         WaitingFor::Origin { .. } => String::new(),
-        WaitingFor::Disk => "This machine looks through what is here, or writes.".to_owned(),
+        WaitingFor::Disk => "This machine is checking existing data, or writing.".to_owned(),
         _ => String::new(),
     }
 }

@@ -62,7 +62,7 @@ impl Refusal {
             Refusal::NotFound(message) => (StatusCode::NOT_FOUND, "not_found", message),
             Refusal::Refused(message) => (StatusCode::CONFLICT, "refused", message),
             Refusal::Busy => {
-                let message = "so many pages look on already: close one".to_owned();
+                let message = "too many open pages: close one".to_owned();
                 (StatusCode::SERVICE_UNAVAILABLE, "busy", message)
             }
             Refusal::CannotWrite(message) => (StatusCode::INSUFFICIENT_STORAGE, "cannot_write", message),

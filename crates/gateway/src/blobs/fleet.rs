@@ -38,7 +38,7 @@ const TRIES: usize = 3;
 const LOSSES: u32 = 3;
 const AFTER_LOSS: Duration = Duration::from_secs(1);
 const ASKS: u32 = 20;
-/// Who has lost the tracker while it reads says no more often than this that it does.
+/// While it reads, a gateway that has lost the tracker repeats its claim at most this often.
 const SAY_AGAIN: Duration = Duration::from_secs(5);
 /// What was read by somebody who has gone is looked for within this time.
 const LOOK: Duration = Duration::from_secs(10);
@@ -205,7 +205,8 @@ pub(super) async fn turn(
         let mut asks = 1;
         match state {
             LeaseState::Granted => {
-                // Who has read it may be gone, and not what came of it.
+                // The previous reader may be gone, but its file may still be in the swarm: look once more before
+                // reading.
                 let end = Instant::now() + LOOK;
                 let look = swarm::find(contents, shared, end, &name, &spare, |manifest| fit.fits(manifest));
                 let has_no_room = |refusal| fit.has_no_room(refusal);

@@ -121,7 +121,7 @@ impl Flight {
         let come = match (read, written) {
             (Ok(()), Ok(come)) => come,
             (Err(error), Ok(come)) => {
-                tracing::warn!(%error, url, "a file does not come from its origin");
+                tracing::warn!(%error, url, "reading a file from its origin failed");
                 let refusal = refusal_of(&error);
                 if error.is_transient() {
                     self.park(come);
@@ -144,7 +144,7 @@ impl Flight {
         };
         let Parked { spool, check, .. } = come;
         if !check.is_right() {
-            tracing::warn!(url, "an origin sends another file than its digest says");
+            tracing::warn!(url, "a file from an origin does not match its digest");
             // Before it is said: who asks again then begins anew in that place.
             drop(spool);
             self.remove().await;

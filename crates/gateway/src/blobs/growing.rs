@@ -31,7 +31,7 @@ pub(super) enum Verdict {
     Failed(Refusal),
 }
 
-/// A file that grows to its size, or fails: whoever writes it has deadlines.
+/// A file that reaches its size or fails: its writer has deadlines.
 pub(crate) struct Growing {
     pub(crate) path: PathBuf,
     pub(super) size: u64,

@@ -340,7 +340,7 @@ impl Inner {
         let wrong = |reason: &str| OriginError::refused(&self.shown, reason);
         let mut url = Url::parse(realm).map_err(|_| wrong("it names no service that gives tokens"))?;
         if !self.named.may_lead_to(&self.url, &url) {
-            return Err(wrong("its service for tokens is not at an address that it may send others to"));
+            return Err(wrong("its token service is at an address that redirects may not lead to"));
         }
         let scope = format!("repository:{name}:pull");
         let wanted = service.map(|service| ("service", service)).into_iter().chain([("scope", scope.as_str())]);

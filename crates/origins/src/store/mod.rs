@@ -107,7 +107,7 @@ impl StoreSource {
     }
 
     fn path(&self, key: &str) -> Result<Path, OriginError> {
-        Path::parse(key).map_err(|_| OriginError::url(&self.url, "no object can be called so here, as `a//b` or `..`"))
+        Path::parse(key).map_err(|_| OriginError::url(&self.url, "object names like `a//b` or `..` are not supported"))
     }
 
     async fn look(&self) -> Result<Listing, OriginError> {

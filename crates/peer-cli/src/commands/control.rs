@@ -303,7 +303,7 @@ pub async fn status(arguments: StatusArguments) -> Result<(), Failure> {
             return Ok(());
         }
         if last.contents.is_empty() {
-            return print(["Nothing is shared or downloaded: `peer-cli add` changes that.".to_owned()]);
+            return print(["Nothing is shared or downloaded. Add something with `peer-cli add`.".to_owned()]);
         }
         let lines = table(&last.contents).lines(paint::size().0.max(2) - 1);
         print(lines.into_iter().chain(reasons(&last.contents)).chain([limits_words(last.limits)]))?;

@@ -45,7 +45,7 @@ Examples:
                             limit, rm";
 
 const NOTES: &str = "\
-What it is told outlives it: started again, it goes on with all of it. Only its user, and root, can control it.
+Its state is saved: after a restart it resumes everything. Only its user and root can control it.
 
 SIGTERM ends it; SIGHUP reads the settings again (rates, --at-once), looks at its own shares anew, and opens --log-file anew.";
 

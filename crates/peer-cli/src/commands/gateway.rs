@@ -35,8 +35,8 @@ Examples:
   HF_ENDPOINT=http://127.0.0.1:8642 hf download ORG/MODEL";
 
 const NOTES: &str = "\
-What is asked for and not here is downloaded, verified, shared on, and sent while it comes: pieces that a client waits for come \
-first. It serves only contents of the swarms that it is given, to everyone who reaches its address.";
+A requested file that is not here is downloaded, verified, shared on, and sent while it arrives; pieces that a client \
+waits for come first. The gateway serves only contents of the given swarms, to everyone who reaches its address.";
 
 /// Most tickets: each has a connection to its tracker.
 const MOST_TICKETS: usize = 64;

@@ -51,8 +51,8 @@ Examples:
   peer-cli get -i 192.168.1.5 a.bin     by name, from the tracker that runs there";
 
 const NOTES: &str = "\
-It ends when the download is complete, unless it is told to share it on. One that was stopped goes on where it was, when it is \
-started again in the same folder: until then what has come is in .NAME.part there.";
+`get` ends when the download is complete, unless --seed-for or --seed-ratio is given. An interrupted download resumes \
+when the same line is run again in the same folder; until then its data is in .NAME.part there.";
 
 /// The notes that matter here.
 fn notes() -> String {
@@ -189,7 +189,7 @@ pub async fn run(mut arguments: GetArguments) -> Result<(), Failure> {
     let temporary = if arguments.to_stdout() { Some(temporary_folder()?) } else { None };
     let (default, said) = if arguments.output.is_some() { Default::default() } else { output::default_folder() };
     let output = temporary.as_ref().map_or(arguments.output.as_deref().unwrap_or(&default), TempFolder::path);
-    // Of what goes to standard output nobody sees a name.
+    // A file for standard output never appears under its name, so any name is accepted.
     let names = if arguments.to_stdout() { NamePolicy::Rename } else { arguments.names.policy() };
     let node = origin::with_named(node, &arguments.fallback);
     let node = node.output(output).overwrite(arguments.force).names(names).start();
@@ -274,7 +274,7 @@ impl What {
         }
     }
 
-    /// Whether it is nobody's business who has no ticket.
+    /// Whether it is a private share.
     fn is_private(&self) -> bool {
         match self {
             What::Ticket(ticket) => ticket.secret().is_some(),
@@ -395,7 +395,7 @@ async fn of_ticket(
     let joined = loop {
         let join = connect::join_by_ticket_at(&session.node, ticket, &also_at, patience, tell);
         let join = ahead.during(&session.node, join);
-        // Who is not the sharer must not say what the ticket is of.
+        // Only the sharer may tell the content of such a ticket.
         let is_of_use = |holder: &lan::Holder| match (ticket.content(), holder.tracker) {
             (Some(_), _) => true,
             (None, Some(tracker)) => !also_at.contains(&tracker) && also_at.len() < MOVED,
@@ -545,8 +545,8 @@ async fn begin(session: &Session, arguments: &GetArguments, what: What, lan: Opt
     Ok(())
 }
 
-/// Nobody answers where a ticket leads to: its sharer has gone, as far as can be seen from here. What it is for is known by name
-/// if some of it has come before.
+/// The failure for a ticket whose tracker does not answer: the sharer is gone or unreachable. It names the content if
+/// part of it was downloaded before.
 fn gone(failure: Failure, ticket: &Ticket, hashes: &Path) -> Failure {
     if failure.code != ExitCode::TrackerUnreachable {
         return failure;

@@ -20,7 +20,7 @@ use crate::ui::signals::heard;
 /// Time between two looks.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// Most pages that are asked for: as many contents as a tracker can know. One that goes on is not heard out.
+/// Limit on the pages requested: they hold as many contents as a tracker can know.
 const PAGES: usize = (1 << 20) / MAX_MATCHES;
 
 const EXAMPLES: &str = "\
@@ -33,8 +33,8 @@ Examples:
   peer-cli ls p2p…                     what the ticket is of, and who takes part";
 
 const NOTES: &str = "\
-COPIES is how often even the rarest piece is there: each seeder has a copy of all. A `+` says that other peers hold pieces, too, \
-so that there may be more; which ones, only they know.";
+COPIES is the number of copies of the rarest piece; each seeder has one copy of every piece. `+` means that there may \
+be more copies, because other peers hold pieces too, and the tracker does not know which.";
 
 /// Lists what a swarm offers, newest first: names, sizes, ids, and how many peers have or want each.
 #[derive(Debug, Args)]
@@ -97,7 +97,7 @@ pub async fn run(arguments: LsArguments) -> Result<(), Failure> {
     if contents.is_empty() { print(["Nobody shares anything."]) } else { print(table(&contents).lines(usize::MAX / 2)) }
 }
 
-/// Lists what is shared openly on this network, and by whom. That is what somebody there says: `get` finds out.
+/// Lists what is shared openly on this network, and by whom. These are unverified claims; `get` verifies them.
 async fn on_this_network(arguments: &LsArguments) -> Result<(), Failure> {
     let Some(lan) = lan::start(&arguments.query.peer, ByDefault::On) else {
         // It says what is missing.
@@ -147,7 +147,7 @@ async fn one(query: &TrackerQuery, ticket: &Ticket) -> Result<ContentMatch, Fail
             None => answer(node.find(&ticket.content().map(|id| id.to_string()).unwrap_or_default())).await,
         }
         .and_then(|found| {
-            let nobody = || Failure::new(ExitCode::NotFound, "nobody shares what the ticket is of");
+            let nobody = || Failure::new(ExitCode::NotFound, "nobody shares the content of this ticket");
             let found = found.into_iter().next().ok_or_else(nobody)?;
             Ok(ContentMatch { content: ticket.content().unwrap_or(found.content), ..found })
         }),

@@ -16,8 +16,9 @@ Examples:
   peer-cli publish hf://org/model@main --only '*.safetensors'";
 
 const NOTES: &str = "\
-Nobody seeds what is published: the ticket leads to peers that have it, once some do. The first of them reads it from its origin (get \
---origin URL), or a seeder is started (share -i TRACKER --open URL, or in a closed swarm with --ca).";
+`publish` does not seed. The first receiver reads the content from its origin (get --origin URL), or you start a \
+seeder (share -i TRACKER --open URL, or with --ca in a closed swarm). Later receivers find the peers that have it by \
+the ticket.";
 
 /// What is published, and how.
 #[derive(Debug, Args)]

@@ -34,8 +34,8 @@ Examples:
   peer-cli watch localhost --json           a line whenever a peer got further";
 
 const NOTES: &str = "\
-Peers tell their tracker how they stand only while somebody watches. Those of older versions never do: of them it is known only \
-whether they have all.";
+Peers report their progress only while somebody watches. Older versions never report it: of them it is known only \
+whether they are complete.";
 
 /// Shows how far each peer of a swarm is, how fast, and from whom.
 #[derive(Debug, Args)]

@@ -43,7 +43,7 @@ pub fn must_exist(path: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Fails if what is there may not be read: that is said before what is named beside it is hashed.
+/// Fails if the path may not be read, before any other path is hashed.
 pub fn must_be_readable(path: &Path) -> Result<(), Failure> {
     let opened = if path.is_dir() { std::fs::read_dir(path).map(drop) } else { std::fs::File::open(path).map(drop) };
     match opened {

@@ -81,8 +81,8 @@ impl Session {
         self.screen.takes_commands
     }
 
-    /// What is shared can be had with this ticket, on another machine. Between others it is said what it is of. Fails if the ticket
-    /// cannot be shown: nobody could get what is shared.
+    /// Prints the ticket of a shared content, with its name if there are several. Fails if it cannot be printed,
+    /// because then nobody could get the content.
     pub fn ticket(
         &self,
         content: ContentId,
@@ -178,7 +178,7 @@ impl Session {
         }
     }
 
-    /// The same for what is added to what is shared already: that it cannot be shared is said, and ends nothing.
+    /// The same for a path that is added later: a failure is printed, and the session continues.
     pub async fn share_added(&self, path: &Path, share: ShareBuilder) -> Option<ContentId> {
         match self.hash(path, share).await {
             Ok(share) => Some(self.adopt(share)),

@@ -144,7 +144,7 @@ impl Session {
             Some(Loss::Refused(reason)) if self.fails_without_words() => {
                 let what =
                     if self.options.seeder { "what it said" } else { "the download is complete, but what it said" };
-                let sentence = format!("{what} is lost: standard output takes no more: {reason}");
+                let sentence = format!("standard output takes no more ({reason}): {what} is lost");
                 Err(Failure { told: true, ..Failure::new(ExitCode::CannotWrite, sentence) })
             }
             _ => Ok(()),

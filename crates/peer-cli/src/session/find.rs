@@ -126,7 +126,7 @@ pub async fn find_ahead(
                 if !said {
                     let most = patience.at_most(LAST_ANSWER);
                     let called = match query {
-                        Query::Id(id) if id.is_private() => "what the ticket is of",
+                        Query::Id(id) if id.is_private() => "the content of this ticket",
                         _ => wanted,
                     };
                     tell(format!("Nobody shares {called} yet; waiting for it, {most}."));
@@ -170,8 +170,7 @@ async fn private(
         return Ok(Found { content, name, size, asked: None, seeders, secret });
     }
     let (Some(content), Some(secret)) = (ticket.content(), secret) else {
-        let sentence = "the tracker of this ticket tells what it stands for, and no other does: take it with \
-                        `peer-cli get TICKET`";
+        let sentence = "only the ticket's own tracker knows its content: use `peer-cli get TICKET`";
         return Err(Failure::new(ExitCode::Usage, sentence));
     };
     let swarm = secret.share_key().swarm().to_string();
@@ -201,8 +200,8 @@ async fn nobody(node: &Node, wanted: &str, query: &Query) -> Failure {
     let (near, what) = match query {
         Query::Name(_) => (suggest::did_you_mean(node, wanted).await, "name"),
         Query::Id(id) if id.is_private() => {
-            let sentence = "nobody shares what the ticket is of. Is the machine that it is from still sharing? Wait for it with \
-                            --wait 5m";
+            let sentence = "nobody shares the content of this ticket. Is the machine that printed it still sharing? \
+                            --wait 5m waits for it";
             return Failure::new(ExitCode::NotFound, sentence);
         }
         Query::Id(_) | Query::Prefix(_) | Query::Private(_) => (String::new(), "id"),

@@ -14,7 +14,7 @@ use crate::flags::peer::PeerArguments;
 use crate::session::connect;
 use crate::ui::screen;
 
-/// That this process does not reach its own tracker is said after so long: until then it may come back, as after a change of networks.
+/// How long the own tracker may be unreachable before it is reported; a change of networks is usually over by then.
 const SILENCE: Duration = Duration::from_secs(15);
 
 /// Whether this process reaches the tracker in it. To say of that one that it is gone would be wrong.

@@ -159,7 +159,7 @@ impl Stillness {
         now - self.since >= SPEAK || self.is_over(now, wait)
     }
 
-    /// Nobody else is to blame for what was waited for so far.
+    /// Restarts the time: the wait so far was caused by this machine.
     pub fn excuse(&mut self, now: Instant) {
         (self.since, self.counted, self.said) = (now, now, None);
     }

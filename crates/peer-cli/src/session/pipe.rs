@@ -41,7 +41,7 @@ pub fn must_be_one_file(manifest: &Manifest, found: &Found, wanted: &[Glob]) -> 
 
 /// Writes all of it as it comes. False if nobody reads it any more. Where the reader takes its time, `tell` is told so.
 pub async fn write(mut reader: Reader, tell: &dyn Fn(String)) -> Result<bool, Failure> {
-    let slow = "What reads standard output is slow, or has stopped reading. It is waited for as long as it takes.";
+    let slow = "The program that reads standard output is slow, or has stopped reading; waiting for it without limit.";
     let mut speech = Speech::new(tell, slow.to_owned());
     let shows = std::io::stdout().is_terminal();
     loop {

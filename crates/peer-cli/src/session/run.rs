@@ -162,7 +162,7 @@ impl Session {
             PeerEvent::ShareOver { content, reason } => {
                 let mut state = self.state.borrow_mut();
                 let entry = state.contents.get_mut(content);
-                // Nobody is told why it is over who has all of it.
+                // A receiver that already has everything is not told why the share ended.
                 if !entry.as_deref().is_some_and(Content::has_all) {
                     self.screen.say(&format!("Who shares it says: {reason}."));
                 }

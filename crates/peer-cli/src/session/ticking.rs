@@ -109,7 +109,7 @@ impl Session {
             };
             let words = words.unwrap_or_else(|| standstill::words(&waiting, &entry.wanted, self.options.transport));
             let words = standstill::after_liars(liars, words);
-            // Who goes on for ever anyway goes on waiting, and says so.
+            // A session that never ends by itself keeps waiting, and says so.
             let wait = match self.options.end {
                 End::Never => wait,
                 _ => standstill::bound(wait, &waiting, has_origin, over.is_some()),

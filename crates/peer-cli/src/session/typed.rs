@@ -112,7 +112,7 @@ impl Session {
             let least = bottleneck::WORTH_SAYING.as_secs();
             return self
                 .screen
-                .answer(&format!("What holds it up is said of downloads that take more than {least} s."));
+                .answer(&format!("The bottleneck is shown for downloads that have run for more than {least} s."));
         }
         let mut caps = std::collections::BTreeMap::new();
         for content in self.ids() {
@@ -139,7 +139,7 @@ impl Session {
     /// Shares another file or folder, if this session is one that shares.
     fn add(&self, path: PathBuf) {
         if !self.options.seeder {
-            self.screen.answer("This one only gets. Share it with `peer-cli share PATH`.");
+            self.screen.answer("`get` cannot share. Use `peer-cli share PATH` in another terminal.");
         } else if self.options.original && self.options.strict {
             self.screen.answer("Only what -f names is shared here. Share it with `peer-cli share PATH`.");
         } else if self.options.original {
@@ -148,7 +148,7 @@ impl Session {
             self.state.borrow_mut().additions.push_back(meant);
             self.added.notify_one();
         } else {
-            self.screen.answer(&format!("{} is not there, as seen from {}.", path.display(), folder()));
+            self.screen.answer(&format!("{} does not exist; the working folder is {}.", path.display(), folder()));
         }
     }
 
@@ -221,8 +221,8 @@ impl Session {
             "received"
         };
         match cap {
-            Some(cap) => self.screen.answer(&format!("At most {} are {what} from now on.", rate(cap))),
-            None => self.screen.answer(&format!("As much is {what} as is possible from now on.")),
+            Some(cap) => self.screen.answer(&format!("From now on at most {} are {what}.", rate(cap))),
+            None => self.screen.answer(&format!("From now on there is no limit on what is {what}.")),
         }
     }
 }

@@ -82,7 +82,7 @@ fn sums(contents: &[Progress]) -> (u64, u64) {
 }
 
 fn percent(part: u64, whole: u64) -> u64 {
-    // Nothing out of nothing is all there is, once it is known; until then it is nothing.
+    // Without pieces, as before the manifest is known, it is 0 %.
     (part * 100).checked_div(whole).unwrap_or(0)
 }
 

@@ -52,11 +52,11 @@ pub enum Typed {
 pub const COMMANDS: [(&str, &str); 9] = [
     ("status", "how everything stands"),
     ("ls", "what is shared and downloaded here, with its content id"),
-    ("peers", "who takes part, and what went to them and came from them"),
+    ("peers", "the peers, and how much was sent to and received from each"),
     ("add PATH", "share this file or folder, too"),
-    ("stop NAME", "neither share nor download it any more"),
-    ("rate 10MiB", "at most so many bytes a second; rate off takes the cap away"),
-    ("prog", "progress in pieces; prog --verbose says what holds it up"),
+    ("stop NAME", "stop sharing or downloading it"),
+    ("rate 10MiB", "limit the rate, in bytes a second; rate off removes the limit"),
+    ("prog", "progress in pieces; prog --verbose names the bottleneck"),
     ("help", "this list"),
     ("quit", "end; so does exit, Ctrl-C or Ctrl-D"),
 ];

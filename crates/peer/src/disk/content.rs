@@ -47,7 +47,7 @@ pub(crate) struct ContentStore {
     table: FileTable,
     /// Pieces that were verified as they were read from this storage: it notices when a file is changed.
     verified: Mutex<PieceSet>,
-    /// That there was no room, and what holds nothing was given back: then nothing is written any more.
+    /// Set once the disk was full and unused reserved space was released; nothing is written after that.
     given_back: RwLock<Option<StorageError>>,
     names: LocalNames,
     name_report: NameReport,
@@ -115,7 +115,7 @@ pub(crate) struct Opened {
 /// What is verified is claimed at most this long after.
 const COMMIT_AFTER: Duration = Duration::from_secs(1);
 
-/// Of so many files each is looked at now and then while they are built.
+/// While they are built, contents with more files than this are not checked again and again for changes by others.
 const WATCHED: usize = 1024;
 
 impl ContentStore {
@@ -158,7 +158,7 @@ impl ContentStore {
 
     /// Why it cannot be given to others as it was, given what its storage says. Looks at a file, and blocks.
     pub(crate) fn why_not_given(&self, error: StorageError) -> StorageError {
-        // What is somewhere else has no path here, and of what is built here the storage knows what has become of it.
+        // A remote content has no path here, and the storage of a download reports its own changes.
         if self.remote.is_some() || self.is_being_built() { error } else { removed_or(error) }
     }
 
@@ -405,12 +405,12 @@ impl ContentStore {
             let none = || PieceSet::empty(self.manifest.geometry().pieces());
             let stored = self.checkpoint.as_ref().map_or_else(none, Checkpoint::stored_pieces);
             if let Err(error) = output.cut_back(|number| stored_ranges(&self.manifest, built[number], &stored)) {
-                tracing::warn!(%error, "what was reserved is not given back");
+                tracing::warn!(%error, "reserved space could not be released");
             }
         }
         // The journal has room now, if anything is to have it.
         if let Err(error) = self.sync() {
-            tracing::warn!(%error, "the last verified pieces are not claimed");
+            tracing::warn!(%error, "the last verified pieces could not be recorded in the journal");
         }
     }
 

@@ -19,7 +19,8 @@ const TRIES: usize = 3;
 /// Files that were verified in a storage which notices changes.
 pub(crate) struct Verified {
     pub(crate) storage: Arc<dyn Storage>,
-    /// By the numbers of that storage: which file of the content each is, and where it lies. None for one that does not count.
+    /// Indexed by the storage's file numbers: the file's number in the content and its place, or `None` for a file that
+    /// is not checked.
     pub(crate) files: Vec<Option<(usize, FileSpec)>>,
 }
 

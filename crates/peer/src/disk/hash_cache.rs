@@ -73,7 +73,7 @@ impl HashCache {
     pub(crate) fn keep(&self, hashes: &Path, manifest: &Manifest) {
         let name = &manifest.header().name;
         if let Err(error) = put(&stamp_path(hashes, name), hashes, &self.bytes(manifest)) {
-            tracing::debug!(%error, "there is no stamp: {name} will be hashed again");
+            tracing::debug!(%error, "the hash cache could not be written: {name} will be hashed again");
         }
     }
 

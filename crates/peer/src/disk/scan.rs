@@ -38,7 +38,8 @@ pub struct ScanOptions {
 }
 
 impl ScanOptions {
-    /// No link that leads out is followed, and nothing is left out but what is known by itself.
+    /// Default options: links out of the folder are not followed, and only files that are recognised as the programs'
+    /// own are left out.
     pub fn new() -> Self {
         Self::default()
     }

@@ -196,7 +196,7 @@ pub(crate) fn share(
             }
             result => result?,
         };
-        // From here on the storage notices; what came before it was opened, only this look does.
+        // From here on the storage detects changes; this check covers the time before it was opened.
         if let Some(file) = scan.changed_file()? {
             written = file.at.clone();
             continue;

@@ -187,7 +187,7 @@ impl Driver {
         let piece = geometry.piece_size();
         if !whole && self.setup.buffers.exceeded_by(piece as usize) {
             let mib = f64::from(piece) / f64::from(1 << 20);
-            tracing::warn!("two pieces of {mib} MiB are more than the budget: memory will be larger");
+            tracing::warn!("the budget is smaller than two pieces of {mib} MiB and will be exceeded");
         }
         if !whole {
             let (store, reports) = (opened.store.clone(), self.reports.clone());
@@ -491,7 +491,7 @@ impl Driver {
         self.closing.retain(|closing| !closing.is_finished());
         self.closing.push(tokio::task::spawn_blocking(move || {
             if let Err(error) = store.close() {
-                tracing::warn!(%error, "the last verified pieces are not claimed");
+                tracing::warn!(%error, "the last verified pieces could not be recorded in the journal");
             }
             let _ = closed.send(());
         }));

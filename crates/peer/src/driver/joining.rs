@@ -74,7 +74,7 @@ impl Driver {
         all.sort_by_key(|&(turn, place, _)| (turn, place));
         let mut all: Vec<_> = all.into_iter().map(|(_, place, tracker)| (place, tracker)).collect();
         if all.len() > MOST_TRACKERS {
-            tracing::warn!("{} trackers are more than are dealt with: the first {MOST_TRACKERS} are", all.len());
+            tracing::warn!("{} trackers are too many: only the first {MOST_TRACKERS} are used", all.len());
             all.truncate(MOST_TRACKERS);
         }
         all

@@ -43,7 +43,8 @@ struct Entry {
 impl Participants {
     fn entry(&mut self, peer: PeerId, address: SocketAddr, room: usize) -> Option<&mut Entry> {
         if self.0.len() >= room && !self.0.contains_key(&peer) {
-            // Of those that have left the one that got least is forgotten: many that come for a byte hide nobody who got it all.
+            // When the list is full, the departed peer that got the fewest bytes is forgotten, so that many short
+            // visits cannot push out a receiver that got everything.
             let gone = self.0.iter().filter(|(_, entry)| !entry.participant.is_connected);
             let least = gone.min_by_key(|(_, entry)| entry.sent.load(Ordering::Relaxed)).map(|(&least, _)| least)?;
             self.0.remove(&least);
@@ -83,7 +84,7 @@ impl Participants {
         }
     }
 
-    /// Nobody is connected, as far as is known: who is, is looked at next.
+    /// Marks all as disconnected; the caller then marks those that are connected.
     pub(super) fn disconnect_all(&mut self) {
         self.0.values_mut().for_each(|entry| entry.participant.is_connected = false);
     }

@@ -44,7 +44,7 @@ impl Driver {
         self.engine.views_over(conn).iter().for_each(|(content, view)| self.look_at(*content, view));
     }
 
-    /// The other end of a connection wants no more of a content. To say so again is no news, and has nothing looked at.
+    /// The other side no longer wants anything of a content. Repeated messages are ignored, so that they cause no work.
     pub(super) fn wants_no_more(&mut self, conn: ConnId, content: ContentId) {
         let Some(view) = self.engine.participant_view(conn, content).filter(|view| view.wants) else { return };
         self.look_at(content, &view);

@@ -44,10 +44,10 @@ pub enum LeaseState {
 #[non_exhaustive]
 pub enum NoLease {
     /// No tracker is joined, none lives, or none answers.
-    #[error("no tracker says who reads from origins")]
+    #[error("no tracker that grants leases can be reached")]
     NoTracker,
     /// The trackers are of an earlier version, or of private shares.
-    #[error("the tracker knows no leases of what origins have: it is of an earlier version")]
+    #[error("the tracker grants no leases: it is an older version, or the tracker of a private share")]
     OldTracker,
 }
 

@@ -44,8 +44,8 @@ impl Approach {
                 sleep(KNOWN).await;
             }
             // Its tracker leads to it all the same.
-            Ok(Err(error)) => tracing::debug!(%error, "the sharer is not met beside its tracker"),
-            Err(_) => tracing::debug!("the sharer is not met beside its tracker"),
+            Ok(Err(error)) => tracing::debug!(%error, "the sharer was not reached without its tracker"),
+            Err(_) => tracing::debug!("the sharer was not reached without its tracker"),
         }
         let _ = self.reports.send(Report::ApproachOver).await;
     }

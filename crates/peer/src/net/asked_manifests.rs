@@ -18,7 +18,7 @@ const WAITS: Duration = Duration::from_millis(800);
 /// Within `WITHIN` a connection gets the bytes of all manifests and so many more, as one that broke off is asked for again.
 const SPARE: u64 = 1 << 20;
 const WITHIN: Duration = Duration::from_secs(60);
-/// Who was refused is refused for so long without a look.
+/// A refused peer is refused again without further checks for this long.
 const REFUSED: Duration = Duration::from_secs(1);
 
 /// What a connection was given.

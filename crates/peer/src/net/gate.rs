@@ -66,7 +66,7 @@ impl Gate {
                     Ok(Err(error)) => reason(&error),
                     _ => "it does not answer".to_owned(),
                 };
-                tracing::info!(%peer, reason, "a peer is not of the private share that it was dialled for");
+                tracing::info!(%peer, reason, "a dialled peer did not prove the secret of the private share");
                 connection.close(1, &reason);
                 Report::NotLetIn { peer, reason }
             }
@@ -112,7 +112,8 @@ impl Gate {
                 return Err(TransportError::Handshake("it proves nothing".to_owned()));
             }
         } else if !open && !self.strangers.load(Ordering::Relaxed) {
-            // It was dialled for what has ended by now. It may be a stranger, whom a tracker has named.
+            // The content that it was dialled for has ended. The peer may be a stranger that a tracker has named, so it
+            // gets no hello.
             return Err(TransportError::Handshake("it is not needed any more".to_owned()));
         }
         let control = Control { send, recv: recv.with_cap(usize::MAX), first: None };

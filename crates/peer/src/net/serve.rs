@@ -49,7 +49,8 @@ pub(crate) async fn manifest(
         }
         stream.finish()
     };
-    // Who waits for the cap would not see the end of the connection, and keep all of it until then.
+    // While it waits for the rate limit, it does not notice that the connection has ended, and would keep all bytes
+    // until then.
     tokio::select! {
         _ = answering => {}
         _ = connection.closed() => {}
@@ -103,7 +104,7 @@ impl PieceServe {
         let connection = self.connection.clone();
         let sent = tokio::select! {
             sent = self.send(answering) => sent,
-            // Who waits for the cap, or a worker, would not see it.
+            // While it waits for the rate limit or for a worker, it does not notice that the connection has ended.
             _ = connection.closed() => Ok(()),
         };
         match sent {

@@ -37,7 +37,7 @@ impl Letters {
                 after_gap.push(gap);
                 gap = false;
             } else if character.is_alphanumeric() {
-                // Of another script: it belongs to no ticket, and a ticket goes on behind no such thing.
+                // A letter of another script is not part of a ticket, and no ticket continues after it.
                 letters.push(b'?');
                 after_gap.push(gap);
                 gap = false;

@@ -76,7 +76,7 @@ pub(super) fn lock(folder: &Folder, name: &Path) -> Result<File, StorageError> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(fs::TryLockError::WouldBlock) => Err(StorageError::Locked(path)),
-        // Without locks two downloads of one name must not meet, and they seldom do.
+        // A file system without locks: two downloads of the same name at once are not detected there.
         Err(fs::TryLockError::Error(source)) if has_no_locks(&source) => Ok(file),
         Err(fs::TryLockError::Error(source)) => Err(error(source)),
     }

@@ -36,7 +36,8 @@ impl Engine {
         if late {
             state.peer.told.remove(&id);
         }
-        // Who is dialled for it, or is known for it, was told when the connection was made.
+        // Peers that were dialled for this content, or are known to take part in it, were told when the connection was
+        // made.
         if self.contents.contains_key(&id) && !state.peer.told.contains(&id) && !state.takes_part_in(&id) {
             state.peer.told.insert(id);
             self.join(conn, id);

@@ -12,7 +12,7 @@ use super::Origin;
 
 /// Candidates looked at in one draw.
 const TRIES: usize = 512;
-/// Of one address, and of one network, only so many count among the few.
+/// At most this many members of one address, and of one network, are in `few`.
 const FROM_ONE_ADDRESS: u32 = 4;
 const FROM_ONE_NETWORK: u32 = 16;
 

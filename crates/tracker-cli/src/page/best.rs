@@ -8,7 +8,7 @@ use tracker::bound::{Capacities, Demand, least_seconds, least_seconds_of_several
 
 /// A swarm that does so much of what is possible has nothing left to gain that is worth looking for.
 const WELL: f64 = 0.7;
-/// Of the time that the best possible takes, so much must be over before anything is said.
+/// No judgement before this fraction of the best possible time has passed.
 const TOO_EARLY: f64 = 0.1;
 /// Downloaders that have less than this at the start have nothing.
 const NOTHING: f64 = 0.01;

@@ -120,9 +120,7 @@ fn router(shared: Arc<Shared>) -> Router {
 }
 
 fn opened(stream: Option<Response>) -> Response {
-    stream.unwrap_or_else(|| {
-        (StatusCode::SERVICE_UNAVAILABLE, "so many pages look on already: close one\n").into_response()
-    })
+    stream.unwrap_or_else(|| (StatusCode::SERVICE_UNAVAILABLE, "too many open pages: close one\n").into_response())
 }
 
 async fn contents(State(shared): State<Arc<Shared>>) -> Response {

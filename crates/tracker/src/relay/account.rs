@@ -1,4 +1,4 @@
-//! What a peer may have carried: so many bytes a second, and so many a day.
+//! How many bytes a relay carries for a peer: quotas by second and by day.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -223,14 +223,11 @@ impl Relay {
         let own = books.accounts.of(asker.peer, asker.address.ip(), now);
         let others = books.accounts.of(other.peer, other.address.ip(), now);
         if let Some(rest) = Account::all_spent(&own, now) {
-            return Err(format!(
-                "the relay has carried for you what it carries in a day: ask again in {}",
-                words(rest)
-            ));
+            return Err(format!("your daily limit at the relay is used up: ask again in {}", words(rest)));
         }
         if let Some(rest) = Account::all_spent(&others, now) {
             let again = words(rest);
-            return Err(format!("the relay has carried for that peer what it carries in a day: ask again in {again}"));
+            return Err(format!("that peer's daily limit at the relay is used up: ask again in {again}"));
         }
         // Only now: who is refused must not have cut somebody else's connection.
         books.room(&self.limits, asker.peer, origin)?;
@@ -352,15 +349,15 @@ impl Books {
         let count =
             |of: &dyn Fn(&Carriage) -> bool| self.carriages.values().filter(|entry| of(&entry.carriage)).count();
         if count(&|carriage| carriage.asker == asker) >= limits.a_peer {
-            return Err(format!("the relay carries {} connections for one peer, and you have so many", limits.a_peer));
+            return Err(format!("the relay allows {} connections for one peer, and you have that many", limits.a_peer));
         }
         if count(&|carriage| carriage.origin.address == origin.address) >= limits.an_address {
             let most = limits.an_address;
-            return Err(format!("the relay carries {most} connections for one address, and yours has so many"));
+            return Err(format!("the relay allows {most} connections for one address, and yours has that many"));
         }
         if self.carriages.len() >= limits.connections {
             let Some(surplus) = self.surplus(origin.network) else {
-                return Err(format!("the relay carries {} connections at once, and has so many", limits.connections));
+                return Err(format!("the relay allows {} connections at once, and has that many", limits.connections));
             };
             self.remove(&[surplus]);
         }

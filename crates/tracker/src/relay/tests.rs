@@ -217,8 +217,8 @@ async fn a_peer_that_has_spent_its_bytes_is_cut_and_told_so() {
     }
     sending.await.unwrap();
     assert!((1 << 20..=(1 << 20) + BUFFERED).contains(&came), "{came}");
-    assert!(ask(&relay, party(1), party(3)).unwrap_err().starts_with("the relay has carried for you"));
-    assert!(ask(&relay, party(4), party(2)).unwrap_err().starts_with("the relay has carried for that peer"));
+    assert!(ask(&relay, party(1), party(3)).unwrap_err().starts_with("your daily limit"));
+    assert!(ask(&relay, party(4), party(2)).unwrap_err().starts_with("that peer's daily limit"));
     assert!(ask(&relay, party(4), party(3)).is_ok());
 }
 

@@ -141,7 +141,7 @@ impl Certs {
     fn authority(&self, changes: &mut Vec<FileChange>) -> Result<Authority, IdentityError> {
         let (certificate, key) = (self.certificate(AUTHORITY), self.key(AUTHORITY));
         if !lacks(&certificate)? {
-            // Without its key there is no reason to make another: the swarm may trust what is left.
+            // If only the certificate is left, no new CA is made, because the swarm may still trust the old one.
             let authority = Authority::load(&certificate, &key)?;
             changes.extend([FileChange::Kept(certificate), FileChange::Kept(key)]);
             return Ok(authority);

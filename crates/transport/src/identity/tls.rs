@@ -147,14 +147,14 @@ pub(super) fn dialling_tls(
 /// What an alert of the other side says about our certificate, if that is what it is about.
 pub(crate) fn not_admitted(alert: AlertDescription) -> Option<&'static str> {
     match alert {
-        AlertDescription::UnknownCA => Some("it is not of a CA that counts there"),
+        AlertDescription::UnknownCA => Some("it is not signed by a CA that is trusted there"),
         AlertDescription::CertificateExpired => Some("it is expired, or not valid yet"),
         AlertDescription::CertificateRequired => Some("there is none"),
         AlertDescription::BadCertificate
         | AlertDescription::UnsupportedCertificate
         | AlertDescription::CertificateUnknown
         | AlertDescription::CertificateRevoked
-        | AlertDescription::AccessDenied => Some("it is not of the kind that counts there"),
+        | AlertDescription::AccessDenied => Some("it is not of a kind that is accepted there"),
         _ => None,
     }
 }

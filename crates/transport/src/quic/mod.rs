@@ -250,7 +250,7 @@ fn path_to_tracker(address: SocketAddr, choices: Choices) -> TransportConfig {
 /// The settings of a connection to or from this address.
 fn transport_to(address: SocketAddr, choices: Choices, windows: &Windows) -> Arc<TransportConfig> {
     let mut transport = path_to(address, choices, windows);
-    // Who caps the size may know of something on the way that carries less.
+    // A user who limits the size may know that something on the path carries less.
     if choices.mtu.is_none() && address.ip().to_canonical().is_loopback() {
         settings::known_path(&mut transport, path::largest_datagram(address));
     }

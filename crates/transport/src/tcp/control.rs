@@ -23,7 +23,7 @@ const PING: u8 = 0;
 const PONG: u8 = 1;
 const WANT: u8 = 2;
 const CLOSE: u8 = 3;
-/// Of the one stream of a connection without stream connections: so many bytes follow, its end, and that no more is wanted.
+/// Frames of the single stream on a connection without stream connections: data, finish, reset and stop.
 const DATA: u8 = 4;
 const FIN: u8 = 5;
 const RESET: u8 = 6;

@@ -49,7 +49,7 @@ pub(super) type Token = [u8; 16];
 /// How a peer is reached.
 pub(super) enum Route {
     Direct,
-    /// By legs to a relay, of which so many were opened already.
+    /// Through legs to a relay; `opened` counts those opened so far.
     Relayed {
         relay: SocketAddr,
         key: RelayKey,

@@ -56,7 +56,7 @@ const BACKLOG: usize = 128;
 const GOODBYE: Duration = Duration::from_secs(1);
 /// After an error of the system (no descriptor is left, say) the next connection is taken only then.
 const PAUSE: Duration = Duration::from_millis(50);
-/// Such an error is said no more often than this: there may be none but errors for hours.
+/// An accept error is logged at most this often: accept may keep failing for hours.
 const SAY_AGAIN: Duration = Duration::from_secs(60);
 /// Connections that the system holds for us meanwhile, as far as it does; Linux usually grants as many.
 const QUEUE: i32 = 4096;

@@ -104,8 +104,7 @@ async fn look(arguments: DoctorArguments) -> Result<(), Failure> {
                 let (each, mut silent, known) = (named.each(), Vec::new(), reached.len());
                 let apart = several || each.len() > 1;
                 for tracker in each {
-                    let heading =
-                        Finding::good("tracker", format!("what follows is of the one at {}", tracker.place()));
+                    let heading = Finding::good("tracker", format!("the next results are for {}", tracker.place()));
                     let heading = apart.then_some(heading);
                     let way = network::way_to_tracker(&arguments.query, &tracker).await;
                     if way.iter().any(|finding| finding.name == "identity" && finding.verdict == Verdict::Good) {
@@ -121,7 +120,7 @@ async fn look(arguments: DoctorArguments) -> Result<(), Failure> {
                     say(match is_reached {
                         true => vec![Finding::skipped(
                             "tracker",
-                            format!("nobody answers at {place}, where its name leads, too"),
+                            format!("its name also resolves to {place}, where nothing answers"),
                         )],
                         false => way.collect(),
                     })?;
@@ -132,7 +131,8 @@ async fn look(arguments: DoctorArguments) -> Result<(), Failure> {
             }
         }
         Ok(_) => {
-            let advice = "none was named: give a ticket, or the tracker's HOST, to try the way to it and to its peers";
+            let advice =
+                "not tested: give a ticket or the tracker's HOST to test the connection to it and to its peers";
             say(vec![Finding::skipped("tracker", advice)])?;
         }
         Err(failure) => say(vec![Finding::bad("tracker", failure.code, failure.message, "")])?,

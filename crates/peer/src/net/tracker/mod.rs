@@ -1,10 +1,11 @@
-//! A peer's connection to its tracker: announced once, told of changes, kept up for as long as the peer lives.
+//! The client of one tracker: it announces contents once, reports changes, and keeps the connection for as long as the
+//! node runs.
 //!
-//! When this machine's addresses change, or the tracker sees it elsewhere, a new connection takes the place of the old one:
-//! a hello says where a peer is, and only a handshake proves it.
+//! When this machine's addresses change, or the tracker sees it at another address, a new connection replaces the old
+//! one, because only a handshake proves an address.
 //!
-//! When it breaks, it comes back, at times spread so that a thousand peers do not come at once, and announces everything
-//! again. Nothing else of the peer waits for it.
+//! When the connection is lost, the client reconnects after a random delay, so that a thousand peers do not reconnect
+//! at once, and announces everything again. Nothing else in the node waits for it.
 //!
 //! A peer that knows several trackers has a client for each. Such a client asks first which tracker it has come to.
 
@@ -61,7 +62,7 @@ const WELCOME: Duration = Duration::from_secs(5);
 const TAKEN: Duration = Duration::from_secs(30);
 /// How long it may take to say goodbye.
 const GOODBYE: Duration = Duration::from_millis(500);
-/// So much is said before it has welcomed us: it may not do so.
+/// At most this many messages are sent before the tracker's welcome: it may still refuse us.
 const AHEAD: usize = 64;
 /// Most reasons why a tracker is not back that are told, each once: two addresses may take turns.
 const REASONS: usize = 8;
@@ -87,7 +88,7 @@ pub struct Joined {
     pub told: Option<ContentMatch>,
 }
 
-/// Who waits for the first connection.
+/// Where the result of the first connection is sent.
 type First = oneshot::Sender<Result<Joined, PeerError>>;
 
 /// What a client knows of private shares.
@@ -314,7 +315,7 @@ impl Client {
         Some(Err(error))
     }
 
-    /// What came while it was dialled is said right behind hello: that costs no round trip of its own.
+    /// Commands that arrived while dialling are sent right after the hello, which saves a round trip.
     fn take_in(&mut self, inbox: &mut Inbox) {
         for command in std::mem::take(&mut inbox.waiting) {
             match command {
@@ -342,7 +343,8 @@ impl Client {
         if self.is_one_of_several() {
             match session.which().await {
                 Some(instance) => self.instance = instance,
-                // An older one ends the connection. Of those that have one key, only one is dealt with.
+                // An older tracker closes the connection at this question. Of older trackers with the same key, only
+                // one is used.
                 None => {
                     session.connection.close(0, "asked");
                     session = self.dial().await?;
@@ -564,7 +566,7 @@ impl Client {
                 message = messages.recv() => match message {
                     None => break self.ended(&*connection, settled).await,
                     Some(TrackerEvent::Peers { content, mut joined, mut gone }) => {
-                                                // Of a private content it knows another id alone.
+                                                // The tracker knows a private content only by its swarm id.
                         let Some(content) = self.private.shares.content_of(content) else { continue };
                         // An older tracker would end the session if it were asked.
                         let mark = relay_mark();

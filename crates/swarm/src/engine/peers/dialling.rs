@@ -148,7 +148,7 @@ impl Engine {
     pub(crate) fn dial_failed(&mut self, peer: PeerId) {
         self.peers.dial_ended(&peer);
         self.dial_backs.failed(&peer, self.now);
-        // A connection beside one that still stands is no loss.
+        // If the peer is still connected, a failed second dial does not count as a failure.
         if !self.peers.is_connected(&peer) {
             self.back_off(peer);
         }

@@ -80,8 +80,9 @@ impl KnownPeers {
                     // News of a peer that was hard to reach is worth another try.
                     known.next_try = known.next_try.min(now + NEWS);
                 }
-                // No peer talks us out of what the tracker has said, or of what another has said and nobody has tried. Elsewhere
-                // it is looked for when it is its turn: whoever says so again and again has it dialled no sooner.
+                // Addresses from the tracker, and addresses that have not been tried yet, are not replaced by what a
+                // peer says. Otherwise the new addresses are used at the next regular dial, so repeating them does not
+                // make it earlier.
                 PeerSource::Peer(_) if known.named || known.failures == 0 => {}
                 PeerSource::Peer(_) => known.addresses = addresses,
             }

@@ -80,8 +80,9 @@ impl Engine {
         // Who comes by itself costs no look at contents that do not know it.
         let contents = if dialled { self.contents.keys().copied().collect() } else { knowing };
         for content in contents {
-            // Who dials says what it wants, and what the tracker has introduced the other side for. Who was dialled does so for
-            // what it wants of this peer: it may have dialled in vain itself. Neither lists all that it has to a stranger.
+            // The dialler joins the contents that it wants and those that the tracker introduced the other side for.
+            // The dialled side joins the contents that it wants from this peer, since its own dial may have failed.
+            // Neither tells a stranger about its other contents.
             let Content { wanted, known, .. } = &self.contents[&content];
             let relevant = match dialled {
                 true => *wanted || known.is_named(&peer),
@@ -144,7 +145,7 @@ impl Engine {
         self.uploads.forget(conn);
         self.give_up(requests);
         if left {
-            // To leave with what was asked of it is no better than to be silent. It hears nothing any more.
+            // Disconnecting with open requests counts as a stall. Nothing is sent to it any more.
             self.count_strike(conn);
         }
         let Some(state) = self.conns.remove(&conn) else { return };

@@ -36,9 +36,9 @@ const SURELY_HELD_UP: Duration = Duration::from_millis(200);
 const TOLD: Duration = Duration::from_millis(250);
 /// While the uplink's rate is unknown, a serve that takes this long counts as held up, until it ends and shows the rate.
 const UNKNOWN: Duration = Duration::from_secs(1);
-/// Who is found so many times in a row is given no worse chance than before.
+/// The penalty for a slow taker stops growing after this many findings in a row.
 const MOST_FOUND: u32 = 7;
-/// For so long after someone was found to hold an answer up, one more answer is sent beside.
+/// After a slow taker was found, one more answer is sent in parallel for this long.
 const FOUND: Duration = Duration::from_secs(2);
 /// While the rate is unknown, twice as many answers are started each time that this has passed.
 const DOUBLED: Duration = Duration::from_millis(500);

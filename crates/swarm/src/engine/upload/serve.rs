@@ -93,7 +93,7 @@ impl Engine {
         let bytes = content.bytes(run);
         let full = self.uploads.promised >= target;
         let little = bytes <= target.max(URGENT).max(content.piece_size());
-        // Nor may one question take, at a moment when nobody else asks, what the uplink sends in a minute.
+        // Even when nobody else asks, one request must not occupy the uplink for a minute.
         let modest = bytes <= target.max(MOST_UNASKED).max(content.piece_size());
         let busy = || !modest || (full && !(awaited && little)) || self.uploads.unasked(conn) >= UNASKED;
         if state.upload.waiting >= self.config.questions_per_connection || (!offered && busy()) {

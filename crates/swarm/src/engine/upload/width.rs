@@ -155,7 +155,7 @@ impl Width {
     /// for it, `rtt` how long a round trip takes.
     pub(super) fn review(&mut self, now: Duration, rtt: Duration, may: bool, wanting: impl FnOnce() -> usize) {
         if !may {
-            // The pause goes on: who makes this change often brings about no more comparisons.
+            // The pause is not restarted, so that peers that cause this often cannot cause more comparisons.
             (self.settled, self.trial, self.step) = (1, None, FIRST_STEP);
             self.sample = Sample::new(now + rtt * 2 + SETTLES, self.sample.peers);
             return;
