@@ -635,7 +635,7 @@ mod tests {
         assert!(after(&full, 0) && after(&full, 14) && !after(&full, 15));
         assert_eq!(
             said.borrow()[..],
-            ["As many as may have it are there: waiting for one of them to go, for 15 s at most."]
+            ["As many as may have it are there: waiting for one of them to go, for 15s at most."]
         );
         let Failure { code, message, .. } = place.refused.unwrap();
         assert_eq!(code, ExitCode::Refused);
