@@ -6,6 +6,7 @@ pub mod codes;
 pub mod connect;
 mod contents;
 mod ending;
+pub mod family;
 pub mod find;
 pub mod gateway;
 pub mod input;

@@ -36,9 +36,10 @@ impl Place {
     pub fn for_ticket(&self) -> Vec<OwnAddress> {
         match self {
             Place::Told(told) => likeliest(told.iter().map(|&address| elsewhere(address)).collect()),
-            Place::Here(listening) => without_needless_ipv6(likeliest(own_addresses(listening))),
+            Place::Here(listening) => without_needless_ipv6(likeliest(own_addresses(listening)), false),
             Place::Known(known) => {
-                let mut told = without_needless_ipv6(likeliest(seen_from_elsewhere(known)));
+                // Who has both families proves both to such a tracker, and is found by peers that have either.
+                let mut told = without_needless_ipv6(likeliest(seen_from_elsewhere(known)), true);
                 // A tracker on this machine may listen on loopback alone.
                 let here =
                     known.iter().filter(|address| address.ip().is_loopback()).min_by_key(|address| address.is_ipv6());
@@ -109,8 +110,8 @@ fn likeliest(mut addresses: Vec<OwnAddress>) -> Vec<OwnAddress> {
 }
 
 /// An address of IPv6 makes a ticket longer by a third. Where there is one of IPv4, the networks of this machine need no other;
-/// the first that leads here from everywhere stays, unless one of IPv4 does.
-fn without_needless_ipv6(mut addresses: Vec<OwnAddress>) -> Vec<OwnAddress> {
+/// the first that leads here from everywhere stays, beside one of IPv4 that does if it is to.
+fn without_needless_ipv6(mut addresses: Vec<OwnAddress>, beside: bool) -> Vec<OwnAddress> {
     if addresses.iter().all(|own| own.address.is_ipv6()) {
         return addresses;
     }
@@ -118,7 +119,7 @@ fn without_needless_ipv6(mut addresses: Vec<OwnAddress>) -> Vec<OwnAddress> {
         IpAddr::V4(ip) => !ip.is_private() && !ip.is_loopback() && !ip.is_link_local() && !is_shared(ip),
         IpAddr::V6(ip) => ip.segments()[0] & 0xe000 == 0x2000,
     };
-    let mut global = addresses.iter().any(|own| own.address.is_ipv4() && is_global(own));
+    let mut global = !beside && addresses.iter().any(|own| own.address.is_ipv4() && is_global(own));
     addresses.retain(|own| own.address.is_ipv4() || (is_global(own) && !std::mem::replace(&mut global, true)));
     addresses
 }
@@ -168,16 +169,23 @@ mod tests {
 
     #[test]
     fn ipv6_is_in_a_ticket_only_where_it_leads_further() {
-        let kept = |all: &[&str]| {
+        let kept_beside = |all: &[&str], beside| {
             let all = parse(all).into_iter().map(elsewhere).collect();
-            without_needless_ipv6(all).iter().map(|own| own.address).collect::<Vec<_>>()
+            without_needless_ipv6(all, beside).iter().map(|own| own.address).collect::<Vec<_>>()
         };
+        let kept = |all: &[&str]| kept_beside(all, false);
         let (private, public) = ("10.0.0.1:9", "192.0.2.1:9");
         let (local, global, other) = ("[fd00::1]:9", "[2001:db8::1]:9", "[2001:db8::2]:9");
         assert_eq!(kept(&[private, local, global, other]), parse(&[private, global]));
         assert_eq!(kept(&[public, local, global]), parse(&[public]));
         assert_eq!(kept(&[private, public, global]), parse(&[private, public]));
         assert_eq!(kept(&[local, global]), parse(&[local, global]));
+        // A tracker of its own is to see both families of who has them.
+        assert_eq!(kept_beside(&[public, local, global, other], true), parse(&[public, global]));
+        assert_eq!(kept_beside(&[private, local], true), parse(&[private]));
+        let named = parse(&[public, global, other]);
+        assert_eq!(told(&Place::Known(named.clone())), parse(&[public, global]));
+        assert_eq!(told(&Place::Here(named)), parse(&[public]));
     }
 
     #[test]

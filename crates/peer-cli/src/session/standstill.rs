@@ -9,6 +9,7 @@ use protocol::{Manifest, printable};
 use transport::{Kind, TransportError};
 
 use crate::error::{ExitCode, Failure};
+use crate::session::family;
 use crate::session::find::{Found, Wanted};
 use crate::session::patience::{Stillness, how_long, least, now};
 
@@ -180,6 +181,9 @@ fn silence(unanswered: &[Unanswered], wanted: &Wanted, transport: Kind) -> Strin
 
 fn no_answer(one: &Unanswered, role: &str, transport: Kind) -> String {
     let at = named(&one.addresses);
+    if let (Some(TransportError::Unreachable(_)), Some(family)) = (&one.reason, family::lacking(&one.addresses)) {
+        return known_elsewhere(&at, role, family);
+    }
     let carrier = match transport {
         Kind::Auto => "answers neither UDP nor TCP",
         Kind::Quic => "does not answer over UDP",
@@ -200,6 +204,14 @@ fn no_answer(one: &Unanswered, role: &str, transport: Kind) -> String {
         }
         Some(error) => format!("{at} {role}, but: {error}."),
     }
+}
+
+/// No firewall has to do with it.
+fn known_elsewhere(at: &str, role: &str, family: &str) -> String {
+    format!(
+        "{at} {role}, but is known by {family} alone, and this machine has no {family}. A tracker with --relay would carry \
+         it, and so would anyone who takes part and has both."
+    )
 }
 
 /// The first of them, and how many more there are.
@@ -237,7 +249,7 @@ mod tests {
 
     #[test]
     fn a_silent_peer_is_named_with_what_was_tried() {
-        let at = "10.0.0.5:42347";
+        let at = "127.0.0.5:42347";
         let silent = || unanswered(at, Some(TransportError::Unreachable(at.parse().unwrap())));
         let waiting = WaitingFor::Answers { unanswered: vec![silent()] };
         let end = "; does a firewall there let that port in?";
@@ -247,6 +259,13 @@ mod tests {
         assert_eq!(said(&waiting, Some(1), Kind::Tcp), format!("{at} has it but does not answer over TCP{end}"));
         let lost = WaitingFor::Answers { unanswered: vec![Unanswered { lost: true, ..silent() }] };
         assert!(said(&lost, Some(1), Kind::Auto).contains("was lost, and now it answers neither"));
+    }
+
+    #[test]
+    fn a_peer_of_a_family_that_is_lacking_here_has_no_firewall_blamed() {
+        let said = known_elsewhere("[2001:db8::1]:9", "has it", "IPv6");
+        assert!(said.starts_with("[2001:db8::1]:9 has it, but is known by IPv6 alone, and this machine has no IPv6."));
+        assert!(said.contains("--relay") && !said.contains("firewall"), "{said}");
     }
 
     #[test]

@@ -19,6 +19,7 @@ use super::network::{Reached, Whom, dial, transports};
 use crate::commands::ls;
 use crate::error::{ExitCode, Failure};
 use crate::session::connect::{self, NamedBy};
+use crate::session::family;
 use crate::session::patience::Patience;
 use crate::session::query::{TrackerQuery, complain};
 
@@ -183,6 +184,11 @@ async fn try_peer(peer: DialledPeer, met: Met, udp: Arc<dyn Transport>, tcp: Arc
 impl Tried {
     /// What to say of it, where `some` peer can be reached.
     fn finding(&self, some: bool) -> Finding {
+        self.finding_where(some, family::lacking(&self.peer.addresses))
+    }
+
+    /// The same, where this machine may lack the family of all its addresses.
+    fn finding_where(&self, some: bool, lacking: Option<&str>) -> Finding {
         let addresses = &self.peer.addresses;
         let more = if addresses.len() > 1 { format!(" (or at {} more)", addresses.len() - 1) } else { String::new() };
         let at = match addresses.first() {
@@ -212,11 +218,17 @@ impl Tried {
                 "Peers in networks that drop UDP will not get through: let TCP pass on the same port",
             ),
             (Err(TransportError::Unreachable(_)), Err(TransportError::Unreachable(_))) => {
-                let found = format!("{at} answers neither UDP nor TCP");
+                let (found, advice) = match lacking {
+                    Some(family) => (
+                        format!("{at} is known by {family} alone, and this machine has no {family}"),
+                        "A tracker with --relay would carry it, and so would anyone who takes part and has both",
+                    ),
+                    None => (format!("{at} answers neither UDP nor TCP"), firewall),
+                };
                 if some {
-                    Finding::poor("peer", found, firewall)
+                    Finding::poor("peer", found, advice)
                 } else {
-                    Finding::bad("peer", ExitCode::NobodyHasAPiece, found, firewall)
+                    Finding::bad("peer", ExitCode::NobodyHasAPiece, found, advice)
                 }
             }
             (Err(error), Err(_)) => {
@@ -244,7 +256,7 @@ mod tests {
         let at = "10.0.0.5:42347".parse().unwrap();
         let peer = || DialledPeer { peer: PeerId::of_public_key(b"peer"), addresses: vec![at] };
         let no = || Err(TransportError::Unreachable(at));
-        let verdict = |udp, tcp, some| Tried { peer: peer(), met: None, udp, tcp }.finding(some).verdict;
+        let verdict = |udp, tcp, some| Tried { peer: peer(), met: None, udp, tcp }.finding_where(some, None).verdict;
         assert_eq!(verdict(Ok(()), Ok(()), true), Verdict::Good);
         assert_eq!(verdict(no(), Ok(()), true), Verdict::Poor);
         assert_eq!(verdict(Ok(()), no(), true), Verdict::Poor);
@@ -252,7 +264,15 @@ mod tests {
         assert_eq!(verdict(no(), no(), false), Verdict::Bad(ExitCode::NobodyHasAPiece));
         let met = |met| Tried { peer: peer(), met: Some(met), udp: no(), tcp: no() }.finding(true).verdict;
         assert_eq!((met("quic"), met(RELAY)), (Verdict::Good, Verdict::Poor), "behind a router");
-        let said = Tried { peer: peer(), met: None, udp: no(), tcp: no() }.finding(false).words().join(" ");
-        assert!(said.contains("10.0.0.5:42347 answers neither UDP nor TCP") && said.contains("firewall"), "{said}");
+        let said = |lacking| {
+            let tried = Tried { peer: peer(), met: None, udp: no(), tcp: no() };
+            tried.finding_where(false, lacking).words().join(" ")
+        };
+        let (closed, lacking) = (said(None), said(Some("IPv4")));
+        assert!(
+            closed.contains("10.0.0.5:42347 answers neither UDP nor TCP") && closed.contains("firewall"),
+            "{closed}"
+        );
+        assert!(lacking.contains("this machine has no IPv4") && !lacking.contains("firewall"), "{lacking}");
     }
 }
