@@ -73,7 +73,7 @@ fn no_home() -> String {
 }
 
 /// The folder, if something can be kept there, which makes it. An error is the reason.
-fn usable(folder: Option<PathBuf>) -> Result<PathBuf, String> {
+pub fn usable(folder: Option<PathBuf>) -> Result<PathBuf, String> {
     let folder = folder.ok_or_else(no_home)?;
     let there = folder.ancestors().find(|above| above.exists()).unwrap_or(&folder).to_owned();
     // What root makes in the home of someone else is in their way from then on.

@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 use settings::Folders;
 use tempfile::TempDir;
 
+use crate::flags::own_folders::usable;
+
 const PREFIX: &str = "p2p-fileshare-";
 /// In each folder, locked while its program runs.
 const LOCK: &str = "in-use";
@@ -23,15 +25,15 @@ pub fn parent_variable() -> &'static str {
     if cfg!(windows) { "TMP" } else { "TMPDIR" }
 }
 
-/// Where what may be large waits: where `TMPDIR` says, or else in the user's folder for caches, since
-/// `/tmp` is often memory. Windows keeps both in one place.
+/// Where what may be large waits: where `TMPDIR` says, or else in the user's folder for caches if it can be used, since `/tmp` is often
+/// memory. Windows keeps both in one place.
 pub fn spool_parent() -> PathBuf {
     let temporary = std::env::temp_dir();
     let is_named = std::env::var_os(parent_variable()).is_some_and(|folder| !folder.is_empty());
     if cfg!(windows) || (is_named && !(cfg!(target_os = "macos") && is_swept(&temporary))) {
         return temporary;
     }
-    Folders::of_this_process().cache.unwrap_or(temporary)
+    usable(Folders::of_this_process().cache).unwrap_or(temporary)
 }
 
 /// Whether it is the temporary folder that macOS gives each user, `TMPDIR` included, and from which it removes what nobody has read for
@@ -93,12 +95,11 @@ impl TempFolder {
         Err(io::Error::other("it is removed as often as it is made"))
     }
 
-    /// A new one for what comes from standard input, or goes to standard output. A service may have no folder for caches that it may
-    /// write to.
+    /// A new one for what comes from standard input, or goes to standard output.
     pub fn for_spool() -> io::Result<Self> {
-        let (parent, temporary) = (spool_parent(), std::env::temp_dir());
-        let made = fs::create_dir_all(&parent).and_then(|()| Self::under(&parent));
-        if parent == temporary { made } else { made.or_else(|_| Self::under(&temporary)) }
+        let parent = spool_parent();
+        fs::create_dir_all(&parent)?;
+        Self::under(&parent)
     }
 
     /// Where it is.
