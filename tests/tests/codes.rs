@@ -63,6 +63,42 @@ fn a_code_gets_what_its_ticket_would() {
     assert!(machines.read("next", "output/file") == bytes);
 }
 
+/// The code is used up by then.
+#[test]
+fn what_fails_after_its_code_was_used_goes_on_by_the_ticket_that_is_named_then() {
+    let machines = Machines::new();
+    let bytes = noise(300_000, 1);
+    machines.put("here", "file", &bytes);
+    machines.put("there", "output/file", b"in the way");
+    let mut sharer = machines.share("here", &["-d=0", "--receivers=1", "file"]);
+    let typed = words(&sharer.event::<event::Code>().command);
+    let mut getter = get(&machines, "there", &typed);
+    getter.ends_with(7);
+    let errors = getter.errors();
+    let line = errors.lines().find_map(|line| line.split("To go on, with the same flags: peer-cli get ").nth(1));
+    machines.get("there", &[line.expect(&errors).trim(), "--force"]).ends_with(0);
+    assert!(machines.read("there", "output/file") == bytes);
+    sharer.ends_with(0);
+}
+
+/// What is named second may take an hour to hash, or to come.
+#[test]
+fn while_other_paths_are_read_the_code_of_the_first_is_looked_after() {
+    let machines = Machines::new();
+    machines.put("here", "file", &noise(30_000, 1));
+    let mut sharer = Process::start("here", machines.command("here", "share", &["--json", "-d=0", "file", "-"]));
+    let first = sharer.event::<event::Code>();
+    get(&machines, "there", &words(&first.command)).ends_with(0);
+    assert_eq!(sharer.event::<CodeOver>().reason, "used");
+    let second = sharer.event::<event::Code>();
+    sharer.type_line("what comes through standard input");
+    sharer.end_input();
+    let ticket = ticket(&mut sharer);
+    machines.get("late", &[&ticket]).ends_with(0);
+    get(&machines, "next", &words(&second.command)).ends_with(0);
+    assert_eq!(machines.read("late", "output/stdin"), b"what comes through standard input\n");
+}
+
 #[test]
 fn a_code_works_by_way_of_a_tracker_that_both_know() {
     let swarm = Swarm::new();

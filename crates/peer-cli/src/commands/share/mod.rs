@@ -3,6 +3,7 @@
 mod expiry;
 mod shared;
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use clap::Args;
 use lan::{Lan, Offers};
 use peer::{CodeOptions, ScanOptions, Shares, TrackerAddress, TrackerState};
-use protocol::MAX_TICKET_TRACKERS;
+use protocol::{ContentId, MAX_TICKET_TRACKERS};
 
 use crate::error::{ExitCode, Failure};
 use crate::features::Feature;
@@ -43,7 +44,7 @@ use crate::ui::prompt;
 use crate::ui::screen::{self, OutputStream};
 use crate::ui::sentence::capitalised;
 use expiry::{Moment, expired};
-use shared::Shared;
+use shared::{Adding, Shared, as_all};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -238,20 +239,23 @@ pub async fn run(mut arguments: ShareArguments) -> Result<(), Failure> {
     let mapping = arguments.port_mapping(node.listeners(), tracker.as_ref().map_or(&[], |(_, listening)| listening));
     let result = Session::run(node, options, face, async |session: &Session| {
         let mut events = session.node.events();
-        let mut shared =
+        let (mut shared, others) =
             begin(session, &arguments, tracker, lan.as_ref(), (secrets, shares.clone()), spool.as_ref(), &mapping)
                 .await?;
-        shares.expect_more(false);
         let shared_since = shared.since.unwrap_or_else(Moment::now);
-        session.begun()?;
-        let promise = Audience::of(&arguments.peer).promise(arguments.open, shared.contents.len());
-        session.sharing(&gateway.as_ref().map_or_else(|| promise.clone(), |gateway| gateway.promise(&promise)));
-        session.gateway(gateway.as_ref());
-        if arguments.open && shared.is_near {
-            shared.say_names(session);
-        }
+        let begun = |shared: &Shared| {
+            shares.expect_more(false);
+            session.begun()?;
+            let promise = Audience::of(&arguments.peer).promise(arguments.open, shared.contents.len());
+            session.sharing(&gateway.as_ref().map_or_else(|| promise.clone(), |gateway| gateway.promise(&promise)));
+            session.gateway(gateway.as_ref());
+            if arguments.open && shared.is_near {
+                shared.say_names(session);
+            }
+            Ok(())
+        };
         let over = tokio::select! {
-            over = shared.go_on(session, &mut events) => over?,
+            over = shared.go_on(session, &mut events, others, begun) => over?,
             () = expired(arguments.expires, shared_since) => "this share has expired".to_owned(),
         };
         for (content, _) in shared.contents {
@@ -342,15 +346,16 @@ impl ShareArguments {
     }
 }
 
-async fn begin(
-    session: &Session,
-    arguments: &ShareArguments,
+/// Joins the tracker and shares the first path. The others are shared as each of these goes on.
+async fn begin<'a>(
+    session: &'a Session,
+    arguments: &'a ShareArguments,
     own: Option<(TrackerAddress, Vec<SocketAddr>)>,
     lan: Option<&Lan>,
     (secrets, shares): (Option<Secrets>, Arc<Shares>),
-    spool: Option<&TempFolder>,
+    spool: Option<&'a TempFolder>,
     mapping: &PortMapping,
-) -> Result<Shared, Failure> {
+) -> Result<(Shared, VecDeque<Adding<'a>>), Failure> {
     let (patience, tell) = (Patience::new(arguments.peer.wait), |sentence: String| session.waits(&sentence));
     let (trackers, listening) = match own {
         Some((tracker, listening)) => (vec![tracker], listening),
@@ -419,31 +424,46 @@ async fn begin(
         let options = options.own_tracker(shared.is_own || trackers.len() > 1 || are_several);
         shared.codes = Some(Codes::new(session.node.clone(), lives, shared.before_code(), options));
     }
-    for path in &arguments.paths {
-        let (share, at) = match (spool, origins::url(path)) {
-            (_, Some(url)) => {
-                let (flags, cache) = (&arguments.origin, arguments.cache.cache);
-                let request = OriginRequest { url, cut: &arguments.cut, flags, cache };
-                let OriginContent { manifest, storage, shown } = origin::open(session, request).await?;
-                (session.node.share(&shown).remote(manifest, storage), shown)
-            }
-            (Some(folder), None) if is_stdin(path) => {
-                let (name, keep_free) = (arguments.name.as_deref().unwrap_or(stdin::NAME), arguments.peer.keep_free);
-                let spooled = stdin::spool(session, folder.path(), name, &arguments.cut, keep_free).await?;
-                (session.node.share(&spooled.path).hashed(spooled.manifest), spooled.path)
-            }
-            _ => {
-                let Cut { hash, piece_size, .. } = arguments.cut;
-                (session.node.share(path).algorithm(hash).piece_size(piece_size), path.clone())
-            }
-        };
-        if let Some(content) = shared.share(session, &at, share).await? {
-            let name = session.called(content).filter(|_| arguments.paths.len() > 1);
-            // The router may have answered meanwhile, or answers at once; what it grants later makes a new ticket.
-            mapping.asked(ROUTER).await;
-            shared.told = shared.addresses();
-            shared.give_ticket(session, shared.contents.len() - 1, name.as_deref()).await?;
-        }
+    let named =
+        |path: &'a PathBuf| -> Adding<'a> { Box::pin(share(session, arguments, spool, path, shared.secrets.clone())) };
+    let mut others: VecDeque<_> = arguments.paths.iter().map(named).collect();
+    let Some(first) = others.pop_front() else { return Ok((shared, others)) };
+    let (at, content) = first.await?;
+    if let Some(content) = content.filter(|&content| shared.is_new(session, &at, content)) {
+        let name = session.called(content).filter(|_| !others.is_empty());
+        // The router may have answered meanwhile, or answers at once; what it grants later makes a new ticket.
+        mapping.asked(ROUTER).await;
+        shared.told = shared.addresses();
+        shared.give_ticket(session, 0, name.as_deref()).await?;
     }
-    Ok(shared)
+    Ok((shared, others))
+}
+
+/// Shares what a path leads to that was named at the start. Gives where it lies, and the content.
+async fn share(
+    session: &Session,
+    arguments: &ShareArguments,
+    spool: Option<&TempFolder>,
+    path: &Path,
+    secrets: Option<Secrets>,
+) -> Result<(PathBuf, Option<ContentId>), Failure> {
+    let (share, at) = match (spool, origins::url(path)) {
+        (_, Some(url)) => {
+            let (flags, cache) = (&arguments.origin, arguments.cache.cache);
+            let request = OriginRequest { url, cut: &arguments.cut, flags, cache };
+            let OriginContent { manifest, storage, shown } = origin::open(session, request).await?;
+            (session.node.share(&shown).remote(manifest, storage), shown)
+        }
+        (Some(folder), None) if is_stdin(path) => {
+            let (name, keep_free) = (arguments.name.as_deref().unwrap_or(stdin::NAME), arguments.peer.keep_free);
+            let spooled = stdin::spool(session, folder.path(), name, &arguments.cut, keep_free).await?;
+            (session.node.share(&spooled.path).hashed(spooled.manifest), spooled.path)
+        }
+        _ => {
+            let Cut { hash, piece_size, .. } = arguments.cut;
+            (session.node.share(path).algorithm(hash).piece_size(piece_size), path.to_owned())
+        }
+    };
+    let content = session.share_as(&at, as_all(share, secrets)).await?;
+    Ok((at, content))
 }

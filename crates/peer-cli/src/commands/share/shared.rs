@@ -1,5 +1,6 @@
 //! What is shared while it is: its tickets and codes, what is added, and when it is over.
 
+use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -163,27 +164,8 @@ impl Shared {
         here && self.told.iter().all(|own| own.likelihood == Likelihood::Loopback)
     }
 
-    /// Shares something as all of this is shared.
-    pub(super) async fn share(
-        &mut self,
-        session: &Session,
-        path: &Path,
-        share: ShareBuilder,
-    ) -> Result<Option<ContentId>, Failure> {
-        let content = session.share_as(path, self.as_all(share)).await?;
-        Ok(content.filter(|&content| self.is_new(session, path, content)))
-    }
-
-    /// What is to be shared, as all of this is.
-    fn as_all(&self, share: ShareBuilder) -> ShareBuilder {
-        match self.secrets.clone() {
-            Some(secrets) => share.private(move |content| secrets(content)),
-            None => share,
-        }
-    }
-
     /// Notes what is shared from now on. False if it was shared already.
-    fn is_new(&mut self, session: &Session, path: &Path, content: ContentId) -> bool {
+    pub(super) fn is_new(&mut self, session: &Session, path: &Path, content: ContentId) -> bool {
         if self.contents.iter().any(|(shared, _)| *shared == content) {
             // Another ticket would void the code of before.
             session.note(&format!("{} is shared already.", printable(&path.display().to_string())));
@@ -195,18 +177,21 @@ impl Shared {
         true
     }
 
-    /// Goes on until as many receivers have everything as there may be: shares what is added, and keeps tickets good. Fails once
-    /// nothing is shared any more, unless something can be added.
-    pub(super) async fn go_on(
+    /// Goes on until as many receivers have everything as there may be: shares the other paths that were `named` at the start, has it said
+    /// when all have `begun`, shares what is added, and keeps tickets good. Fails if one of those paths cannot be shared, and once nothing
+    /// is shared any more, unless something can be added.
+    pub(super) async fn go_on<'a>(
         &mut self,
-        session: &Session,
+        session: &'a Session,
         events: &mut broadcast::Receiver<PeerEvent>,
+        mut named: VecDeque<Adding<'a>>,
+        begun: impl FnOnce(&Shared) -> Result<(), Failure>,
     ) -> Result<String, Failure> {
         let mut addresses = session.node.addresses();
         let mut mapped = self.mapped.clone();
+        let (mut begun, mut is_withdrawn) = (Some(begun), false);
         // Hashed beside all that follows, since it may take long.
-        let mut adding: Option<Adding<'_>> = None;
-        let mut is_withdrawn = false;
+        let mut adding = self.next_named(&mut named, &mut begun)?;
         self.announce_mapped(session).await;
         loop {
             if let Some(receivers) = self.receivers.filter(|_| adding.is_none() && self.all_received()) {
@@ -235,10 +220,15 @@ impl Shared {
                     self.renew(session).await;
                 }
                 path = session.next_addition(), if adding.is_none() => adding = Some(self.add(session, path)),
-                (path, content) = next_added(&mut adding) => {
-                    adding = None;
-                    self.added(session, &path, content).await;
-                    if self.contents.is_empty() {
+                added = next_added(&mut adding) => {
+                    let (path, content) = added?;
+                    match self.added(session, &path, content).await {
+                        Err(failure) if begun.is_some() => return Err(failure),
+                        Err(failure) => say_no_ticket(session, failure),
+                        Ok(()) => {}
+                    }
+                    adding = self.next_named(&mut named, &mut begun)?;
+                    if adding.is_none() && self.contents.is_empty() {
                         self.nothing_is_shared(session, is_withdrawn)?;
                     }
                 }
@@ -283,26 +273,31 @@ impl Shared {
     /// Begins to share something that was added while it runs.
     fn add<'a>(&self, session: &'a Session, path: PathBuf) -> Adding<'a> {
         let share = session.node.share(&path).algorithm(self.cut.hash).piece_size(self.cut.piece_size);
-        let share = self.as_all(share);
+        let share = as_all(share, self.secrets.clone());
         Box::pin(async move {
             let content = session.share_added(&path, share).await;
-            (path, content)
+            Ok((path, content))
         })
     }
 
-    /// Gives a ticket of what was added. What cannot be shared was told of, and nothing else is the worse for it.
-    async fn added(&mut self, session: &Session, path: &Path, content: Option<ContentId>) {
-        if let Some(content) = content.filter(|&content| self.is_new(session, path, content)) {
-            let name = session.called(content);
-            self.give_or_say(session, self.contents.len() - 1, name.as_deref()).await;
+    /// The next of the paths that were named at the start. When there is none any more, all have begun.
+    fn next_named<'a>(
+        &self,
+        named: &mut VecDeque<Adding<'a>>,
+        begun: &mut Option<impl FnOnce(&Shared) -> Result<(), Failure>>,
+    ) -> Result<Option<Adding<'a>>, Failure> {
+        let next = named.pop_front();
+        if let Some(begun) = begun.take_if(|_| next.is_none()) {
+            begun(self)?;
         }
+        Ok(next)
     }
 
-    /// Gives a ticket, or says why there is none.
-    async fn give_or_say(&mut self, session: &Session, number: usize, of_several: Option<&str>) {
-        if let Err(failure) = self.give_ticket(session, number, of_several).await {
-            session.note(&format!("{}.", capitalised(failure.message)));
-        }
+    /// Gives a ticket of what is shared now beside the rest. What was added and cannot be shared was told of.
+    async fn added(&mut self, session: &Session, path: &Path, content: Option<ContentId>) -> Result<(), Failure> {
+        let Some(content) = content.filter(|&content| self.is_new(session, path, content)) else { return Ok(()) };
+        let name = session.called(content);
+        self.give_ticket(session, self.contents.len() - 1, name.as_deref()).await
     }
 
     /// Tells others where a router forwards the ports of this node.
@@ -333,17 +328,35 @@ impl Shared {
         for number in 0..self.contents.len() {
             // What was stopped meanwhile has no name any more.
             if let Some(name) = session.called(self.contents[number].0) {
-                self.give_or_say(session, number, Some(&name)).await;
+                if let Err(failure) = self.give_ticket(session, number, Some(&name)).await {
+                    say_no_ticket(session, failure);
+                }
             }
         }
     }
 }
 
-/// Something that is hashed, to be shared as well: its path, and the content unless it cannot be shared.
-type Adding<'a> = Pin<Box<dyn Future<Output = (PathBuf, Option<ContentId>)> + 'a>>;
+/// What is to be shared, privately if there are secrets.
+pub(super) fn as_all(share: ShareBuilder, secrets: Option<Secrets>) -> ShareBuilder {
+    match secrets {
+        Some(secrets) => share.private(move |content| secrets(content)),
+        None => share,
+    }
+}
+
+/// Says why there is no ticket of something that is shared beside others.
+fn say_no_ticket(session: &Session, failure: Failure) {
+    session.note(&format!("{}.", capitalised(failure.message)));
+}
+
+/// Its path, and the content unless it cannot be shared. What was named at the start fails then.
+type Added = Result<(PathBuf, Option<ContentId>), Failure>;
+
+/// Something that is hashed, to be shared as well.
+pub(super) type Adding<'a> = Pin<Box<dyn Future<Output = Added> + 'a>>;
 
 /// What was added, once it is shared; nothing ever if there is nothing.
-async fn next_added(adding: &mut Option<Adding<'_>>) -> (PathBuf, Option<ContentId>) {
+async fn next_added(adding: &mut Option<Adding<'_>>) -> Added {
     match adding {
         Some(adding) => adding.await,
         None => std::future::pending().await,
