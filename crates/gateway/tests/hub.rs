@@ -202,7 +202,8 @@ async fn a_gateway_that_starts_while_the_hub_is_down_knows_what_it_said_last() {
     loop {
         let found = client.get(path, &[]).await;
         if found.is_success() {
-            break assert!(found.body == bytes);
+            assert!(found.body == bytes);
+            break;
         }
         // The file is not announced yet.
         tokio::time::sleep(Duration::from_millis(10)).await;

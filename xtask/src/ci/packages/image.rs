@@ -56,6 +56,8 @@ fn try_out(programs: &Programs, skipped: &mut Skipped) -> anyhow::Result<()> {
     story.args(["--mount", "--pid", "--fork", "--kill-child", "--net", "sh"]).arg(script).arg(&root);
     let said = cross::output_of(&mut story).context(WHAT)?;
     ensure!(said.lines().last() == Some("passed"), "{WHAT}: {said}");
-    eprintln!("{WHAT}: a file moves between them, and a gateway starts, in a root without devices and libraries, read only, as nobody");
+    eprintln!(
+        "{WHAT}: a file moves between them, and a gateway starts, in a root without devices and libraries, read only, as nobody"
+    );
     Ok(())
 }
