@@ -1,5 +1,6 @@
 //! `share` prints a code, `get` takes it in place of the ticket, and nobody else gets anywhere with it.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -433,6 +434,36 @@ fn begin() -> Vec<u8> {
     element.extend([0x58]);
     element.extend([0x66; 31]);
     CodeMessage::Begin { element }.encode().unwrap()
+}
+
+/// It was void once the router had answered, or an address had changed.
+#[test]
+fn a_code_stands_for_the_newest_ticket_of_its_share() {
+    runtime().block_on(async {
+        let Offered { place, node, ticket } = offered();
+        let mut offer = node.offer_code(place.clone(), ticket, CodeOptions::new(Duration::from_secs(3600)));
+        let code = next_code(&mut offer).await;
+        let moved =
+            Ticket::private(place.id, vec!["203.0.113.7:9".parse().unwrap()], Secret::new([7; 16]), None).unwrap();
+        offer.set_ticket(moved.clone());
+        assert_eq!(redeem(&node, &place, &code).await, Ok(moved));
+    });
+}
+
+/// To a tracker all of them are of one peer: two with one number would take it from each other.
+#[test]
+fn no_two_codes_of_a_sharer_have_one_number() {
+    runtime().block_on(async {
+        let Offered { place, node, ticket } = offered();
+        let options = CodeOptions::new(Duration::from_secs(3600)).own_tracker(true);
+        let offer = |_| node.offer_code(place.clone(), ticket.clone(), options.clone());
+        let mut offers: Vec<_> = (0..30).map(offer).collect();
+        let mut numbers = BTreeSet::new();
+        for offer in &mut offers {
+            numbers.insert(next_code(offer).await.mailbox());
+        }
+        assert_eq!(numbers.len(), offers.len(), "{numbers:?}");
+    });
 }
 
 #[test]

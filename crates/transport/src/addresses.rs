@@ -176,7 +176,7 @@ pub fn network_bits(address: &IfAddr) -> u32 {
 }
 
 /// Whether an address is on this machine, or in a network that it is plugged into: no router is on the way there.
-pub(crate) fn is_near(ip: IpAddr) -> bool {
+pub fn is_near(ip: IpAddr) -> bool {
     let ip = ip.to_canonical();
     ip.is_loopback()
         || if_addrs::get_if_addrs().unwrap_or_default().iter().any(|interface| {

@@ -57,7 +57,8 @@ mod tcp;
 mod thread;
 
 pub use addresses::{
-    Likelihood, OwnAddress, have_in_common, interface_addresses, is_inner_interface, network_bits, own_addresses,
+    Likelihood, OwnAddress, have_in_common, interface_addresses, is_inner_interface, is_near, network_bits,
+    own_addresses,
 };
 pub use auto::Auto;
 pub use expiry::{first_expiry, warn_of_expiry};
@@ -398,7 +399,7 @@ pub enum TransportError {
     #[error("{0}")]
     NotTrusted(Untrusted),
     /// The other side does not take our certificate.
-    #[error("this side's certificate is not taken there: {0}")]
+    #[error("the other side rejects our certificate: {0}")]
     NotAdmitted(&'static str),
     /// The connection was closed by the other side with a code.
     #[error("connection closed by the other side (code {code}): {reason}")]

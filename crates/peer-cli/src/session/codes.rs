@@ -1,12 +1,13 @@
 //! Codes in place of tickets: what a sharer is told of those it offers.
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use peer::json::{self, Event};
-use peer::{Code, CodeEvent, CodeOffer, CodeOptions, NoCode, Node, TrackerAddress};
+use peer::{Code, CodeEvent, CodeOffer, CodeOptions, Moment, NoCode, Node, TrackerAddress};
 use protocol::{ContentId, Ticket, printable};
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::session::Session;
@@ -16,21 +17,25 @@ use crate::session::patience::shown;
 const MOST: usize = 16;
 /// The first code of a content is to be said with its ticket, if it comes in this time.
 const FIRST: Duration = Duration::from_secs(2);
-/// Events that may wait.
-const EVENTS: usize = 64;
+
+/// What a getter types before a code.
+#[derive(Debug, PartialEq, Eq)]
+pub struct CodeCommand {
+    /// As `peer-cli get -i 203.0.113.7`.
+    pub words: String,
+    /// Whether it leads here from this network alone.
+    pub near: bool,
+}
 
 /// The codes of a run.
 pub struct Codes {
     node: Node,
     place: TrackerAddress,
-    /// What a getter says before the code, as `peer-cli get -i 10.0.0.1`.
-    command: String,
+    command: CodeCommand,
     options: CodeOptions,
     offers: Vec<Offered>,
     /// Contents whose ticket was just said, and no code for it yet.
     fresh: Vec<ContentId>,
-    report: mpsc::Sender<(ContentId, CodeEvent)>,
-    events: mpsc::Receiver<(ContentId, CodeEvent)>,
     /// It is said once that there are no codes.
     none: bool,
 }
@@ -38,50 +43,41 @@ pub struct Codes {
 /// The codes of one content, one after another.
 struct Offered {
     content: ContentId,
+    offer: CodeOffer,
     /// The one that is good now.
-    code: Option<Code>,
-    task: JoinHandle<()>,
+    good: Option<Good>,
 }
 
-impl Drop for Offered {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+/// A code that is good, since when and for how long.
+struct Good {
+    code: Code,
+    since: Moment,
+    life: Duration,
 }
 
 impl Codes {
     /// Codes at this tracker, which a getter reaches by this command.
-    pub fn new(node: Node, place: TrackerAddress, command: String, options: CodeOptions) -> Self {
-        let (report, events) = mpsc::channel(EVENTS);
-        Codes { node, place, command, options, offers: Vec::new(), fresh: Vec::new(), report, events, none: false }
+    pub fn new(node: Node, place: TrackerAddress, command: CodeCommand, options: CodeOptions) -> Self {
+        Codes { node, place, command, options, offers: Vec::new(), fresh: Vec::new(), none: false }
     }
 
-    /// What a getter says before the code, from now on.
-    pub fn set_command(&mut self, command: String) {
+    /// What a getter types before the code, from now on.
+    pub fn set_command(&mut self, command: CodeCommand) {
         self.command = command;
     }
 
-    /// Offers codes for a ticket, instead of those for the content's ticket from before. Says the first one, unless that takes a
-    /// while.
+    /// Offers codes for a content's ticket. Says the first one, unless that takes a while. Where the content had a ticket before, its codes
+    /// stay, and get this one; the code that is good is said again.
     pub async fn offer(&mut self, session: &Session, content: ContentId, ticket: Ticket) {
-        let known = self.offers.iter().position(|offered| offered.content == content);
-        if self.none || (known.is_none() && self.offers.len() >= MOST) {
+        if let Some(offered) = self.offers.iter().find(|offered| offered.content == content) {
+            offered.offer.set_ticket(ticket);
+            return self.say_again(session, offered);
+        }
+        if self.none || self.offers.len() >= MOST {
             return;
         }
-        let mut offer: CodeOffer = self.node.offer_code(self.place.clone(), ticket, self.options.clone());
-        let report = self.report.clone();
-        let task = tokio::spawn(async move {
-            while let Some(event) = offer.next().await {
-                if report.send((content, event)).await.is_err() {
-                    return;
-                }
-            }
-        });
-        let offered = Offered { content, code: None, task };
-        match known {
-            Some(known) => self.offers[known] = offered,
-            None => self.offers.push(offered),
-        }
+        let offer = self.node.offer_code(self.place.clone(), ticket, self.options.clone());
+        self.offers.push(Offered { content, offer, good: None });
         self.fresh.push(content);
         if let Ok((content, event)) = timeout(FIRST, self.next()).await {
             self.say(session, content, event);
@@ -92,43 +88,42 @@ impl Codes {
     pub fn withdraw(&mut self, session: &Session, content: ContentId) {
         self.fresh.retain(|fresh| *fresh != content);
         let Some(known) = self.offers.iter().position(|offered| offered.content == content) else { return };
-        if let Some(code) = self.offers.swap_remove(known).code.take() {
+        if let Some(Good { code, .. }) = self.offers.swap_remove(known).good {
             self.over(session, content, code, "withdrawn", format!("The code {code} is void, too."));
         }
     }
 
     /// What becomes of a code next.
     pub async fn next(&mut self) -> (ContentId, CodeEvent) {
-        match self.events.recv().await {
-            Some(event) => event,
-            None => std::future::pending().await,
-        }
+        poll_fn(|context| {
+            for Offered { content, offer, .. } in &mut self.offers {
+                // No more comes of one whose codes are over.
+                if let Poll::Ready(Some(event)) = pin!(offer.next()).poll(context) {
+                    return Poll::Ready((*content, event));
+                }
+            }
+            Poll::Pending
+        })
+        .await
     }
 
     /// Says what has become of a code.
     pub fn say(&mut self, session: &Session, content: ContentId, event: CodeEvent) {
         // Of one that was withdrawn.
         let Some(offered) = self.offers.iter_mut().find(|offered| offered.content == content) else { return };
-        offered.code = if let CodeEvent::New { code, .. } = event { Some(code) } else { None };
-        let of = match self.offers.len() {
-            0 | 1 => String::new(),
-            _ => session.called(content).map_or_else(String::new, |name| format!(" for {}", printable(&name))),
+        offered.good = match event {
+            CodeEvent::New { code, life } => Some(Good { code, since: Moment::now(), life }),
+            _ => None,
         };
+        let of = self.of(session, content);
         match event {
             CodeEvent::New { code, life } => {
-                let command = format!("{} {code}", self.command);
                 let fresh = self.fresh.iter().position(|fresh| *fresh == content);
                 let beginning = fresh.map_or("A new code", |fresh| {
                     self.fresh.swap_remove(fresh);
                     "Or"
                 });
-                session.code(&format!("{beginning}, for {}: {command}", words(life)), &of);
-                session.tell(Event::Code(json::Code {
-                    content: content.to_string(),
-                    code: code.to_string(),
-                    command,
-                    seconds: life.as_secs_f64(),
-                }));
+                self.say_code(session, content, code, (beginning, life));
             }
             CodeEvent::Used { code, from, last, .. } => {
                 let who = from.ip().to_canonical();
@@ -166,11 +161,45 @@ impl Codes {
         }
     }
 
+    /// What a code is of, where there are several.
+    fn of(&self, session: &Session, content: ContentId) -> String {
+        match self.offers.len() {
+            0 | 1 => String::new(),
+            _ => session.called(content).map_or_else(String::new, |name| format!(" for {}", printable(&name))),
+        }
+    }
+
+    /// Says that a code is good, and for how long.
+    fn say_code(&self, session: &Session, content: ContentId, code: Code, (beginning, life): (&str, Duration)) {
+        let command = format!("{} {code}", self.command.words);
+        let from_where = if self.command.near { ", on this network" } else { "" };
+        let line = format!("{beginning}{from_where}, for {}: {command}", words(life));
+        session.code(&line, &self.of(session, content));
+        let (content, code, seconds) = (content.to_string(), code.to_string(), life.as_secs_f64());
+        session.tell(Event::Code(json::Code { content, code, command, seconds }));
+    }
+
+    /// Says that the code of a content is still good. One of which is still to be heard is said then.
+    fn say_again(&self, session: &Session, Offered { content, good, .. }: &Offered) {
+        if let Some(Good { code, since, life }) = good
+            && let Some(left) = left(*life, since.elapsed())
+        {
+            self.say_code(session, *content, *code, ("Or, as before", left));
+        }
+    }
+
     fn over(&self, session: &Session, content: ContentId, code: Code, why: &str, sentence: String) {
         session.note(&sentence);
         let (content, code, reason) = (content.to_string(), code.to_string(), why.to_owned());
         session.tell(Event::CodeOver(json::CodeOver { content, code, reason, message: sentence }));
     }
+}
+
+/// For how long a code is still good, in whole minutes where there are several; nothing if it is not.
+fn left(life: Duration, elapsed: Duration) -> Option<Duration> {
+    let seconds = life.saturating_sub(elapsed).as_secs();
+    let whole = if seconds >= 120 { seconds / 60 * 60 } else { seconds };
+    (whole > 0).then(|| Duration::from_secs(whole))
 }
 
 /// When there is another code.
@@ -188,5 +217,18 @@ fn words(time: Duration) -> String {
         60 => "a minute".to_owned(),
         86_400 => "a day".to_owned(),
         _ => shown(time),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_of_a_codes_life_is_said_in_minutes() {
+        let said = |elapsed| left(Duration::from_secs(3600), Duration::from_secs(elapsed)).map(words);
+        assert_eq!(said(2).as_deref(), Some("59m"));
+        assert_eq!(said(3600 - 90).as_deref(), Some("1m 30s"));
+        assert_eq!(said(3600), None);
     }
 }

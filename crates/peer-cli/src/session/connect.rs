@@ -11,7 +11,7 @@ use peer::{Joined, Node, NodeBuilder, PeerError, ScanOptions, TrackerAddress};
 use protocol::{FOR_SO_MANY, NOT_SHARED_NOW, NOT_YET, PeerId, Secret, Ticket, printable};
 use tokio::task::JoinSet;
 use transport::{
-    Certs, Config, Identity, IdentityError, SharedPort, Transport, TransportError, Trust, Untrusted,
+    Certs, Config, Identity, IdentityError, SharedPort, Transport, TransportError, Trust, Untrusted, is_near,
     peer_id_of_certificate_pem,
 };
 
@@ -20,6 +20,7 @@ use crate::flags::links::own_files;
 use crate::flags::named::{self, NamedTracker, TrustedTracker};
 use crate::flags::peer::PeerArguments;
 use crate::session::patience::{Patience, SPEAK};
+use crate::session::place::is_public;
 
 /// Port of a tracker unless another is asked for.
 pub const TRACKER_PORT: u16 = 9999;
@@ -27,9 +28,9 @@ pub const TRACKER_PORT: u16 = 9999;
 const ONE_TRY: Duration = Duration::from_secs(10);
 /// Time between two tries.
 const TRY_AGAIN: Duration = Duration::from_millis(500);
-
 /// A share that is for so many receivers may have a place after this long: that of one that crashed is kept until its silence is noticed.
 const FOR_A_PLACE: Duration = Duration::from_secs(15);
+
 /// Starts a node on `count` ports from `first` (any free ones if that is 0) that downloads into `output`.
 pub fn start(arguments: &PeerArguments, first: u16, count: u16, output: &Path) -> Result<Node, Failure> {
     Ok(bind(arguments, first, count)?.output(output).start())
@@ -251,8 +252,8 @@ async fn join_with(
         _ => format!("None of the trackers at {} has answered yet; waiting for one, {most}.", places(&trackers)),
     };
     let mut speech = Speech::new(tell, slow);
-    loop {
     let mut place = AwaitedPlace::default();
+    loop {
         let join = async {
             match &trackers[..] {
                 [only] => node.join_private(only.clone(), secret).await,
@@ -270,16 +271,17 @@ async fn join_with(
                 PeerError::Tracker { address: places(&trackers), reason }
             }
         };
-        if !may_come(&error) || !patience.waits() {
         if place.is_awaited(&error, tokio::time::Instant::now(), patience, tell) {
             tokio::time::sleep(patience.pause(TRY_AGAIN)).await;
             continue;
         }
-            if let PeerError::Tracker { reason: TransportError::ClosedByPeer { code: NOT_YET, reason }, .. } = &error {
+        if !may_come(&error) || !patience.waits() {
             if let Some(refused) = place.refused {
                 return Err(refused);
             }
-                let sentence = format!("nobody shares what the ticket is of yet: {reason}. --wait 10m waits for it");
+            if let PeerError::Tracker { reason: TransportError::ClosedByPeer { code: NOT_YET, reason }, .. } = &error {
+                let sentence =
+                    format!("the content of this ticket is not shared yet: {reason}. --wait 10m waits for it");
                 return Err(Failure::new(ExitCode::NotFound, sentence));
             }
             let advice = match error {
@@ -297,7 +299,7 @@ async fn join_with(
             return Err(Failure::new(code, format!("{message}. {advice}")));
         }
         if let PeerError::Refused(_) = error {
-            speech.instead(format!("What this ticket is of is not shared there now; waiting for it, {most}."));
+            speech.instead(format!("The content of this ticket is not shared there now; waiting for it, {most}."));
         }
         speech.now();
         let pause = async {
@@ -327,7 +329,6 @@ fn may_come(error: &PeerError) -> bool {
     }
 }
 
-/// Something that is said once, when what it is about has taken a while.
 /// A place among the receivers of a private share that is for so many, all of whom are there.
 #[derive(Default)]
 struct AwaitedPlace {
@@ -360,6 +361,7 @@ impl AwaitedPlace {
     }
 }
 
+/// Something that is said once, when what it is about has taken a while.
 pub struct Speech<'a> {
     tell: &'a dyn Fn(String),
     sentence: Option<String>,
@@ -399,7 +401,8 @@ impl<'a> Speech<'a> {
 
 /// What to try where a tracker at these addresses does not answer.
 pub(super) fn unreached<'a>(named_by: NamedBy, tried: impl IntoIterator<Item = &'a SocketAddr>) -> String {
-    let ports: BTreeSet<_> = tried.into_iter().map(SocketAddr::port).collect();
+    let tried: Vec<_> = tried.into_iter().copied().collect();
+    let ports: BTreeSet<_> = tried.iter().map(SocketAddr::port).collect();
     let its_port = match ports.first() {
         Some(port) if ports.len() == 1 => format!("is {port} its port"),
         _ => "are these the right ports".to_owned(),
@@ -414,6 +417,11 @@ pub(super) fn unreached<'a>(named_by: NamedBy, tried: impl IntoIterator<Item = &
              the way to it"
         ),
         NamedBy::Doctor => format!("Is it running, {its_port}, and does UDP or TCP get through?"),
+        NamedBy::Ticket if are_of_another_network(&tried) => {
+            "The ticket has addresses of another network alone, which are reached only there. Ask for one that leads there from other \
+             networks: of a share with -i and a tracker that both sides reach, or behind a router that forwards its port"
+                .to_owned()
+        }
         NamedBy::Ticket => "Is it still being shared, and does a firewall let UDP or TCP through? If it has moved, ask for a new ticket; \
                             `peer-cli doctor` with the ticket tries the way"
             .to_owned(),
@@ -424,6 +432,12 @@ pub(super) fn unreached<'a>(named_by: NamedBy, tried: impl IntoIterator<Item = &
                          down?"
             .to_owned(),
     }
+}
+
+/// Whether addresses mean something only in a network in which this machine is not.
+pub fn are_of_another_network(addresses: &[SocketAddr]) -> bool {
+    let leads_elsewhere = |address: &SocketAddr| !is_public(address.ip()) && !is_near(address.ip());
+    !addresses.is_empty() && addresses.iter().all(leads_elsewhere)
 }
 
 /// Why the certificate of the tracker there is not taken, and what to do.
@@ -609,19 +623,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_port_that_was_tried_is_named_in_advice() {
-        let at = |all: &[&str]| all.iter().map(|text| text.parse().unwrap()).collect::<Vec<SocketAddr>>();
-        for named_by in [NamedBy::Flags, NamedBy::Place, NamedBy::Doctor] {
-            let advice = unreached(named_by, &at(&["127.0.0.1:9998", "[::1]:9998"]));
-            assert!(advice.contains("is 9998 its port"), "{advice}");
-            let advice = unreached(named_by, &at(&["127.0.0.1:9998", "127.0.0.1:9997"]));
-            assert!(advice.contains("are these the right ports"), "{advice}");
-        }
-    }
-
-    #[test]
-    fn a_closed_swarm_is_said_to_be_one_before_all_else() {
     /// A crash leaves a ghost that has the place for some seconds.
     #[test]
     fn a_place_among_receivers_is_waited_for_and_then_said_to_be_taken() {
@@ -642,6 +643,34 @@ mod tests {
         assert!(message.contains("for one receiver") && message.contains("in ten seconds"), "{message}");
     }
 
+    #[test]
+    fn the_port_that_was_tried_is_named_in_advice() {
+        let at = |all: &[&str]| all.iter().map(|text| text.parse().unwrap()).collect::<Vec<SocketAddr>>();
+        for named_by in [NamedBy::Flags, NamedBy::Place, NamedBy::Doctor] {
+            let advice = unreached(named_by, &at(&["127.0.0.1:9998", "[::1]:9998"]));
+            assert!(advice.contains("is 9998 its port"), "{advice}");
+            let advice = unreached(named_by, &at(&["127.0.0.1:9998", "127.0.0.1:9997"]));
+            assert!(advice.contains("are these the right ports"), "{advice}");
+        }
+    }
+
+    #[test]
+    fn a_ticket_of_another_network_is_said_to_be_one() {
+        let advice = |all: &[&str]| {
+            let tried: Vec<SocketAddr> = all.iter().map(|text| text.parse().unwrap()).collect();
+            unreached(NamedBy::Ticket, &tried)
+        };
+        // No machine that runs this is in that network.
+        let far = "[fd5e:9a1b:7c2d:1::7]:9999";
+        assert!(advice(&[far]).contains("another network"));
+        for near in ["127.0.0.1:9999", "203.0.113.7:9999"] {
+            assert!(advice(&[far, near]).contains("Is it still being shared"), "{near}");
+        }
+        assert!(advice(&[]).contains("Is it still being shared"));
+    }
+
+    #[test]
+    fn a_closed_swarm_is_said_to_be_one_before_all_else() {
         let Failure { code, message, .. } = untrusted(Untrusted::ClosedSwarm, "127.0.0.1:9999");
         assert_eq!(code, ExitCode::TrackerUnreachable);
         assert!(message.starts_with("this swarm is closed: give --ca "), "{message}");

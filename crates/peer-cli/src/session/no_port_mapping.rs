@@ -20,7 +20,7 @@ impl PortMapping {
     pub fn of(_: &[SocketAddr]) -> Self {
         const REASON: &str = "this program was built without the feature port-mapping";
         tracing::debug!("{REASON}: no router is asked");
-        PortMapping(watch::channel(Mapped { reason: Some(REASON.to_owned()), ..Mapped::default() }).1)
+        PortMapping(watch::channel(Mapped { asked: true, reason: Some(REASON.to_owned()), ..Mapped::default() }).1)
     }
 
     /// Nothing is granted.

@@ -54,16 +54,28 @@ impl Place {
 }
 
 impl Place {
+    /// Where the tracker is, as a name or the user says.
+    pub fn known(&self) -> &[SocketAddr] {
+        match self {
+            Place::Known(known) => known,
+            Place::Told(_) | Place::Here(_) => &[],
+        }
+    }
+
+    /// Where a router forwards the tracker's port, of all that it forwards.
+    pub fn forwarded(&self, mapped: &[MappedPort]) -> Vec<SocketAddr> {
+        let Place::Here(listening) = self else { return Vec::new() };
+        let is_tracker = |mapped: &&MappedPort| listening.iter().any(|listener| listener.port() == mapped.port);
+        mapped.iter().filter(is_tracker).map(|mapped| mapped.address).collect()
+    }
+
     /// The addresses in a ticket where a router forwards these ports, too.
     pub fn with_mapped(&self, mapped: &[MappedPort]) -> Vec<OwnAddress> {
-        let mut all = self.for_ticket();
-        let Place::Here(listening) = self else { return all };
-        let is_tracker = |mapped: &&MappedPort| listening.iter().any(|listener| listener.port() == mapped.port);
-        let mapped: Vec<_> = mapped.iter().filter(is_tracker).map(|mapped| elsewhere(mapped.address)).collect();
+        let (mut all, mapped) = (self.for_ticket(), self.forwarded(mapped));
         // Of those of this machine, the likeliest stay.
         all.truncate(LIKELY.saturating_sub(mapped.len()));
-        all.retain(|own| mapped.iter().all(|mapped| mapped.address != own.address));
-        all.extend(mapped);
+        all.retain(|own| !mapped.contains(&own.address));
+        all.extend(mapped.into_iter().map(elsewhere));
         all
     }
 }
@@ -115,18 +127,31 @@ fn without_needless_ipv6(mut addresses: Vec<OwnAddress>, beside: bool) -> Vec<Ow
     if addresses.iter().all(|own| own.address.is_ipv6()) {
         return addresses;
     }
-    let is_global = |own: &OwnAddress| match own.address.ip() {
-        IpAddr::V4(ip) => !ip.is_private() && !ip.is_loopback() && !ip.is_link_local() && !is_shared(ip),
-        IpAddr::V6(ip) => ip.segments()[0] & 0xe000 == 0x2000,
-    };
-    let mut global = !beside && addresses.iter().any(|own| own.address.is_ipv4() && is_global(own));
-    addresses.retain(|own| own.address.is_ipv4() || (is_global(own) && !std::mem::replace(&mut global, true)));
+    let mut global = !beside && addresses.iter().any(is_public_ipv4);
+    let is_first =
+        |own: &OwnAddress, global: &mut bool| is_public(own.address.ip()) && !std::mem::replace(global, true);
+    addresses.retain(|own| own.address.is_ipv4() || is_first(own, &mut global));
     addresses
 }
 
-/// Behind a router of the provider's (RFC 6598).
-pub fn is_shared(ip: Ipv4Addr) -> bool {
-    ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64
+/// Whether an address leads to the same machine from everywhere.
+pub fn is_public(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => !(is_translated(ip) || ip.is_loopback() || ip.is_link_local() || ip.is_unspecified()),
+        IpAddr::V6(ip) => ip.segments()[0] & 0xe000 == 0x2000,
+    }
+}
+
+/// Whether it is one of IPv4, which works in more networks.
+pub fn is_public_ipv4(own: &OwnAddress) -> bool {
+    own.address.is_ipv4() && is_public(own.address.ip())
+}
+
+/// Whether an address is translated on the way out: it is private (RFC 1918), or between a router and the provider's (RFC 6598, and
+/// RFC 6333 for those that have IPv4 over IPv6), or of a test network (RFC 2544).
+pub fn is_translated(ip: Ipv4Addr) -> bool {
+    let [a, b, c, _] = ip.octets();
+    ip.is_private() || (a == 100 && b & 0xc0 == 64) || (a, b, c) == (192, 0, 0) || (a == 198 && b & 0xfe == 18)
 }
 
 #[cfg(test)]
@@ -186,6 +211,17 @@ mod tests {
         let named = parse(&[public, global, other]);
         assert_eq!(told(&Place::Known(named.clone())), parse(&[public, global]));
         assert_eq!(told(&Place::Here(named)), parse(&[public]));
+    }
+
+    #[test]
+    fn only_addresses_that_no_router_translates_are_public() {
+        let public = |text: &str| is_public(text.parse().unwrap());
+        assert!(["203.0.113.5", "100.128.0.1", "192.0.1.1", "198.20.0.1", "2001:db8::1"].into_iter().all(public));
+        let translated = ["10.0.0.1", "192.168.1.5", "172.20.0.1", "100.64.0.1", "192.0.0.2", "198.18.0.1"];
+        assert!(!translated.into_iter().any(public));
+        assert!(
+            !["127.0.0.1", "169.254.0.1", "0.0.0.0", "fd00::1", "fe80::1", "::ffff:10.0.0.1"].into_iter().any(public)
+        );
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::session::connect::Speech;
 use crate::session::connect::{self, NamedBy};
 use crate::session::lan::knowing_codes;
 use crate::session::patience::Patience;
+use crate::session::place::is_public;
 use crate::session::trust;
 
 /// Where a code may be offered.
@@ -24,7 +25,7 @@ pub struct Places {
     /// The trackers, likeliest first.
     places: Vec<TrackerAddress>,
     named_by: NamedBy,
-    /// One that does not answer, of several that were named.
+    /// One that was named and does not answer, where others do.
     silent: Option<String>,
 }
 
@@ -35,7 +36,8 @@ const TRIES: usize = 10;
 /// Time between two tries, and between two looks whether a tracker has come.
 const TRY_AGAIN: Duration = Duration::from_millis(500);
 
-/// The trackers at a host or at several, or else those of sharers on this network, likeliest first.
+/// The trackers at a host or at several, or else those of sharers on this network, likeliest first. Those are also asked where nobody answers
+/// at the only host that is named, if that is a public address.
 pub async fn places(
     code: &Code,
     named: Option<Vec<NamedTracker>>,
@@ -45,8 +47,8 @@ pub async fn places(
     tell: &dyn Fn(String),
 ) -> Result<Places, Failure> {
     let Some(named) = named else {
-        let advice = "Say with -i which tracker offers it, as the line that `peer-cli share` printed does, or as tracker-ip in \
-                      p2p-fileshare.toml";
+        let advice = "Ask its sharer for the ticket; or say with -i, or as tracker-ip in p2p-fileshare.toml, which tracker offers \
+                      it";
         let Some(lan) = lan else {
             return Err(Failure::new(ExitCode::Usage, format!("which tracker offers the code {code}? {advice}")));
         };
@@ -59,7 +61,14 @@ pub async fn places(
     };
     let flags = |places| Places { places, named_by: NamedBy::Flags, silent: None };
     if let [only] = &named[..] {
-        return trust::trackers_at(&only.host, only.port, arguments, NamedBy::Flags, patience, tell).await.map(flags);
+        let found = trust::trackers_at(&only.host, only.port, arguments, NamedBy::Flags, patience, tell).await;
+        // Few routers lead back into their own network who asks there for their public address, as the sharer's line has it.
+        let is_outside = only.host.parse().is_ok_and(is_public);
+        let is_silent = || found.as_ref().is_err_and(trust::is_silence);
+        let Some(lan) = lan.filter(|_| is_outside && is_silent()) else { return found.map(flags) };
+        let places = knowing_codes(lan, arguments).await?;
+        let silent = Some(format!("{}:{}", only.host, only.port));
+        return if places.is_empty() { found.map(flags) } else { Ok(Places { silent, ..flags(places) }) };
     }
     if !arguments.tracker_id.is_empty() {
         let trusted = named::with_ids(named, &arguments.tracker_id)?;

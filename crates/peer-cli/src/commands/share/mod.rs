@@ -12,7 +12,7 @@ use std::time::Duration;
 use clap::Args;
 use lan::{Lan, Offers};
 use peer::{CodeOptions, ScanOptions, Shares, TrackerAddress, TrackerState};
-use protocol::{ContentId, MAX_TICKET_TRACKERS};
+use protocol::ContentId;
 
 use crate::error::{ExitCode, Failure};
 use crate::features::Feature;
@@ -197,7 +197,7 @@ pub async fn run(mut arguments: ShareArguments) -> Result<(), Failure> {
         arguments.peer.trusted = trust::trackers(named, &arguments.peer, NamedBy::Flags, patience, &complain).await?;
     }
     let face = prompt::start(&arguments.peer, OutputStream::Output, prompt::Source::Terminal, End::AtWill);
-    // Nothing is downloaded, so the folder for that is none of ours.
+    // `share` downloads nothing, so the output folder needs no protection from being shared.
     let scan = ScanOptions::new().follow_links(arguments.links.follow_links).own(own_files(&arguments.peer));
     let lan = network::start(&arguments.peer, ByDefault::On);
     let shares = Arc::<Shares>::default();
@@ -369,14 +369,13 @@ async fn begin<'a>(
     let joined = connect::join(&session.node, trackers.clone(), named_by, patience, &tell).await?;
     session.joined(joined.tracker);
     let known = session.node.trackers_to_ask().await;
-    let mut each = trackers.iter().flat_map(|tracker| tracker.told_apart(&known));
-    let first = each.next().expect("a tracker was named");
-    let others: Vec<_> = if arguments.ticket_address.is_empty() {
-        each.take(MAX_TICKET_TRACKERS - 1).collect()
-    } else {
+    let mut named = trackers.clone();
+    let (first, mut others) = shared::apart(&mut named, &known).expect("a tracker was named");
+    let (is_elsewhere, is_told) = (listening.is_empty(), !arguments.ticket_address.is_empty());
+    if is_told {
         // All of them are behind the address that was given.
-        Vec::new()
-    };
+        others.clear();
+    }
     let are_several = known.len() > 1;
     let place = match (&arguments.ticket_address[..], listening.is_empty()) {
         ([], true) => Place::Known(first.addresses.clone()),
@@ -386,11 +385,14 @@ async fn begin<'a>(
     let mut shared = Shared {
         tracker: first.id,
         others,
+        named: if is_elsewhere && !is_told { named } else { Vec::new() },
         is_own: arguments.tracker_ip.is_none(),
         is_near: arguments.tracker_ip.is_none()
             && lan.is_some()
             && Audience::of(&arguments.peer) != Audience::ThisMachine,
         told: Vec::new(),
+        forwarded: Vec::new(),
+        said_near: false,
         place,
         mapped: mapping.mapped(),
         qr: arguments.qr,
@@ -412,11 +414,15 @@ async fn begin<'a>(
         session.note(sentence);
     }
     if !arguments.no_code {
-        // Of several, one that lives, and always the same: who gets it asks all.
+        // With several trackers, the code is offered at one that answers and stays there; receivers ask all of them.
         let is_first = |one: &&TrackerAddress| joined.tracker.answers_to(one.id);
         let up = known.iter().find(|one| one.state == TrackerState::Up && one.id == joined.tracker);
         let lives = match up.and_then(|up| up.at).filter(|_| are_several) {
-            Some(at) => TrackerAddress { addresses: vec![at], id: joined.tracker, name: None },
+            // It is asked for by its name when it is there no more.
+            Some(at) => {
+                let name = trackers.iter().find(is_first).and_then(|tracker| tracker.name.clone());
+                TrackerAddress { addresses: vec![at], id: joined.tracker, name }
+            }
             None => trackers.iter().find(is_first).unwrap_or(&trackers[0]).clone(),
         };
         let options = CodeOptions::new(arguments.code_for).uses(arguments.receivers);
@@ -433,7 +439,7 @@ async fn begin<'a>(
         let name = session.called(content).filter(|_| !others.is_empty());
         // The router may have answered meanwhile, or answers at once; what it grants later makes a new ticket.
         mapping.asked(ROUTER).await;
-        shared.told = shared.addresses();
+        (shared.told, shared.forwarded) = (shared.addresses(), shared.forwarded());
         shared.give_ticket(session, 0, name.as_deref()).await?;
     }
     Ok((shared, others))

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 
-use crate::session::place::is_shared;
+use crate::session::place::is_translated;
 
 /// An address that the way out leads to. Nothing is sent there (RFC 5737).
 const OUTSIDE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 1), 9);
@@ -22,14 +22,9 @@ impl Lan {
         socket.connect(OUTSIDE).ok()?;
         let std::net::SocketAddr::V4(own) = socket.local_addr().ok()? else { return None };
         let own = *own.ip();
-        is_inner(own).then_some(())?;
+        is_translated(own).then_some(())?;
         Some(Lan { router: default_router().or_else(|| first_host(own))?, own })
     }
-}
-
-/// Whether an address is translated on the way out (RFC 1918, RFC 6598).
-pub(super) fn is_inner(ip: Ipv4Addr) -> bool {
-    ip.is_private() || is_shared(ip)
 }
 
 /// The router of the default route, as the kernel says.
@@ -82,12 +77,5 @@ mod tests {
             assert_eq!(router_in(table), Some(Ipv4Addr::new(10, 0, 0, 254)));
         }
         assert_eq!(router_in("Iface\tDestination\n"), None);
-    }
-
-    #[test]
-    fn only_addresses_behind_a_router_are_inner() {
-        let inner = |text: &str| is_inner(text.parse().unwrap());
-        assert!(inner("10.0.0.1") && inner("192.168.1.5") && inner("172.20.0.1") && inner("100.64.0.1"));
-        assert!(!inner("203.0.113.5") && !inner("127.0.0.1") && !inner("100.128.0.1") && !inner("169.254.0.1"));
     }
 }

@@ -9,7 +9,8 @@ use igd_next::aio::Gateway;
 use igd_next::aio::tokio::{Tokio, search_gateway};
 use igd_next::{PortMappingProtocol, SearchOptions};
 
-use super::lan::{Lan, is_inner};
+use super::lan::Lan;
+use crate::session::place::is_translated;
 
 /// For how long a port is asked for, in seconds. It is renewed before.
 const LEASE: u32 = 3600;
@@ -177,7 +178,7 @@ fn lease_from_now() -> Instant {
 async fn granted(port: u16, address: SocketAddr, how: How) -> Result<Granted, String> {
     let granted = Granted { port, address, how };
     let leads_nowhere = match address.ip() {
-        IpAddr::V4(ip) => is_inner(ip) || ip.is_unspecified() || ip.is_loopback() || ip.is_link_local(),
+        IpAddr::V4(ip) => is_translated(ip) || ip.is_unspecified() || ip.is_loopback() || ip.is_link_local(),
         // The addresses of this machine that are asked for are those of IPv4.
         IpAddr::V6(_) => true,
     };
