@@ -39,7 +39,7 @@ pub(super) async fn way_to_tracker(query: &TrackerQuery, tracker: &TrackerAddres
         Err(_) => None,
     };
     let udp_works = probed.as_ref().and_then(|probed| probed.udp_works);
-    let mut findings = judge(&reached_udp, &reached_tcp, udp_works);
+    let mut findings = judge(&reached_udp, &reached_tcp, udp_works, &tracker.addresses);
     if let Ok(reached) = &reached_udp {
         findings.push(datagrams(reached).await);
     }
@@ -112,6 +112,7 @@ fn judge(
     udp: &Result<Reached, TransportError>,
     tcp: &Result<Reached, TransportError>,
     udp_works: Option<bool>,
+    tried: &[SocketAddr],
 ) -> Vec<Finding> {
     let where_is = |reached: &Reached| {
         let (address, rtt) = (reached.connection.remote_addr(), reached.connection.stats().rtt);
@@ -121,7 +122,9 @@ fn judge(
     findings.push(match (udp, tcp) {
         (Ok(reached), _) => Finding::good("udp", where_is(reached)),
         (Err(error), Ok(_)) => router::whose_firewall(error, udp_works),
-        (Err(error), Err(_)) => Finding::bad("udp", ExitCode::TrackerUnreachable, error.to_string(), advice(error)),
+        (Err(error), Err(_)) => {
+            Finding::bad("udp", ExitCode::TrackerUnreachable, error.to_string(), advice(error, tried))
+        }
     });
     findings.push(match tcp {
         Ok(reached) => Finding::good("tcp", where_is(reached)),
@@ -139,7 +142,7 @@ fn judge(
     findings
 }
 
-fn advice(error: &TransportError) -> &'static str {
+fn advice(error: &TransportError, tried: &[SocketAddr]) -> &'static str {
     match error {
         TransportError::WrongPeer { .. } => {
             "Someone else is there, or the tracker was set up anew: compare --tracker-id with what it prints"
@@ -156,6 +159,10 @@ fn advice(error: &TransportError) -> &'static str {
         }
         TransportError::Handshake(_) => {
             "Something else than a tracker seems to be there: check the address and the port"
+        }
+        _ if connect::are_of_another_network(tried) => {
+            "Its addresses are of another network, and are reached only there: take a tracker that both sides reach, or have the router \
+             there forward its port"
         }
         _ => "Is it running there, and is that its port? Does a firewall stand between?",
     }

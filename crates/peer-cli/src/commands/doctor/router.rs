@@ -64,29 +64,29 @@ fn judge(
     over: Over,
     mapped: Option<&Mapped>,
 ) -> Vec<Finding> {
-    let forwarded = mapped.is_some_and(|mapped| !mapped.ports.is_empty());
     let found = match found {
         Ok(found) => found,
         Err(error) => {
             let found = match error {
                 ReachabilityError::Refused(_) => {
-                    "the tracker of a private share tells nobody what is in front of them: `peer-cli doctor HOST` asks another one"
+                    "the tracker of a private share does not test routers: ask another with `peer-cli doctor HOST`"
                         .to_owned()
                 }
                 error => error.to_string(),
             };
             let mut findings = vec![Finding::skipped("router", found)];
-            findings.extend(mapped.map(forwarding));
+            findings.extend(mapped.map(|mapped| forwarding(mapped, None)));
             return findings;
         }
     };
     if found.seen.ip().is_loopback() {
-        let sentence = "the tracker is on this machine: one elsewhere tells what is in front of it";
+        let sentence = "the tracker is on this machine and sees no router in front of it: ask one on another machine";
         return vec![Finding::skipped("router", sentence), relay(found.relays)];
     }
     let translated = !own.contains(&found.seen.ip());
     let mut findings = vec![router(found, translated, over), inbound(found, translated, over)];
-    findings.extend(mapped.map(forwarding));
+    findings.extend(mapped.map(|mapped| forwarding(mapped, Some(found.seen.ip()))));
+    let forwarded = mapped.is_some_and(|mapped| mapped.ports.iter().any(|port| port.address.ip() == found.seen.ip()));
     findings.extend([relay(found.relays), way(found, over, forwarded)]);
     findings
 }
@@ -94,10 +94,13 @@ fn judge(
 /// Whether the tracker carries connections.
 fn relay(relays: bool) -> Finding {
     match relays {
-        true => Finding::good("relay", "the tracker carries what cannot be sent directly"),
+        true => Finding::good("relay", "the tracker relays connections between peers that cannot connect directly"),
         false => Finding {
-            advice: "Started with --relay, it would".to_owned(),
-            ..Finding::skipped("relay", "the tracker carries nothing: what cannot be sent directly is not sent")
+            advice: "Start the tracker with --relay to relay them".to_owned(),
+            ..Finding::skipped(
+                "relay",
+                "the tracker is no relay: peers that cannot connect directly cannot transfer to each other",
+            )
         },
     }
 }
@@ -106,12 +109,12 @@ fn relay(relays: bool) -> Finding {
 fn router(found: &Reachability, translated: bool, over: Over) -> Finding {
     let at = found.seen.ip();
     if !translated {
-        return Finding::good("router", format!("none is in front: the tracker sees this machine's own address, {at}"));
+        return Finding::good("router", format!("no router: the tracker sees this machine's own address, {at}"));
     }
     if !over.udp {
         return Finding::skipped(
             "router",
-            format!("one is in front, at {at}; without UDP nothing more is known of it"),
+            format!("behind a router at {at}; without UDP its type cannot be determined"),
         );
     }
     let how_far = match found.two_addresses {
@@ -122,8 +125,8 @@ fn router(found: &Reachability, translated: bool, over: Over) -> Finding {
         Some(Mapping::EndpointIndependent) => Finding::good(
             "router",
             format!(
-                "one is in front, at {at}, and a port has the same port there whatever it talks to (endpoint-independent \
-                 mapping{how_far}): two sides behind such routers connect directly"
+                "behind a router at {at} that maps a port to the same public port for every destination \
+                 (endpoint-independent mapping{how_far}): two machines behind such routers connect directly"
             ),
         ),
         Some(Mapping::AddressDependent | Mapping::AddressAndPortDependent) => {
@@ -134,18 +137,19 @@ fn router(found: &Reachability, translated: bool, over: Over) -> Finding {
             Finding::poor(
                 "router",
                 format!(
-                    "a symmetric one is in front, at {at}: a port has another port there for each {each} that it talks to \
-                     ({name} mapping), so nobody knows beforehand where to reach it"
+                    "behind a symmetric router at {at}: it maps a port to another public port for each {each} ({name} \
+                     mapping), so peers cannot know in advance where to reach this machine"
                 ),
-                "Forward a port in it, or let it do so when it is asked (UPnP, PCP); else only open ports are reached directly",
+                "Forward a port in the router, or enable UPnP or PCP there; else only open ports are reached directly",
             )
         }
         _ => Finding::poor(
             "router",
             format!(
-                "one is in front, at {at}; how it maps ports is not known, as no other port of the tracker was reached"
+                "behind a router at {at}; its port mapping could not be tested, because no other port of the tracker \
+                 was reached"
             ),
-            "It may be symmetric, or a firewall at the tracker lets in one port alone; the ways that are used are tried anyway",
+            "It may be symmetric, or the tracker's firewall lets in only one port; all ways are tried anyway",
         ),
     }
 }
@@ -163,7 +167,7 @@ fn inbound(found: &Reachability, translated: bool, over: Over) -> Finding {
         }
         Some(Filtering::AddressDependent) => {
             let others = match found.two_addresses {
-                true => "from addresses that were talked to gets in (address-dependent filtering)",
+                true => "gets in from addresses that this machine has sent to (address-dependent filtering)",
                 false => {
                     "gets in from other ports of the tracker (endpoint-independent or address-dependent filtering)"
                 }
@@ -173,12 +177,13 @@ fn inbound(found: &Reachability, translated: bool, over: Over) -> Finding {
         Some(_) if translated => Finding::good(
             "inbound",
             format!(
-                "{who} lets in over UDP only whom this machine has talked to (address- and port-dependent filtering); {tcp}"
+                "{who} lets UDP in only from addresses and ports that this machine has sent to (address- and \
+                 port-dependent filtering); {tcp}"
             ),
         ),
         Some(_) => Finding::poor(
             "inbound",
-            format!("{who} lets in over UDP only whom this machine has talked to; {tcp}"),
+            format!("{who} lets UDP in only from addresses and ports that this machine has sent to; {tcp}"),
             "To be reached by everyone, let in the port that -p names, UDP and TCP",
         ),
         None if found.tcp => Finding::good("inbound", "TCP gets in unasked; UDP was not tried"),
@@ -191,11 +196,22 @@ fn inbound(found: &Reachability, translated: bool, over: Over) -> Finding {
     }
 }
 
-/// Whether the router forwards a port when it is asked.
-fn forwarding(mapped: &Mapped) -> Finding {
+/// Whether the router forwards a port when it is asked. The tracker may see this machine at another address than the router says.
+fn forwarding(mapped: &Mapped, seen: Option<IpAddr>) -> Finding {
     let by = mapped.by.unwrap_or("some protocol");
     match (mapped.ports.first(), &mapped.reason) {
         (Some(port), _) => {
+            let at = port.address.ip();
+            if let Some(seen) = seen.filter(|seen| seen.is_ipv4() == at.is_ipv4() && *seen != at) {
+                return Finding::poor(
+                    "mapping",
+                    format!(
+                        "the router forwards a port when it is asked ({by}), but at {at}, and the tracker sees this machine at {seen}: \
+                         another router or a VPN is in front, so that nobody reaches that port from outside"
+                    ),
+                    "Share with -i and a tracker that both sides reach; started with --relay, it carries what cannot be sent directly",
+                );
+            }
             let found = format!("the router forwards a port when it is asked ({by}): {}, given back now", port.address);
             Finding::good("mapping", format!("{found}. `share` asks for one"))
         }
@@ -218,26 +234,34 @@ fn way(found: &Reachability, over: Over, forwarded: bool) -> Finding {
             false => format!("TCP, directly where the other side's port is open; {rest}"),
         };
         (if found.relays || found.tcp { Verdict::Good } else { Verdict::Poor }, sentence)
-    } else if open || udp_open || forwarded {
+    } else if open || udp_open {
         (Verdict::Good, "QUIC, directly with everyone, as this machine's ports are reached".to_owned())
     } else {
-        match found.mapping {
+        let (verdict, sentence) = match found.mapping {
             Some(Mapping::EndpointIndependent) => (
                 Verdict::Good,
                 format!(
-                    "QUIC, directly where the other side's port is open or its router is no symmetric one, as both sides dial at \
-                     once; {rest}"
+                    "QUIC, directly where the other side's port is open or its router is not symmetric (both sides \
+                     dial at once); {rest}"
                 ),
             ),
             _ => (
                 if found.relays { Verdict::Good } else { Verdict::Poor },
                 format!("QUIC, directly where the other side's port is open; {rest}"),
             ),
-        }
+        };
+        // Nothing but a share asks for it.
+        let sentence = match forwarded {
+            true => {
+                format!("`share` is reached by everyone, as the router forwards its port; anything else: {sentence}")
+            }
+            false => sentence,
+        };
+        (verdict, sentence)
     };
     let advice = match verdict {
         Verdict::Poor => {
-            "Give the tracker --relay, forward a port here, or take a tracker at a public machine that shares itself"
+            "Start the tracker with --relay, forward a port here, or share from a machine with a public address"
         }
         _ => "",
     };
@@ -265,6 +289,8 @@ pub(super) fn whose_firewall(error: &TransportError, udp_works: Option<bool>) ->
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
     use crate::session::mapped::MappedPort;
 
@@ -291,14 +317,31 @@ mod tests {
         assert!(verdict == Verdict::Poor && said.contains("are not reached"), "{said}");
         let (verdict, said) = way_of(&seen(symmetric, Some(Closed), false, true), BOTH, None);
         assert!(verdict == Verdict::Good && said.contains("through the tracker's relay"), "{said}");
-        let port = MappedPort { port: 9000, address: "192.0.2.1:9000".parse().unwrap() };
-        let mapped = Mapped { ports: vec![port], ..Mapped::default() };
-        let (_, said) = way_of(&seen(symmetric, Some(Closed), false, false), BOTH, Some(&mapped));
-        assert!(said.contains("directly with everyone"), "{said}");
+        let (verdict, said) = way_of(&seen(symmetric, Some(Closed), false, false), BOTH, Some(&forwards("192.0.2.1")));
+        assert!(verdict == Verdict::Poor && said.starts_with("`share` is reached by everyone"), "{said}");
+        assert!(said.contains("are not reached") && !said.contains("directly with everyone"), "{said}");
+        let (_, said) = way_of(&seen(symmetric, Some(Closed), false, false), BOTH, Some(&forwards("192.0.3.1")));
+        assert!(!said.contains("`share`"), "{said}");
         let (_, said) = way_of(&seen(symmetric, Some(Open), false, false), BOTH, None);
         assert!(said.contains("directly with everyone"), "{said}");
         let (verdict, said) = way_of(&seen(None, None, false, true), TCP, None);
         assert!(verdict == Verdict::Good && said.starts_with("TCP") && said.contains("relay"), "{said}");
+    }
+
+    /// A router that forwards a port at this address.
+    fn forwards(ip: &str) -> Mapped {
+        let port = MappedPort { port: 9000, address: SocketAddr::new(ip.parse().unwrap(), 9000) };
+        Mapped { ports: vec![port], asked: true, ..Mapped::default() }
+    }
+
+    #[test]
+    fn a_port_that_is_forwarded_behind_another_router_is_of_no_use() {
+        let said = |seen: &str| forwarding(&forwards("192.0.3.1"), Some(seen.parse().unwrap()));
+        assert_eq!(said("192.0.3.1").verdict, Verdict::Good);
+        assert_eq!(said("2001:db8::1").verdict, Verdict::Good, "it says nothing of IPv4");
+        let behind = said("198.51.100.4");
+        assert!(behind.verdict == Verdict::Poor && behind.found.contains("sees this machine at 198.51.100.4"));
+        assert_eq!(forwarding(&forwards("192.0.3.1"), None).verdict, Verdict::Good);
     }
 
     #[test]
