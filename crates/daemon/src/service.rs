@@ -200,6 +200,18 @@ impl Service {
         result
     }
 
+    /// The same, and warns where that fails, once in a while.
+    async fn save_or_say(&self, said: &mut Option<Instant>) {
+        match self.save_what_is_left().await {
+            Err(error) if said.is_none_or(|said| said.elapsed() >= SAY_AGAIN) => {
+                tracing::warn!(%error, "the state cannot be written: a restart would forget what has changed");
+                *said = Some(Instant::now());
+            }
+            Err(_) => {}
+            Ok(()) => *said = None,
+        }
+    }
+
     /// Why what has changed could not be written, so that a restart would forget it.
     pub fn unwritten(&self) -> Option<String> {
         self.unwritten.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -255,7 +267,7 @@ impl Service {
         }
     }
 
-    /// What a content has told is written with the next look at the queue: a start finds it out again.
+    /// Takes down what a content has told.
     fn noted(&self, note: Note) {
         let mut inner = self.inner();
         let number = match &note {
@@ -312,25 +324,25 @@ impl ServiceRun {
         queue.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let (serving, home) = (crate::control::serve(listener, service.clone()), service.home());
         tokio::pin!(serving);
-        let mut said: Option<Instant> = None;
+        let (mut notes, mut said) = (Vec::new(), None);
         loop {
             tokio::select! {
                 () = &mut serving => return Fault::Control,
                 () = home.ended() => return Fault::Home,
-                Some(note) = inbox.recv() => service.noted(note),
+                _ = inbox.recv_many(&mut notes, NOTES) => {
+                    // What a ticket stands for is found out again at a start, and is written with the next look at the queue.
+                    let is_urgent = notes.iter().any(|note| !matches!(note, Note::Known { .. }));
+                    notes.drain(..).for_each(|note| service.noted(note));
+                    if is_urgent {
+                        service.save_or_say(&mut said).await;
+                    }
+                }
                 _ = queue.tick() => {
                     if let Some(number) = service.inner().ended() {
                         return Fault::Content(number);
                     }
                     service.inner().look_at_queue();
-                    match service.save_what_is_left().await {
-                        Err(error) if said.is_none_or(|said| said.elapsed() >= SAY_AGAIN) => {
-                            tracing::warn!(%error, "the state cannot be written: a restart would forget what has changed");
-                            said = Some(Instant::now());
-                        }
-                        Err(_) => {}
-                        Ok(()) => said = None,
-                    }
+                    service.save_or_say(&mut said).await;
                 }
             }
         }
