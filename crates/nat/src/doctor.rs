@@ -21,12 +21,12 @@ type Expected = (&'static str, &'static str, &'static str);
 /// What is to be found.
 fn expected(place: Place, two_addresses: bool, relay: bool) -> Vec<Expected> {
     let mut all: Vec<Expected> = match place {
-        Place::Public => vec![
+        Place::Public | Place::Dual => vec![
             ("router", "good", "none is in front"),
             ("inbound", "good", if two_addresses { "endpoint-independent filtering" } else { "are open" }),
             ("way", "good", "directly with everyone"),
         ],
-        Place::Home | Place::Masq => vec![
+        Place::Home | Place::Masq | Place::Six => vec![
             ("router", "good", "endpoint-independent mapping"),
             ("inbound", "good", "address- and port-dependent filtering"),
             ("way", "good", "both sides dial at once"),

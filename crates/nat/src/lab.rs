@@ -13,6 +13,8 @@ use crate::places::Place;
 
 /// Where the tracker is.
 pub const TRACKER: &str = "203.0.113.1";
+/// A name of it that leads to its addresses of both families.
+pub const TRACKER_NAME: &str = "tracker.example";
 
 /// How long a machine is without an address that gets another one.
 const WITHOUT_ADDRESS: Duration = Duration::from_secs(1);
@@ -49,11 +51,18 @@ impl Lab {
         ip(&["-n", &net, "link", "set", "bridge", "up"])?;
         lab.add("tracker")?;
         lab.plug_in("tracker", TRACKER)?;
+        if sharer.has_ipv6() || getter.has_ipv6() {
+            lab.give_ipv6("tracker", 1)?;
+        }
         for (side, place) in [(Side::Sharer, sharer), (Side::Getter, getter)] {
             let (machine, number) = (machine(side), side.number());
             lab.add(machine)?;
             match place {
                 Place::Public => lab.plug_in(machine, &format!("203.0.113.{}", 4 + number))?,
+                Place::Dual => {
+                    lab.plug_in(machine, &format!("203.0.113.{}", 4 + number))?;
+                    lab.give_ipv6(machine, 4 + number)?;
+                }
                 behind => {
                     let router = format!("router-{number}");
                     lab.add(&router)?;
@@ -61,6 +70,10 @@ impl Lab {
                     lab.plug_in(&router, &wan)?;
                     lab.put_behind(&router, machine, number)?;
                     lab.set_rules(&router, &rules(behind, &wan))?;
+                    if behind.has_ipv6() {
+                        lab.connect(machine)?;
+                        lab.give_ipv6(machine, 4 + number)?;
+                    }
                 }
             }
         }
@@ -88,11 +101,21 @@ impl Lab {
 
     /// Gives it this address on the network between all.
     fn plug_in(&self, name: &str, address: &str) -> anyhow::Result<()> {
+        self.connect(name)?;
+        ip(&["-n", &self.name(name), "address", "add", &format!("{address}/24"), "dev", "wan"])
+    }
+
+    /// Connects it to the network between all, without an address.
+    fn connect(&self, name: &str) -> anyhow::Result<()> {
         let (own, net) = (self.name(name), self.name("net"));
         ip(&["link", "add", "wan", "netns", &own, "type", "veth", "peer", "name", name, "netns", &net])?;
         ip(&["-n", &net, "link", "set", name, "master", "bridge", "up"])?;
-        ip(&["-n", &own, "address", "add", &format!("{address}/24"), "dev", "wan"])?;
         ip(&["-n", &own, "link", "set", "wan", "up"])
+    }
+
+    /// Gives it an address of IPv6 on the same network.
+    fn give_ipv6(&self, name: &str, last: u8) -> anyhow::Result<()> {
+        ip(&["-n", &self.name(name), "address", "add", &format!("2001:db8::{last}/64"), "dev", "wan", "nodad"])
     }
 
     /// Gives the tracker's machine a second address.
@@ -131,7 +154,7 @@ impl Lab {
     pub fn move_to_another_address(&self, side: Side, place: Place) -> anyhow::Result<()> {
         let (own, number) = (self.name(machine(side)), side.number());
         let (device, old, new, router) = match place {
-            Place::Public => {
+            Place::Public | Place::Dual => {
                 ("wan", format!("203.0.113.{}/24", 4 + number), format!("203.0.113.{}/24", 104 + number), None)
             }
             _ => {
@@ -151,6 +174,17 @@ impl Lab {
     /// A program, to be started on one of the machines. `ip` becomes the program, so that it can be watched and ended.
     pub fn command(&self, side: Side, program: &Path) -> Command {
         self.command_in(machine(side), program)
+    }
+
+    /// The same, where the tracker has a name. The file of names is written into this folder.
+    pub fn command_with_names(&self, side: Side, program: &Path, folder: &Path) -> anyhow::Result<Command> {
+        let names = folder.join("hosts");
+        let text = format!("127.0.0.1 localhost\n{TRACKER} {TRACKER_NAME}\n2001:db8::1 {TRACKER_NAME}\n");
+        std::fs::write(&names, text).with_context(|| format!("cannot write {}", names.display()))?;
+        // What `ip` starts has mounts of its own.
+        let mut command = self.command_in(machine(side), Path::new("sh"));
+        command.args(["-c", "mount --bind \"$0\" /etc/hosts && exec \"$@\""]).arg(names).arg(program);
+        Ok(command)
     }
 
     /// The tracker's program.
@@ -231,8 +265,8 @@ fn rules(place: Place, wan: &str) -> String {
         )
     };
     match place {
-        Place::Public => String::new(),
-        Place::Home => home + &filter(""),
+        Place::Public | Place::Dual => String::new(),
+        Place::Home | Place::Six => home + &filter(""),
         Place::Masq => masquerade("") + &filter(""),
         Place::Sym => masquerade("random,fully-random") + &filter(""),
         Place::NoUdp => masquerade("") + &filter("meta l4proto udp drop"),

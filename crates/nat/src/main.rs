@@ -28,7 +28,7 @@ use table::Table;
 #[derive(Debug, Args)]
 #[command(after_help = places::HELP)]
 struct Arguments {
-    /// `all`, `smoke` (five of them), or pairs as `home-masq`: the sharer's place, and the getter's
+    /// `all`, `smoke` (some of them), or pairs as `home-masq`: the sharer's place, and the getter's
     #[arg(long, default_value = "all")]
     pairs: Pairs,
     /// Runs of each pair

@@ -4,13 +4,16 @@ use std::str::FromStr;
 
 use crate::places::{ALL, Place};
 
-/// Both sides public, one of them, the two ways of a direct path between routers, and TCP where UDP is dropped.
-const SMOKE: [(Place, Place); 5] = [
+/// Both sides public, one of them, the two ways of a direct path between routers, TCP where UDP is dropped, and two that come
+/// to the tracker over a family that the other has not, one of them behind a router.
+const SMOKE: [(Place, Place); 7] = [
     (Place::Public, Place::Home),
     (Place::Home, Place::Public),
     (Place::Home, Place::Masq),
     (Place::Masq, Place::Masq),
     (Place::NoUdp, Place::Public),
+    (Place::Dual, Place::Home),
+    (Place::Six, Place::Home),
 ];
 
 /// Pairs of places: the sharer's, and the getter's.
@@ -46,6 +49,7 @@ mod tests {
     fn pairs_are_named_or_all_of_them() {
         let of = |text: &str| text.parse::<Pairs>().map(|pairs| pairs.list().collect::<Vec<_>>());
         assert_eq!(of("all").unwrap().len(), 25);
+        assert_eq!(of("dual-noudp").unwrap(), [(Place::Dual, Place::NoUdp)]);
         assert_eq!(of("home-masq,sym-public").unwrap(), [(Place::Home, Place::Masq), (Place::Sym, Place::Public)]);
         assert!(of("home").is_err() && of("home-moon").is_err());
         assert!(SMOKE.iter().all(|(sharer, getter)| sharer.reaches(*getter)));

@@ -1,4 +1,4 @@
-//! Where a machine may be: at a public address, or behind one of four kinds of router.
+//! Where a machine may be: at a public address or behind one of four kinds of router, and where it has IPv6, too.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,6 +12,9 @@ Places:
   masq    behind Linux's masquerade, which filters by address and port
   sym     behind a router that takes another random port for each destination
   noudp   as masq, and UDP is dropped
+  dual    as public, and at a public address of IPv6, too
+  six     as home, and at a public address of IPv6
+Those with IPv6 come to the tracker over it if they share something. They are no part of `all`.
 
 It builds them from network namespaces (Linux; root, or a system that lets users have namespaces; ip and nft).";
 
@@ -28,9 +31,13 @@ pub enum Place {
     Sym,
     /// Behind a router that drops UDP.
     NoUdp,
+    /// At a public address of each family.
+    Dual,
+    /// Behind a router as at home, and at a public address of IPv6.
+    Six,
 }
 
-/// All of them.
+/// All with IPv4 alone.
 pub const ALL: [Place; 5] = [Place::Public, Place::Home, Place::Masq, Place::Sym, Place::NoUdp];
 
 impl Place {
@@ -41,13 +48,26 @@ impl Place {
             Place::Masq => "masq",
             Place::Sym => "sym",
             Place::NoUdp => "noudp",
+            Place::Dual => "dual",
+            Place::Six => "six",
         }
     }
 
     /// Whether a direct path to another place exists.
     pub fn reaches(self, other: Place) -> bool {
         let hard = |place| matches!(place, Place::Sym | Place::NoUdp);
-        self == Place::Public || other == Place::Public || !(hard(self) || hard(other))
+        let over_ipv6 = self.has_ipv6() && other.has_ipv6();
+        over_ipv6 || self.is_open() || other.is_open() || !(hard(self) || hard(other))
+    }
+
+    /// Whether every port of it is reached over IPv4.
+    pub fn is_open(self) -> bool {
+        matches!(self, Place::Public | Place::Dual)
+    }
+
+    /// Whether it has IPv6.
+    pub fn has_ipv6(self) -> bool {
+        matches!(self, Place::Dual | Place::Six)
     }
 }
 
@@ -60,7 +80,7 @@ impl fmt::Display for Place {
 impl FromStr for Place {
     type Err = String;
     fn from_str(name: &str) -> Result<Self, String> {
-        let found = ALL.into_iter().find(|place| place.name() == name);
-        found.ok_or_else(|| format!("{name:?} is no place: use public, home, masq, sym or noudp"))
+        let found = ALL.into_iter().chain([Place::Dual, Place::Six]).find(|place| place.name() == name);
+        found.ok_or_else(|| format!("{name:?} is no place: use public, home, masq, sym, noudp, dual or six"))
     }
 }

@@ -10,7 +10,7 @@ use testbed::interrupt::check_interrupted;
 use testbed::program::Program;
 use testbed::programs::Programs;
 
-use crate::lab::{Lab, Side, TRACKER};
+use crate::lab::{Lab, Side, TRACKER, TRACKER_NAME};
 use crate::places::Place;
 
 /// What starts says so within this time.
@@ -73,15 +73,22 @@ impl Scene<'_> {
         }
 
         let mut command = lab.tracker(&self.programs.tracker);
-        command.args(["--bind", "0.0.0.0"]);
+        let ipv6 = sharer.has_ipv6() || getter.has_ipv6();
+        command.args(["--bind", if ipv6 { "::" } else { "0.0.0.0" }]);
         if self.relay {
             command.arg("--relay");
         }
         let mut tracker = Program::start("the tracker", command, &at_tracker)?;
         let id = tracker.find("its id", START, |line| line.strip_prefix("Tracker id: ").map(str::to_owned))?;
 
-        let mut command = lab.command(Side::Sharer, &self.programs.peer);
-        command.args(["share", "-i", TRACKER, "--tracker-id", &id, "--json"]).arg(self.file);
+        let (mut command, named) = match sharer.has_ipv6() {
+            true => (lab.command_with_names(Side::Sharer, &self.programs.peer, &folder)?, TRACKER_NAME),
+            false => (lab.command(Side::Sharer, &self.programs.peer), TRACKER),
+        };
+        command.args(["share", "-i", named, "--tracker-id", &id, "--json"]).arg(self.file);
+        // Over IPv6 both are in one network, and would find each other there.
+        let no_lan = ipv6.then_some("--no-lan");
+        command.args(no_lan);
         if self.open {
             command.arg("--open");
         }
@@ -93,7 +100,7 @@ impl Scene<'_> {
         let ticket = share.event::<Ticket>(START)?.ticket;
 
         let mut command = lab.command(Side::Getter, &self.programs.peer);
-        command.args(["get", &ticket, "--json", "-o", "."]);
+        command.args(["get", &ticket, "--json", "-o", "."]).args(no_lan);
         log(&mut command);
         let began = Instant::now();
         let mut get = Program::start("the getter", command, &at_getter)?;

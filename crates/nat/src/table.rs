@@ -62,7 +62,7 @@ impl Table {
     pub fn finish(self) -> anyhow::Result<()> {
         let all = || self.rows.iter().flat_map(|(pair, outcomes)| outcomes.iter().map(move |one| (*pair, one)));
         let reachable = || all().filter(|((sharer, getter), _)| sharer.reaches(*getter));
-        let public = || all().filter(|((sharer, getter), _)| [*sharer, *getter].contains(&Place::Public));
+        let public = || all().filter(|((sharer, getter), _)| sharer.is_open() || getter.is_open());
         let direct = |runs: &mut dyn Iterator<Item = ((Place, Place), &Outcome)>| {
             let ways: Vec<bool> = runs.map(|(_, one)| is_direct(one)).collect();
             (ways.iter().filter(|direct| **direct).count(), ways.len())
