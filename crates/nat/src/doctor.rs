@@ -22,7 +22,7 @@ type Expected = (&'static str, &'static str, &'static str);
 fn expected(place: Place, two_addresses: bool, relay: bool) -> Vec<Expected> {
     let mut all: Vec<Expected> = match place {
         Place::Public | Place::Dual => vec![
-            ("router", "good", "none is in front"),
+            ("router", "good", "no router"),
             ("inbound", "good", if two_addresses { "endpoint-independent filtering" } else { "are open" }),
             ("way", "good", "directly with everyone"),
         ],
@@ -38,14 +38,14 @@ fn expected(place: Place, two_addresses: bool, relay: bool) -> Vec<Expected> {
         ],
         Place::NoUdp => vec![
             ("udp", "poor", "QUIC does not get through, TCP does"),
-            ("router", "skipped", "one is in front"),
+            ("router", "skipped", "behind a router"),
             ("inbound", "poor", "nobody in over TCP"),
             ("way", if relay { "good" } else { "poor" }, "TCP, directly where"),
         ],
     };
     all.push(match relay {
-        true => ("relay", "good", "carries"),
-        false => ("relay", "skipped", "carries nothing"),
+        true => ("relay", "good", "relays connections"),
+        false => ("relay", "skipped", "is no relay"),
     });
     all
 }

@@ -24,8 +24,8 @@ pub mod port_mapping;
 #[path = "no_port_mapping.rs"]
 pub mod port_mapping;
 pub mod query;
-pub mod rendezvous;
 mod reached;
+pub mod rendezvous;
 mod rows;
 mod run;
 #[cfg(feature = "metrics")]

@@ -93,7 +93,7 @@ pub fn after_over(reason: &str) -> String {
 /// Sentences about a download whose origin has failed, and why.
 pub fn after_origin(waiting: &WaitingFor, wanted: &Wanted, failure: &str) -> Option<String> {
     let is_alone = matches!(waiting, WaitingFor::Tracker | WaitingFor::Peers { .. });
-    is_alone.then(|| format!("{failure}. Nobody else is known who takes part in {}.", wanted.name))
+    is_alone.then(|| format!("{failure}. No other peer of {} is known.", wanted.name))
 }
 
 /// Nothing came within `--wait`.
@@ -117,20 +117,20 @@ pub fn words(waiting: &WaitingFor, wanted: &Wanted, transport: Kind) -> String {
     let Wanted { name, .. } = wanted;
     match waiting {
         WaitingFor::Tracker => format!(
-            "The tracker is gone, and nobody else is known who takes part in {name}. Is it still running? It is tried again \
-             every few seconds."
+            "The tracker is gone, and no other peer of {name} is known. Is the tracker still running? It is tried \
+             again every few seconds."
         ),
         WaitingFor::Peers { not_dialled } if !not_dialled.is_empty() => format!(
-            "Nobody who takes part in {name} may be dialled: {} is a private address, and who names it is in another \
-             network. --dial-private dials it all the same.",
+            "No peer of {name} may be dialled: {} is a private address, and the tracker or peer that named it is in \
+             another network. --dial-private dials it anyway.",
             named(not_dialled)
         ),
         WaitingFor::Peers { .. } => format!(
-            "The tracker names nobody else who takes part in {name} and can be reached from here. Does the one that shares it \
-             still run?"
+            "The tracker knows no other peer of {name} that can be reached from here. Is the machine that shares it \
+             still running?"
         ),
         WaitingFor::Answers { unanswered } if unanswered.is_empty() => {
-            format!("Peers that take part in {name} are known, and none has answered yet.")
+            format!("No known peer of {name} has answered yet.")
         }
         WaitingFor::Answers { unanswered } => silence(unanswered, wanted, transport),
         WaitingFor::Manifest { from, .. } => format!("{} has not sent the manifest yet.", named(from)),
@@ -141,12 +141,12 @@ pub fn words(waiting: &WaitingFor, wanted: &Wanted, transport: Kind) -> String {
             let mut sentences = Vec::new();
             if !quiet.is_empty() {
                 let at = named(&quiet);
-                sentences
-                    .push(format!("Nothing comes from {at}: it may have nothing that lacks here, or too much to do."));
+                sentences.push(format!("{at} sends nothing: it may be busy, or have none of the missing pieces."));
             }
             if !dead.is_empty() {
                 sentences.push(format!(
-                    "Nothing comes from {}, and it answers no second call. Does it still run, and is its network up?",
+                    "{} sends nothing and does not answer a second connection. Is it still running, and is its \
+                     network up?",
                     named(&dead)
                 ));
             }
@@ -160,21 +160,21 @@ pub fn words(waiting: &WaitingFor, wanted: &Wanted, transport: Kind) -> String {
         WaitingFor::Origin { origin } => {
             format!("Nothing has come from {} yet: it may have to fetch {name} first.", printable(origin))
         }
-        WaitingFor::Disk => format!("This machine is still busy with what is here of {name}."),
+        WaitingFor::Disk => format!("This machine is still checking or writing the part of {name} that is here."),
         _ => format!("Nothing comes of {name}."),
     }
 }
 
 /// The peer that does not answer.
 fn silence(unanswered: &[Unanswered], wanted: &Wanted, transport: Kind) -> String {
-    // Who came later may have only a part of it.
+    // Peers that joined after the tracker counted seeders may have only a part.
     let all_have_it = wanted.seeders.is_some_and(|seeders| unanswered.len() <= seeders as usize);
     let role = if all_have_it { "has it" } else { "takes part" };
     let one = |one| no_answer(one, role, transport);
     let mut sentences: Vec<_> = unanswered.iter().take(NAMED).map(one).collect();
     let more = unanswered.len().saturating_sub(NAMED);
     if more > 0 {
-        sentences.push(format!("And so it is with {more} more."));
+        sentences.push(format!("The same applies to {more} more."));
     }
     sentences.join(" ")
 }
@@ -194,7 +194,7 @@ fn no_answer(one: &Unanswered, role: &str, transport: Kind) -> String {
         None if one.lost => format!("The connection to {at} was lost, and it has not answered again yet."),
         None => format!("{at} {role} but has not answered yet."),
         Some(TransportError::Unreachable(_)) if one.lost => {
-            format!("The connection to {at} was lost, and now it {carrier}. Does it still run, and at that address?")
+            format!("The connection to {at} was lost, and now it {carrier}. Is it still running, and at that address?")
         }
         Some(TransportError::Unreachable(_)) => {
             format!("{at} {role} but {carrier}; does a firewall there let that port in?")
@@ -274,13 +274,10 @@ mod tests {
         let gone = Unanswered { lost: true, ..unanswered("10.0.0.5:9", Some(TransportError::Unreachable(at))) };
         let waiting = WaitingFor::Pieces { from: vec![at], unanswered: vec![gone] };
         let words = said(&waiting, Some(1), Kind::Auto);
-        assert!(words.contains("answers no second call") && words.matches("10.0.0.5").count() == 1, "{words}");
+        assert!(words.contains("answer a second connection") && words.matches("10.0.0.5").count() == 1, "{words}");
         let other = unanswered("10.0.0.6:9", None);
         let words = said(&WaitingFor::Pieces { from: vec![at], unanswered: vec![other] }, Some(2), Kind::Auto);
-        assert!(
-            words.starts_with("Nothing comes from 10.0.0.5:9: it may") && words.contains("10.0.0.6:9 has"),
-            "{words}"
-        );
+        assert!(words.starts_with("10.0.0.5:9 sends nothing: it may") && words.contains("10.0.0.6:9 has"), "{words}");
     }
 
     /// A downloader takes part as well.
@@ -296,10 +293,7 @@ mod tests {
     fn many_silent_peers_are_counted() {
         let many = (1..=9).map(|n| unanswered(&format!("10.0.0.{n}:9"), None)).collect();
         let said = said(&WaitingFor::Answers { unanswered: many }, None, Kind::Auto);
-        assert!(
-            said.contains("10.0.0.3:9") && !said.contains("10.0.0.4:9") && said.ends_with("with 6 more."),
-            "{said}"
-        );
+        assert!(said.contains("10.0.0.3:9") && !said.contains("10.0.0.4:9") && said.ends_with("to 6 more."), "{said}");
     }
 
     #[test]
@@ -307,7 +301,7 @@ mod tests {
         let private = WaitingFor::Peers { not_dialled: vec!["10.0.0.5:9".parse().unwrap()] };
         let words = said(&private, None, Kind::Auto);
         assert!(words.contains("10.0.0.5:9") && words.contains("--dial-private"), "{words}");
-        assert!(said(&WaitingFor::Peers { not_dialled: vec![] }, None, Kind::Auto).contains("nobody else"));
+        assert!(said(&WaitingFor::Peers { not_dialled: vec![] }, None, Kind::Auto).contains("no other peer"));
         let origin = WaitingFor::Origin { origin: "https://host/x".to_owned() };
         assert!(said(&origin, None, Kind::Auto).starts_with("Nothing has come from https://host/x yet"));
         assert!(said(&WaitingFor::Tracker, None, Kind::Auto).contains("The tracker is gone"));
@@ -341,7 +335,7 @@ mod tests {
         assert_eq!(bound(Some(ORIGIN * 9), &peers, true), Some(ORIGIN * 9));
         let wanted = Wanted { name: "x".to_owned(), seeders: None };
         let words = after_origin(&peers, &wanted, "https://host/x is not there").unwrap();
-        assert_eq!(words, "https://host/x is not there. Nobody else is known who takes part in x.");
+        assert_eq!(words, "https://host/x is not there. No other peer of x is known.");
         assert_eq!(after_origin(&pieces, &wanted, "it fails"), None);
     }
 }

@@ -54,7 +54,7 @@ pub(super) async fn ways_to_peers(
             Some(_) => Finding::bad(
                 "peers",
                 ExitCode::NotFound,
-                "the tracker names nobody who has it and can be dialled from here",
+                "the tracker knows no peer that has it and that can be dialled from here",
                 "Does the machine that the ticket is from still share it?",
             ),
             None => Finding::good("peers", "nobody shares anything there yet: no port to try"),
@@ -193,7 +193,7 @@ impl Tried {
         let more = if addresses.len() > 1 { format!(" (or at {} more)", addresses.len() - 1) } else { String::new() };
         let at = match addresses.first() {
             Some(address) => format!("{address}{more}"),
-            None => "a peer at no address that is dialled".to_owned(),
+            None => "a peer without an address that may be dialled".to_owned(),
         };
         let firewall = "Does a firewall there let that port in? There, -p chooses the port to let in, UDP and TCP";
         match (&self.udp, &self.tcp) {
@@ -205,7 +205,8 @@ impl Tried {
             ),
             (Err(_), Err(_)) if self.met.is_some() => {
                 let carrier = if self.met == Some("tcp") { "TCP" } else { "QUIC" };
-                Finding::good("peer", format!("{at} is reached directly over {carrier}, as it dials this machine, too"))
+                let found = format!("{at} is reached directly over {carrier}, because both sides dial (hole punching)");
+                Finding::good("peer", found)
             }
             (Err(_), Ok(())) => Finding::poor(
                 "peer",
