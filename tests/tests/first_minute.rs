@@ -184,9 +184,10 @@ fn a_tracker_answers_what_is_typed() {
 #[test]
 fn a_download_that_stalls_says_so_and_keeps_its_row() {
     let machines = Machines::new();
-    machines.put("here", "file", &noise(8 * MIB, 1));
+    // What comes within four seconds may be on its way, and goes on coming.
+    machines.put("here", "file", &noise(12 * MIB, 1));
     let (sharer, ticket) = share(&machines, "file");
-    let get = machines.command("there", "get", &[&ticket, "--down-rate=2MiB"]);
+    let get = machines.command("there", "get", &[&ticket, "--down-rate=1MiB"]);
     let mut terminal = Terminal::controlling(&get, 80, 24);
     terminal.shows("/s");
     sharer.signal("STOP");
