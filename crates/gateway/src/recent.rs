@@ -24,6 +24,9 @@ struct Entry<V, E> {
     turn: Arc<tokio::sync::Mutex<()>>,
 }
 
+/// What was asked so far, and in which order it was asked for last.
+type ByKey<K, V, E> = HashMap<K, (u64, Arc<Entry<V, E>>)>;
+
 /// The last answer, and the last failure, and until when each is believed.
 struct Known<V, E> {
     answer: Option<(Instant, V)>,
@@ -97,7 +100,7 @@ pub(crate) struct Recent<K, V, E> {
 
 struct Entries<K, V, E> {
     /// Each with the number of its last use.
-    by_key: HashMap<K, (u64, Arc<Entry<V, E>>)>,
+    by_key: ByKey<K, V, E>,
     uses: u64,
 }
 
@@ -200,7 +203,7 @@ impl<K: Clone + Eq + Hash, V: Clone, E: Clone> Recent<K, V, E> {
     }
 
     /// The least recently used go, but for those that somebody waits for.
-    fn make_room(&self, by_key: &mut HashMap<K, (u64, Arc<Entry<V, E>>)>) {
+    fn make_room(&self, by_key: &mut ByKey<K, V, E>) {
         let mut bytes: u64 = by_key.values().map(|(_, entry)| entry.known().size).sum();
         while by_key.len() >= self.most || bytes > self.bytes {
             let idle = by_key.iter().filter(|(_, (_, entry))| Arc::strong_count(entry) == 1);
