@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use protocol::Ticket;
-use testbed::event::{Kind, Ticket as Said};
+use testbed::event::{Code, Kind, Ticket as Said};
 use testbed::programs::{at_home, without_settings};
 use tests::machines::Machines;
 use tests::namespaces::{Network, ip};
@@ -153,6 +153,12 @@ fn is_had_from_outside(pcp: bool, signal: &str, code: i32) {
     let mut getter = home.start("far", &["get", "-o", ".", &ticket]);
     getter.ends_with(0);
     assert_eq!(home.machines.read("far", "file"), noise(300_000, 1));
+    // So does the code below it, whether it was given before or not.
+    let command = sharer.event::<Code>().command;
+    let typed: Vec<_> = command.split(' ').skip(1).chain(["-o", "by-code"]).collect();
+    assert!(typed.contains(&OUTSIDE), "{command}");
+    home.start("far", &typed).ends_with(0);
+    assert_eq!(home.machines.read("far", "by-code/file"), noise(300_000, 1));
     sharer.signal(signal);
     sharer.ends_with(code);
     assert!(!home.forwards(), "what was granted is given back");

@@ -1,7 +1,7 @@
 //! The router in front of this machine is asked to let others in: by PCP, NAT-PMP or UPnP, whichever it knows.
 //!
 //! Asked in the background, so that nothing waits for it for long. What it grants is renewed while this runs, asked for anew when
-//! this machine is in another network, and given back at the end.
+//! this machine is in another network or the router renews it no more, and given back at the end.
 
 mod lan;
 mod router;
@@ -10,9 +10,10 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use peer::Moment;
 use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 use crate::session::mapped::{Mapped, MappedPort};
 use lan::Lan;
@@ -28,6 +29,8 @@ const GIVE_BACK: Duration = Duration::from_secs(2);
 const RENEW: Duration = Duration::from_secs(600);
 /// Shortest time until a renewal.
 const SOONEST: Duration = Duration::from_secs(30);
+/// After so many failed renewals in a row the router is searched anew: one that was restarted may have another address for that.
+const FAILURES: u32 = 2;
 /// How often is looked whether this machine is in another network.
 const LOOK: Duration = Duration::from_secs(3);
 
@@ -86,6 +89,7 @@ async fn run(
     told: watch::Sender<Mapped>,
     mut ended: oneshot::Receiver<()>,
 ) {
+    let mut pause = RENEW;
     loop {
         let lan = find();
         let mut granted = Vec::new();
@@ -108,14 +112,27 @@ async fn run(
         // What is granted over one carrier alone is still reached over that one.
         let by = granted.first().map(Granted::by);
         told.send_replace(Mapped { ports: addresses(&granted), by, asked: true, reason });
-        let stays = hold(find, lan, &mut granted, &told, &mut ended).await;
+        let next = hold(find, lan, &mut granted, pause, (&told, &mut ended)).await;
         // Where this machine has moved, the router that it had does not answer any more.
         let _ = timeout(GIVE_BACK, give_back(granted)).await;
-        if !stays {
-            return;
-        }
-        told.send_replace(Mapped { asked: true, ..Mapped::default() });
+        pause = match next {
+            Next::End => return,
+            Next::Moved => RENEW,
+            Next::Lost => SOONEST,
+            Next::Again => (pause * 2).min(RENEW),
+        };
     }
+}
+
+/// What to do once nothing is held any more.
+enum Next {
+    End,
+    /// This machine is in another network: ask there.
+    Moved,
+    /// The router has not renewed what it granted. It may be starting again: ask it often at first.
+    Lost,
+    /// It has granted nothing, and may by now.
+    Again,
 }
 
 /// Gives everything back at once.
@@ -165,37 +182,39 @@ fn is_over(ended: &mut oneshot::Receiver<()>) -> bool {
     ended.is_terminated() || !matches!(ended.try_recv(), Err(oneshot::error::TryRecvError::Empty))
 }
 
-/// Renews what is granted, for as long as this machine is in the same network. Says whether it is in another one; if not, it is to
-/// end.
+/// Renews what is granted, for as long as this machine is in the same network and the router does so. Where it has granted nothing, it
+/// is asked anew after a pause.
 async fn hold(
     find: fn() -> Option<Lan>,
     lan: Option<Lan>,
     granted: &mut Vec<Granted>,
-    told: &watch::Sender<Mapped>,
-    ended: &mut oneshot::Receiver<()>,
-) -> bool {
-    let mut asked = Instant::now();
-    let mut failed = false;
+    pause: Duration,
+    (told, ended): (&watch::Sender<Mapped>, &mut oneshot::Receiver<()>),
+) -> Next {
+    // By a clock that counts sleep: the router's goes on meanwhile.
+    let mut asked = Moment::now();
+    let mut failures = 0;
     loop {
         if ended.is_terminated() {
-            return false;
+            return Next::End;
         }
         tokio::select! {
             () = sleep(LOOK) => {}
-            _ = &mut *ended => return false,
+            _ = &mut *ended => return Next::End,
         }
         if find() != lan {
-            return true;
+            return Next::Moved;
         }
-        let lease = granted.iter().map(Granted::lease).min().map_or(RENEW, |left| left / 2);
-        let wait = if failed { SOONEST } else { lease.clamp(SOONEST, RENEW) };
+        let wait = time_to_ask(granted.iter().map(Granted::lease).min(), failures, pause);
         let Some(lan) = lan.filter(|_| asked.elapsed() >= wait) else { continue };
         if granted.is_empty() {
-            // It may let others in by now.
-            return true;
+            return Next::Again;
         }
-        asked = Instant::now();
-        failed = renew_all(&lan, granted).await;
+        asked = Moment::now();
+        failures = if renew_all(&lan, granted).await { failures + 1 } else { 0 };
+        if failures >= FAILURES || granted.is_empty() {
+            return Next::Lost;
+        }
         let by = granted.first().map(Granted::by);
         told.send_if_modified(|before| {
             let ports = addresses(granted);
@@ -203,6 +222,16 @@ async fn hold(
             (before.ports, before.by) = (ports, by);
             differs
         });
+    }
+}
+
+/// How long after the router was asked it is asked again, by the shortest lease if it has granted something, and by how often it has not
+/// renewed that.
+fn time_to_ask(lease: Option<Duration>, failures: u32, pause: Duration) -> Duration {
+    match lease {
+        Some(_) if failures > 0 => SOONEST,
+        Some(lease) => (lease / 2).clamp(SOONEST, RENEW),
+        None => pause,
     }
 }
 

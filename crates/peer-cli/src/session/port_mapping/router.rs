@@ -7,13 +7,18 @@ use std::time::{Duration, Instant};
 use crab_nat::{InternetProtocol, PortMapping, PortMappingOptions, PortMappingType, TimeoutConfig, natpmp};
 use igd_next::aio::Gateway;
 use igd_next::aio::tokio::{Tokio, search_gateway};
-use igd_next::{PortMappingProtocol, SearchOptions};
+use igd_next::{AddAnyPortError, AddPortError, PortMappingProtocol, RequestError, SearchOptions};
+use peer::Moment;
 
 use super::lan::Lan;
-use crate::session::place::is_translated;
+use crate::session::place::is_public;
 
 /// For how long a port is asked for, in seconds. It is renewed before.
 const LEASE: u32 = 3600;
+/// The lease that has no end, for routers that know nothing else.
+const PERMANENT: u32 = 0;
+/// How a router says in UPnP that it knows nothing else.
+const PERMANENT_ALONE: u16 = 725;
 /// How PCP and NAT-PMP are asked: twice, within less than a second.
 const TIMES: TimeoutConfig = TimeoutConfig {
     initial_timeout: Duration::from_millis(250),
@@ -45,8 +50,8 @@ pub(super) struct Granted {
 enum How {
     /// By PCP or NAT-PMP.
     Pmp(PortMapping),
-    /// By UPnP.
-    Upnp { router: Gateway<Tokio>, carrier: PortMappingProtocol, until: Instant },
+    /// By UPnP, since then for so long; for good if there is no time.
+    Upnp { router: Gateway<Tokio>, carrier: PortMappingProtocol, since: Moment, life: Option<Duration> },
 }
 
 /// What the router speaks.
@@ -161,32 +166,53 @@ async fn by_upnp(lan: &Lan, router: Gateway<Tokio>, port: u16, carrier: Carrier)
     let outside = router.get_external_ip().await.map_err(|error| error.to_string())?;
     let carrier = carrier.upnp();
     let here = SocketAddr::from((lan.own, port));
-    let there = match router.add_port(carrier, port, here, LEASE, DESCRIPTION).await {
+    let mut lease = LEASE;
+    let mut added = router.add_port(carrier, port, here, lease, DESCRIPTION).await;
+    if let Err(AddPortError::OnlyPermanentLeasesSupported) = added {
+        lease = PERMANENT;
+        added = router.add_port(carrier, port, here, lease, DESCRIPTION).await;
+    }
+    let there = match added {
         Ok(()) => port,
         // Another machine has that one.
-        Err(_) => router.add_any_port(carrier, here, LEASE, DESCRIPTION).await.map_err(|error| error.to_string())?,
+        Err(_) => match router.add_any_port(carrier, here, lease, DESCRIPTION).await {
+            Err(error) if lease != PERMANENT && knows_permanent_alone(&error) => {
+                lease = PERMANENT;
+                router.add_any_port(carrier, here, lease, DESCRIPTION).await
+            }
+            added => added,
+        }
+        .map_err(|error| error.to_string())?,
     };
-    granted(port, SocketAddr::new(outside, there), How::Upnp { router, carrier, until: lease_from_now() }).await
+    let life = (lease != PERMANENT).then(|| Duration::from_secs(lease.into()));
+    let how = How::Upnp { router, carrier, since: Moment::now(), life };
+    granted(port, SocketAddr::new(outside, there), how).await
 }
 
-/// When what is granted now is over.
-fn lease_from_now() -> Instant {
-    Instant::now() + Duration::from_secs(LEASE.into())
+fn knows_permanent_alone(error: &AddAnyPortError) -> bool {
+    matches!(
+        error,
+        AddAnyPortError::OnlyPermanentLeasesSupported
+            | AddAnyPortError::RequestError(RequestError::ErrorCode(PERMANENT_ALONE, _))
+    )
 }
 
 /// A port that others can reach. One at an address that is translated again leads nowhere, and is given back.
 async fn granted(port: u16, address: SocketAddr, how: How) -> Result<Granted, String> {
     let granted = Granted { port, address, how };
-    let leads_nowhere = match address.ip() {
-        IpAddr::V4(ip) => is_translated(ip) || ip.is_unspecified() || ip.is_loopback() || ip.is_link_local(),
-        // The addresses of this machine that are asked for are those of IPv4.
-        IpAddr::V6(_) => true,
-    };
-    if leads_nowhere {
+    if let Err(reason) = must_be_outside(address.ip()) {
         granted.give_back().await;
-        return Err(format!("{BEHIND_ANOTHER}: its own address is {}", address.ip()));
+        return Err(reason);
     }
     Ok(granted)
+}
+
+/// The router's address, if others can reach it. The addresses of this machine that are asked for are those of IPv4.
+fn must_be_outside(address: IpAddr) -> Result<IpAddr, String> {
+    match address.is_ipv4() && is_public(address) {
+        true => Ok(address),
+        false => Err(format!("{BEHIND_ANOTHER}: its own address is {address}")),
+    }
 }
 
 impl Granted {
@@ -194,7 +220,7 @@ impl Granted {
     pub(super) fn lease(&self) -> Duration {
         match &self.how {
             How::Pmp(mapping) => mapping.expiration().saturating_duration_since(Instant::now()),
-            How::Upnp { until, .. } => until.saturating_duration_since(Instant::now()),
+            How::Upnp { since, life, .. } => life.map_or(Duration::MAX, |life| life.saturating_sub(since.elapsed())),
         }
     }
 
@@ -211,25 +237,30 @@ impl Granted {
 
     /// Asks for it again. The router may have another address by then, or another port.
     pub(super) async fn renew(&mut self, lan: &Lan) -> Result<(), String> {
-        match &mut self.how {
+        let outside = match &mut self.how {
             How::Pmp(mapping) => {
                 mapping.renew().await.map_err(|error| error.to_string())?;
                 self.address.set_port(mapping.external_port().get());
-                if let PortMappingType::Pcp { external_ip, .. } = mapping.mapping_type() {
-                    self.address.set_ip(external_ip.to_canonical());
-                } else if let Ok(outside) = natpmp::external_address(lan.router.into(), Some(TIMES)).await {
-                    self.address.set_ip(outside.into());
+                match mapping.mapping_type() {
+                    PortMappingType::Pcp { external_ip, .. } => Some(external_ip.to_canonical()),
+                    PortMappingType::NatPmp => {
+                        let outside = natpmp::external_address(lan.router.into(), Some(TIMES)).await;
+                        outside.ok().map(IpAddr::from)
+                    }
                 }
             }
-            How::Upnp { router, carrier, until } => {
+            How::Upnp { router, carrier, since, life } => {
                 let here = SocketAddr::from((lan.own, self.port));
-                let again = router.add_port(*carrier, self.address.port(), here, LEASE, DESCRIPTION).await;
+                let lease = if life.is_some() { LEASE } else { PERMANENT };
+                let again = router.add_port(*carrier, self.address.port(), here, lease, DESCRIPTION).await;
                 again.map_err(|error| error.to_string())?;
-                *until = lease_from_now();
-                if let Ok(outside) = router.get_external_ip().await {
-                    self.address.set_ip(outside);
-                }
+                *since = Moment::now();
+                router.get_external_ip().await.ok()
             }
+        };
+        if let Some(outside) = outside {
+            // Some say 0.0.0.0 while their line is down.
+            self.address.set_ip(must_be_outside(outside)?);
         }
         Ok(())
     }
@@ -247,16 +278,24 @@ impl Granted {
 impl Granted {
     /// By UPnP, for so long, by a router at this address.
     pub(super) fn until(router: SocketAddr, left: Duration) -> Self {
-        let router = Gateway {
-            addr: router,
-            root_url: "/".to_owned(),
-            control_url: "/control".to_owned(),
-            control_schema_url: "/schema".to_owned(),
-            control_schema: std::collections::HashMap::new(),
-            service_type: "urn:schemas-upnp-org:service:WANIPConnection:1".to_owned(),
-            provider: Tokio,
-        };
-        let how = How::Upnp { router, carrier: PortMappingProtocol::UDP, until: Instant::now() + left };
+        let (router, carrier) = (gateway(router), PortMappingProtocol::UDP);
+        let how = How::Upnp { router, carrier, since: Moment::now(), life: Some(left) };
         Granted { port: 9000, address: SocketAddr::from(([203, 0, 113, 7], 9000)), how }
+    }
+}
+
+/// A router that speaks UPnP at this address.
+#[cfg(test)]
+pub(super) fn gateway(addr: SocketAddr) -> Gateway<Tokio> {
+    let arguments = ["NewExternalPort", "NewProtocol", "NewInternalPort", "NewInternalClient", "NewLeaseDuration"];
+    let schema = ["AddPortMapping", "DeletePortMapping"];
+    Gateway {
+        addr,
+        root_url: "/".to_owned(),
+        control_url: "/control".to_owned(),
+        control_schema_url: "/schema".to_owned(),
+        control_schema: schema.map(|action| (action.to_owned(), arguments.map(str::to_owned).to_vec())).into(),
+        service_type: "urn:schemas-upnp-org:service:WANIPConnection:1".to_owned(),
+        provider: Tokio,
     }
 }

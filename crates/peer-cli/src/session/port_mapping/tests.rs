@@ -1,9 +1,10 @@
-//! A router that answers as NAT-PMP says (RFC 6886), on loopback.
+//! Routers on loopback: one that answers as NAT-PMP says (RFC 6886), and one that speaks UPnP.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex};
 
-use tokio::net::UdpSocket;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, UdpSocket};
 
 use super::*;
 
@@ -22,6 +23,65 @@ async fn a_port_that_is_not_renewed_stands_until_its_lease_is_over() {
     let mut ports = vec![granted(3600).await, granted(0).await];
     assert!(renew_all(&lan, &mut ports).await, "it has failed");
     assert_eq!(ports.iter().map(|one| one.lease().is_zero()).collect::<Vec<_>>(), [false]);
+}
+
+#[test]
+fn a_router_that_does_not_renew_is_asked_again_soon() {
+    let (hour, pause) = (Some(Duration::from_secs(3600)), Duration::from_secs(60));
+    assert_eq!(time_to_ask(hour, 0, pause), RENEW);
+    assert_eq!(time_to_ask(hour, 1, pause), SOONEST);
+    assert_eq!(time_to_ask(Some(Duration::from_secs(120)), 0, pause), Duration::from_secs(60));
+    assert_eq!(time_to_ask(Some(Duration::ZERO), 0, pause), SOONEST);
+    assert_eq!(time_to_ask(Some(Duration::MAX), 0, pause), RENEW, "it may have forgotten what it granted for good");
+    assert_eq!(time_to_ask(None, 0, pause), pause);
+}
+
+/// Answers as a router that grants ports by UPnP for good and no other way. Notes the leases that it was asked for.
+async fn permanent_router(listener: TcpListener, leases: Arc<Mutex<Vec<u32>>>) {
+    loop {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let mut request = String::new();
+        while !request.contains("</s:Envelope>") {
+            let mut buffer = [0; 4096];
+            let Ok(count @ 1..) = socket.read(&mut buffer).await else { break };
+            request.push_str(std::str::from_utf8(&buffer[..count]).unwrap());
+        }
+        let lease = request.split_once("<NewLeaseDuration>").map(|(_, rest)| rest.split_once('<').unwrap().0);
+        let lease: Option<u32> = lease.map(|lease| lease.parse().unwrap());
+        leases.lock().unwrap().extend(lease);
+        let (status, body) = match lease {
+            None if request.contains("GetExternalIPAddress") => {
+                let ip = "<NewExternalIPAddress>203.0.113.7</NewExternalIPAddress>";
+                ("200 OK", format!("<GetExternalIPAddressResponse>{ip}</GetExternalIPAddressResponse>"))
+            }
+            None => ("200 OK", "<DeletePortMappingResponse/>".to_owned()),
+            Some(0) => ("200 OK", "<AddPortMappingResponse/>".to_owned()),
+            Some(_) => {
+                let error =
+                    "<errorCode>725</errorCode><errorDescription>OnlyPermanentLeasesSupported</errorDescription>";
+                let fault = format!("<Fault><detail><UPnPError>{error}</UPnPError></detail></Fault>");
+                ("500 Internal Server Error", fault)
+            }
+        };
+        let body = format!("<Envelope><Body>{body}</Body></Envelope>");
+        let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+        socket.write_all((head + &body).as_bytes()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_router_that_knows_permanent_leases_alone_is_asked_for_one() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let (at, leases) = (listener.local_addr().unwrap(), Arc::<Mutex<Vec<u32>>>::default());
+    let answering = tokio::spawn(permanent_router(listener, leases.clone()));
+    let (router, lan) = (Router::Upnp(router::gateway(at)), lan().unwrap());
+    let Ok(mut granted) = router.ask(&lan, 9999, Carrier::Udp).await else { panic!("it grants nothing") };
+    assert_eq!(granted.address, SocketAddr::from(([203, 0, 113, 7], 9999)));
+    assert!(granted.lease() > RENEW, "it has no end");
+    granted.renew(&lan).await.unwrap();
+    granted.give_back().await;
+    assert_eq!(*leases.lock().unwrap(), [3600, 0, 0]);
+    answering.abort();
 }
 
 /// Answers until it is dropped; with this address of its own.
