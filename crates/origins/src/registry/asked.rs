@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
-use super::login::Credentials;
+use super::credentials::Credentials;
 
 /// Gives the credentials for a registry, if there are any. It may take some seconds.
 pub type Login = Arc<dyn Fn() -> Option<Credentials> + Send + Sync>;

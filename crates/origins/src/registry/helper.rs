@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
-use super::login::Credentials;
+use super::credentials::Credentials;
 
 /// How long one may take: it may ask a service on the web.
 const DEADLINE: Duration = Duration::from_secs(15);

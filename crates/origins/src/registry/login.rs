@@ -2,7 +2,6 @@
 //! write.
 
 use std::env;
-use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +9,7 @@ use reqwest::Url;
 use serde_json::Value;
 use url::Host;
 
+use super::credentials::Credentials;
 use super::helper;
 
 /// Most bytes of that file.
@@ -18,26 +18,6 @@ const LONGEST: u64 = 1 << 20;
 const SKOPEO: &str = "containers/auth.json";
 /// Where the public registry is, and what it is called in that file.
 const PUBLIC: (&str, [&str; 2]) = ("registry-1.docker.io", ["docker.io", "https://index.docker.io/v1/"]);
-
-/// Who somebody is to a registry.
-#[derive(Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Credentials {
-    /// A name and a password, as they stand behind `Basic`.
-    Basic(String),
-    /// A token for which the registry's service gives others (`identitytoken`), as Azure's registries have.
-    Identity(String),
-}
-
-/// Without what is secret.
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Credentials::Basic(_) => "Basic",
-            Credentials::Identity(_) => "Identity",
-        })
-    }
-}
 
 /// The credentials for the registry at this address: of `REGISTRY_AUTH_FILE`, or else of
 /// `containers/auth.json` of `XDG_RUNTIME_DIR` or `~/.config`, or `config.json` of `DOCKER_CONFIG` or `~/.docker`.

@@ -5,6 +5,7 @@
 //! anywhere else: of both servers, redirects elsewhere are followed without them.
 
 mod asked;
+mod credentials;
 mod helper;
 mod login;
 mod name;
@@ -27,8 +28,9 @@ use crate::redirects::Named;
 use crate::{FileDigest, Limits, Object, Origin, OriginError, Version};
 use asked::Asked;
 pub use asked::Login;
+pub use credentials::Credentials;
+pub use login::login;
 use login::may_go_to;
-pub use login::{Credentials, login};
 pub use name::{digest, digest_name, is_name, is_tag};
 use source::RegistrySource;
 pub use tags::{Next, Tags};
