@@ -218,6 +218,10 @@ fn what_ends_while_something_is_added_is_heard_of_at_once() {
             }
         });
         let ends = StopsWriting(&stop);
+        // On a busy machine the thread begins late.
+        while std::fs::metadata(&growing).unwrap().len() < 50 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         sharer.type_line("add growing");
         sharer.event::<event::Waiting>();
         sharer.type_line("stop file");
