@@ -18,7 +18,7 @@ use crate::net::dial::{Dialler, Manner};
 use crate::net::fetch::{ManifestFetch, ManifestProgress, PieceFetch};
 use crate::net::intake::Intake;
 use crate::net::link;
-use crate::net::rate::Turn;
+use crate::net::rate::{Lane, Turn};
 use crate::net::relay::Through;
 use crate::net::serve::{Answering, PieceServe};
 use crate::report::Report;
@@ -162,7 +162,7 @@ impl Driver {
     ) {
         let (Some(link), Some(item)) = (self.links.get(&conn), self.items.get(&content)) else { return };
         let Some(intake) = self.intake(request, item, run) else { return };
-        let intake = Intake { blocks: link.blocks.clone(), ..intake };
+        let intake = Intake { blocks: link.blocks.clone(), turn: Turn::new(link.lane, awaited), ..intake };
         let (from, came) = (link.connection.peer_id(), intake.came.clone());
         let fetch = PieceFetch { connection: link.connection.clone(), awaited, proven: link.proven, intake };
         let task = link.connection.spawn(Box::pin(fetch.run()));
@@ -180,7 +180,7 @@ impl Driver {
             workers: self.setup.workers.clone(),
             waits: item.waits.clone(),
             cap: item.down.clone(),
-            turn: Turn::next(),
+            turn: Turn::new(Lane::new(), false),
             blocks: Arc::default(),
             reports: self.reports.clone(),
         })

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use super::state::{Driver, FirstFetching, PendingServe};
 use crate::net::fetch::FirstFetch;
 use crate::net::intake::Intake;
+use crate::net::rate::Turn;
 use crate::net::serve::{self, Answering};
 
 impl Driver {
@@ -30,9 +31,13 @@ impl Driver {
     pub(super) fn take_first(&mut self, request: RequestId, content: ContentId, run: PieceRange) {
         // Where nothing waits for it any more, its end is on its way to the engine.
         let Some((first, item)) = self.firsts.remove(&request).zip(self.items.get(&content)) else { return };
-        if let Some(intake) = self.intake(request, item, run) {
-            let _ = first.intake.send(Intake { came: first.came, ..intake });
-        }
+        let Some(intake) = self.intake(request, item, run) else { return };
+        let link = self.requests.get(&request).and_then(|fetching| self.links.get(&fetching.conn));
+        let intake = match link {
+            Some(link) => Intake { blocks: link.blocks.clone(), turn: Turn::new(link.lane, false), ..intake },
+            None => intake,
+        };
+        let _ = first.intake.send(Intake { came: first.came, ..intake });
     }
 
     /// Says which pieces answer a question.

@@ -34,6 +34,7 @@ use crate::net::fetch::ManifestProgress;
 use crate::net::gate::Gate;
 use crate::net::intake::Intake;
 use crate::net::let_in::Approached;
+use crate::net::rate::Lane;
 use crate::net::rate::RateCap;
 use crate::net::serve::Answering;
 use crate::net::tracker::Surroundings;
@@ -97,8 +98,9 @@ pub(super) struct Link {
     heard: Instant,
     /// Whether a right piece came over it.
     pub(super) proven: bool,
-    /// How large the blocks are that come over it.
+    /// How large the blocks are that come over it, and what takes turns with other connections under a cap.
     pub(super) blocks: Arc<BlockSize>,
+    pub(super) lane: Lane,
     /// Whether the other side has said that it goes, or ended it.
     pub(super) has_left: bool,
     /// Private shares that both sides have proven over it, and the other side's places among their receivers.
@@ -125,6 +127,7 @@ impl Link {
             heard: Instant::now(),
             proven: false,
             blocks: Arc::default(),
+            lane: Lane::new(),
             has_left: false,
             admitted: BTreeSet::new(),
             places: Vec::new(),

@@ -256,7 +256,9 @@ impl Intake {
             }
             let mut buffer = self.waits.during(WaitKind::Buffers, self.buffers.take(block.len)).await;
             let (begin, rest) = buffer.split_at_mut(held.len().min(block.len));
-            for (to, part) in begin.chunks_mut(self.cap.step()).zip(held.chunks(self.cap.step())) {
+            // The cap may be changed meanwhile.
+            let step = self.cap.step();
+            for (to, part) in begin.chunks_mut(step).zip(held.chunks(step)) {
                 to.copy_from_slice(&part[..to.len()]);
                 self.came(to.len()).await;
             }

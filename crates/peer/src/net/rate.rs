@@ -26,18 +26,40 @@ struct Bucket {
     saved: f64,
     /// Those who wait for their turn, and how each is told that it is the first one now.
     waiting: BTreeMap<Turn, Arc<Notify>>,
+    /// What each lane has taken that has taken more than the one that was served last, whose sum that is.
+    taken: BTreeMap<Lane, u64>,
+    served: u64,
 }
 
-/// Who goes on first under a cap: who has begun first.
+/// Who takes turns evenly with others under a cap: what comes over one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Turn(u64);
+pub(crate) struct Lane(u64);
+
+impl Lane {
+    /// One of its own.
+    pub(crate) fn new() -> Self {
+        Lane(next_number())
+    }
+}
+
+/// Who goes on first within a lane: what somebody waits for, and then what has begun first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Turn {
+    lane: Lane,
+    is_bulk: bool,
+    number: u64,
+}
 
 impl Turn {
-    /// After all that there are.
-    pub(crate) fn next() -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        Turn(NEXT.fetch_add(1, Ordering::Relaxed))
+    /// After all others that are there.
+    pub(crate) fn new(lane: Lane, awaited: bool) -> Self {
+        Turn { lane, is_bulk: !awaited, number: next_number() }
     }
+}
+
+fn next_number() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// What may be saved up while nothing is sent.
@@ -46,7 +68,8 @@ const BURST: Duration = Duration::from_millis(50);
 impl RateCap {
     /// No cap if there is no rate.
     pub(crate) fn new(bytes_a_second: Option<u64>) -> Self {
-        let bucket = Bucket { last: Instant::now(), saved: 0.0, waiting: BTreeMap::new() };
+        let bucket =
+            Bucket { last: Instant::now(), saved: 0.0, waiting: BTreeMap::new(), taken: BTreeMap::new(), served: 0 };
         let cap = RateCap { bytes_a_second: AtomicU64::new(0), state: Mutex::new(bucket), shared: None };
         cap.set(bytes_a_second);
         cap
@@ -88,8 +111,9 @@ impl RateCap {
         }
     }
 
-    /// Waits until nothing is owed and everyone with an earlier turn waits for something else, and then takes `bytes`. So what has
-    /// begun first is whole first; many that go on side by side would all be whole late.
+    /// Waits until nothing is owed and it is this one's turn, and then takes `bytes`. Connections take turns evenly, so that none looks
+    /// stalled for the cap's sake; of one connection, what has begun first is whole first: many that go on side by side would all be whole
+    /// late.
     pub(crate) async fn take_in_turn(&self, bytes: usize, turn: Turn) {
         self.wait_for_turn(bytes, turn).await;
         if let Some(shared) = &self.shared {
@@ -107,15 +131,17 @@ impl RateCap {
                 let mut bucket = lock(&self.state);
                 let Some(rate) = self.own() else { return };
                 bucket.refill(rate);
-                match bucket.waiting.keys().next() == Some(&turn) {
-                    true if bucket.saved >= 0.0 => return bucket.saved -= bytes as f64,
+                match bucket.first() == Some(turn) {
+                    true if bucket.saved >= 0.0 => return bucket.serve(turn.lane, bytes as u64),
                     true => Some(Duration::try_from_secs_f64(-bucket.saved / rate).unwrap_or(Duration::MAX)),
                     false => None,
                 }
             };
             match due {
                 // Rounded up, or it would look in vain.
-                Some(due) => drop(timeout(due + Duration::from_micros(1), place.told.notified()).await),
+                Some(due) => {
+                    drop(timeout(due.saturating_add(Duration::from_micros(1)), place.told.notified()).await);
+                }
                 None => place.told.notified().await,
             }
         }
@@ -138,6 +164,23 @@ impl RateCap {
 }
 
 impl Bucket {
+    /// Whose turn it is: of the lane that has taken least.
+    fn first(&self) -> Option<Turn> {
+        self.waiting.keys().copied().min_by_key(|turn| (self.taken_by(turn.lane), turn.is_bulk, turn.number))
+    }
+
+    /// What a lane has taken, or as much as the one that was served last: who comes late does not catch up.
+    fn taken_by(&self, lane: Lane) -> u64 {
+        self.taken.get(&lane).copied().unwrap_or_default().max(self.served)
+    }
+
+    fn serve(&mut self, lane: Lane, bytes: u64) {
+        self.saved -= bytes as f64;
+        self.served = self.taken_by(lane);
+        self.taken.insert(lane, self.served + bytes);
+        self.taken.retain(|_, taken| *taken > self.served);
+    }
+
     fn refill(&mut self, rate: f64) {
         let now = Instant::now();
         self.saved = (self.saved + (now - self.last).as_secs_f64() * rate).min(BURST.as_secs_f64() * rate);
@@ -164,7 +207,7 @@ impl Drop for Place<'_> {
     fn drop(&mut self) {
         let mut bucket = lock(&self.cap.state);
         bucket.waiting.remove(&self.turn);
-        if let Some(told) = bucket.waiting.values().next() {
+        if let Some(told) = bucket.first().and_then(|turn| bucket.waiting.get(&turn)) {
             told.notify_one();
         }
     }
@@ -177,10 +220,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_has_begun_first_is_whole_first() {
         let cap = Arc::new(RateCap::new(Some(1000)));
-        let began = Instant::now();
+        let (began, lane) = (Instant::now(), Lane::new());
         let mut tasks = tokio::task::JoinSet::new();
         for number in 0..5 {
-            let (cap, turn) = (cap.clone(), Turn::next());
+            let (cap, turn) = (cap.clone(), Turn::new(lane, false));
             tasks.spawn(async move {
                 for _ in 0..10 {
                     cap.take_in_turn(200, turn).await;
@@ -196,9 +239,39 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn connections_take_turns_evenly_and_what_is_awaited_comes_first() {
+        let cap = Arc::new(RateCap::new(Some(1000)));
+        let (began, lanes) = (Instant::now(), [Lane::new(), Lane::new()]);
+        let mut tasks = tokio::task::JoinSet::new();
+        for (lane, awaited) in [(0, false), (0, false), (1, false), (1, true)] {
+            let (cap, turn) = (cap.clone(), Turn::new(lanes[lane], awaited));
+            tasks.spawn(async move {
+                for _ in 0..10 {
+                    cap.take_in_turn(100, turn).await;
+                }
+                (lane, awaited, began.elapsed().as_secs_f64())
+            });
+        }
+        let mut done = Vec::new();
+        while let Some(one) = tasks.join_next().await {
+            done.push(one.unwrap());
+        }
+        let after =
+            |seconds: f64| done.iter().filter(|(.., took)| *took < seconds + 0.2).map(|(lane, ..)| lane).count();
+        assert_eq!((after(1.0), after(2.0), after(4.0)), (0, 2, 4), "{done:?}");
+        assert!(done.iter().position(|one| one.1) < Some(2), "{done:?}");
+        // Who comes now gets its part, and not all until it has caught up.
+        let late = Turn::new(Lane::new(), false);
+        cap.take_in_turn(100, late).await;
+        let bucket = lock(&cap.state);
+        assert_eq!(bucket.taken_by(late.lane), bucket.served + 100);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn who_waits_for_something_else_keeps_nobody_waiting() {
         let cap = RateCap::new(Some(1000));
-        let (first, second) = (Turn::next(), Turn::next());
+        let lane = Lane::new();
+        let (first, second) = (Turn::new(lane, false), Turn::new(lane, false));
         let began = Instant::now();
         cap.take_in_turn(1000, first).await;
         // The first one has no bytes now; and one that is given up while it waits is not waited for.

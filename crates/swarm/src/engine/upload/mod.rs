@@ -32,8 +32,9 @@ const AT_ONCE: Duration = Duration::from_millis(20);
 /// gives its slot back.
 const HELD_UP: Duration = Duration::from_millis(50);
 const SURELY_HELD_UP: Duration = Duration::from_millis(200);
-/// A piece that has left is verified, and others are told of it, within this time.
+/// A piece that has left is verified, and others are told of it, within this time and a round trip of at most so long.
 const TOLD: Duration = Duration::from_millis(250);
+const LONGEST_WAY: Duration = Duration::from_secs(3);
 /// While the uplink's rate is unknown, a serve that takes this long counts as held up, until it ends and shows the rate.
 const UNKNOWN: Duration = Duration::from_secs(1);
 /// The penalty for a slow taker stops growing after this many findings in a row.
@@ -107,13 +108,22 @@ impl Upload {
         (self.held_up, self.found, self.in_time) = (true, (self.found + 1).min(MOST_FOUND), 0);
     }
 
-    /// It says that it has a piece, in time or late. That an answer has left says little, since buffers take it, and so does a word for
-    /// which no answer could leave: only both together count. Each time that it is found again, it has to take twice as many before
-    /// others wait for it.
-    fn has_taken(&mut self, in_time: bool) {
-        if !in_time || !self.left_in_time {
+    /// An answer has left, in time or late.
+    fn has_left(&mut self, in_time: bool) {
+        self.left_in_time = in_time;
+        if !in_time {
             self.in_time = 0;
-            return;
+        }
+    }
+
+    /// It says that it has a piece, in time or late. That an answer has left says little, since buffers take it: only both together
+    /// count, and once an answer. Each time that it is found again, it has to take twice as many before others wait for it.
+    fn has_taken(&mut self, in_time: bool) {
+        let left_in_time = std::mem::take(&mut self.left_in_time);
+        match (in_time, left_in_time) {
+            (true, true) => {}
+            (true, false) => return,
+            (false, _) => return self.in_time = 0,
         }
         self.in_time += 1;
         if self.in_time >= 1 << self.found.saturating_sub(1) {
@@ -372,7 +382,8 @@ impl Uploads {
 
     /// A peer says that it has a piece of so many bytes, that long after it left.
     pub(crate) fn has_taken(&mut self, upload: &mut Upload, rtt: Duration, bytes: u64, took: Duration) {
-        upload.has_taken(took <= self.patience(rtt, 0, bytes) + TOLD);
+        let way = rtt.min(LONGEST_WAY) + TOLD;
+        upload.has_taken(took <= self.patience(rtt, 0, bytes).saturating_add(way));
         self.recount(upload);
     }
 

@@ -139,7 +139,7 @@ impl Engine {
             let rtt = self.conns.get(&conn).map_or(Duration::ZERO, |state| state.rate.rtt);
             let in_time = self.now.saturating_sub(began) <= self.uploads.patience(rtt, 0, bytes);
             if let Some(state) = self.conns.get_mut(&conn) {
-                state.upload.left_in_time = in_time;
+                state.upload.has_left(in_time);
                 // It may have said already that it has all of it.
                 let promised = state.participations.get(&content).map(|theirs| &theirs.promised);
                 if promised.is_some_and(|promised| !run.pieces().any(|piece| promised.contains_key(&piece))) {

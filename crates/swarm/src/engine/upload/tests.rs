@@ -170,14 +170,15 @@ fn promises_to_those_who_do_not_take_them_keep_nobody_waiting() {
 fn each_time_that_it_is_found_a_peer_takes_twice_as_many_in_time_before_others_wait_for_it() {
     /// How many answers it takes in time until it holds none up any more.
     fn until_trusted(upload: &mut Upload) -> u32 {
-        upload.left_in_time = false;
         upload.holds_up();
-        upload.has_taken(true);
-        assert!(upload.held_up, "an answer has not left in time");
-        upload.left_in_time = true;
+        upload.has_left(false);
+        (0..100).for_each(|_| upload.has_taken(true));
+        assert!(upload.held_up, "no answer has left in time");
         let mut answers = 0;
         while upload.held_up {
-            upload.has_taken(true);
+            upload.has_left(true);
+            // Pieces of one answer.
+            (0..100).for_each(|_| upload.has_taken(true));
             answers += 1;
         }
         answers
@@ -186,6 +187,27 @@ fn each_time_that_it_is_found_a_peer_takes_twice_as_many_in_time_before_others_w
     let all: Vec<_> = (0..9).map(|_| until_trusted(&mut upload)).collect();
     assert_eq!(all, [1, 2, 4, 8, 16, 32, 64, 64, 64]);
     // Who takes all for a long time is a peer like any other again.
-    (0..4 << MOST_FOUND).for_each(|_| upload.has_taken(true));
+    for _ in 0..4 << MOST_FOUND {
+        upload.has_left(true);
+        upload.has_taken(true);
+    }
     assert_eq!(until_trusted(&mut upload), 1);
+}
+
+#[test]
+fn a_long_way_is_no_slowness() {
+    let second = Duration::from_secs;
+    let mut uploads = Uploads::default();
+    uploads.delivered(second(1), 1);
+    uploads.delivered(second(2), 10_000_000);
+    let mut upload = Upload::default();
+    let mut taken_after = |upload: &mut Upload, rtt: u64, took: u64| {
+        upload.holds_up();
+        upload.found = 1;
+        upload.has_left(true);
+        uploads.has_taken(upload, Duration::from_millis(rtt), 64 << 10, Duration::from_millis(took));
+        !upload.held_up
+    };
+    assert!(taken_after(&mut upload, 600, 700));
+    assert!(!taken_after(&mut upload, 10, 700));
 }
