@@ -21,6 +21,7 @@
 mod catalogue;
 mod config;
 mod cost;
+mod last_words;
 mod ledger;
 mod mailboxes;
 mod outbox;

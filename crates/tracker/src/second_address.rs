@@ -7,8 +7,8 @@ use protocol::{AddressToken, PeerId, TrackerEvent, TrackerRequest};
 use transport::frame::{MessageReceiver, MessageSender};
 use transport::{Connection, TransportError};
 
+use crate::last_words::last_words;
 use crate::private;
-use crate::session::last_words;
 use crate::state::State;
 
 /// What is said where a token is not, or no more, one of a session of this peer.

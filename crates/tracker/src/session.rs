@@ -12,6 +12,7 @@ use transport::frame::{MessageReceiver, MessageSender, encode};
 use transport::{Connection, TransportError};
 
 use crate::cost;
+use crate::last_words::last_words;
 use crate::outbox::Outbox;
 use crate::pace::Paced;
 use crate::private::{self, Known};
@@ -192,16 +193,6 @@ async fn greet(connection: &Arc<dyn Connection>, state: &State) -> Result<Greete
         return Ok(Greeted::Refused(send, recv, private::OPEN.to_owned()));
     }
     Ok(Greeted::Hello(Greeting { send, hello, recv, known }))
-}
-
-/// Ends a connection on which everything is said, when that has arrived.
-pub(crate) async fn last_words(
-    send: &mut MessageSender<TrackerEvent>,
-    connection: &Arc<dyn Connection>,
-) -> Result<(), TransportError> {
-    let _ = send.finish();
-    let _ = timeout(Duration::from_secs(1), connection.closed()).await;
-    Ok(())
 }
 
 async fn write(
