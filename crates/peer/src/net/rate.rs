@@ -26,8 +26,9 @@ struct Bucket {
     saved: f64,
     /// Those who wait for their turn, and how each is told that it is the first one now.
     waiting: BTreeMap<Turn, Arc<Notify>>,
-    /// What each lane has taken that has taken more than the one that was served last, whose sum that is.
+    /// Bytes that each lane has taken. A lane that is not listed has taken `served`.
     taken: BTreeMap<Lane, u64>,
+    /// Bytes that the lane of the last turn had taken before it.
     served: u64,
 }
 
@@ -169,7 +170,7 @@ impl Bucket {
         self.waiting.keys().copied().min_by_key(|turn| (self.taken_by(turn.lane), turn.is_bulk, turn.number))
     }
 
-    /// What a lane has taken, or as much as the one that was served last: who comes late does not catch up.
+    /// Bytes that a lane has taken, and at least `served`: a new lane does not get all turns until it has caught up.
     fn taken_by(&self, lane: Lane) -> u64 {
         self.taken.get(&lane).copied().unwrap_or_default().max(self.served)
     }
