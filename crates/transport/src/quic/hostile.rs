@@ -137,7 +137,8 @@ async fn a_silent_address_is_given_up() {
     while silent.recv_from(&mut [0; 2048]).is_ok() {
         packets += 1;
     }
-    assert!((1..=3).contains(&packets), "{packets} packets went to an address that never answered");
+    // The pauses double (RFC 9002, 6.2.4), so even a machine that is held up for a minute sends no more than these.
+    assert!((1..=8).contains(&packets), "{packets} packets went to an address that never answered");
 }
 
 /// Carries what clients send, but of the answers only those that ask them to show that their address is theirs (RFC 9000,
