@@ -27,7 +27,7 @@ use testbed::event::{Event, Kind, Progress, Sharing};
 use testbed::program::Program;
 use testbed::programs::{Programs, at_home, without_settings};
 use testbed::swarm::{Arguments, Live, Outcome};
-use testbed::usage;
+use tool::usage;
 
 /// After this long a story hangs.
 pub const PATIENCE: Duration = Duration::from_secs(60);

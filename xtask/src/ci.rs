@@ -60,7 +60,7 @@ pub struct Arguments {
 const FUZZING: &str = "-max_total_time=10";
 
 /// What each crate may use of the others, by the names of their folders: ARCHITECTURE.md draws it. Chores and tests stand outside.
-const ARROWS: [(&str, &[&str]); 26] = [
+const ARROWS: [(&str, &[&str]); 27] = [
     ("atomic-file", &[]),
     ("integrity", &[]),
     ("protocol", &["integrity"]),
@@ -82,12 +82,13 @@ const ARROWS: [(&str, &[&str]); 26] = [
     ("peer-cli", &["peer", "daemon", "tracker", "settings", "gateway", "origins", "monitor"]),
     // What runs the programs, and none of the programs uses.
     ("launcher", &[]),
-    ("testbed", &["launcher", "peer", "sim"]),
+    ("tool", &["launcher"]),
+    ("testbed", &["launcher", "tool", "peer", "sim"]),
     ("hostile", &["peer"]),
     ("bench", &["testbed", "peer"]),
     ("chaos", &["testbed", "hostile"]),
     ("nat", &["testbed"]),
-    ("simulate", &["testbed", "sim"]),
+    ("simulate", &["tool", "sim"]),
 ];
 const OUTSIDE: [&str; 2] = ["xtask", "tests"];
 
@@ -126,10 +127,7 @@ impl Part {
             Part::Packed => pack(&packages()?),
             Part::Tests => tests::run(&["--workspace"], |_| {}),
             Part::Simulation => cargo(&["run", "--quiet", "--release", "-p", "simulate", "--", "--smoke"]),
-            Part::Examples => {
-                cargo(&["run", "--quiet", "-p", "p2p-fileshare-storage", "--example", "own_storage"])?;
-                cargo(&["run", "--quiet", "-p", "p2p-fileshare-transport", "--example", "own_transport"])
-            }
+            Part::Examples => examples(&["own_storage", "own_transport"]),
             Part::Docs => cargo(&["doc", "--workspace", "--no-deps"]),
             Part::Fuzzed => cargo(&["test", "--manifest-path", "fuzz/Cargo.toml", "--target-dir", "target/fuzz"]),
             Part::Optional => optional::run(skipped),
@@ -160,6 +158,19 @@ impl Took {
         }
         eprintln!("{:>6} s  in all", seconds(&self.0.iter().map(|(_, took)| *took).sum()));
     }
+}
+
+/// Builds examples with the features that the tests were built with, so that nothing they use is built once more, and runs them.
+fn examples(names: &[&str]) -> anyhow::Result<()> {
+    let mut build = vec!["build", "--workspace"];
+    build.extend(names.iter().flat_map(|name| ["--example", name]));
+    cargo(&build)?;
+    let programs = env::current_exe()?.with_file_name("examples");
+    for name in names {
+        let status = Command::new(programs.join(name)).status().with_context(|| format!("{name} does not start"))?;
+        ensure!(status.success(), "the example {name} failed");
+    }
+    Ok(())
 }
 
 /// A short run of every fuzz target, where a nightly compiler and cargo-fuzz are there.

@@ -31,7 +31,7 @@ fn main() -> ExitCode {
         return launcher::run(tool, &arguments);
     }
     let chore = Chore::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    testbed::tool::exit_code(match chore {
+    tool::exit_code(match chore {
         Chore::Certs(arguments) => xtask::certs::run(&arguments),
         Chore::Dist(arguments) => xtask::dist::run(&arguments),
         Chore::Cross(arguments) => xtask::cross::run(&arguments),

@@ -9,7 +9,7 @@ use anyhow::ensure;
 use testbed::files::warm_up;
 use testbed::process::Process;
 use testbed::program::Program;
-use testbed::usage::{Watch, of_ended_children};
+use tool::usage::{Watch, of_ended_children};
 
 use super::Sample;
 

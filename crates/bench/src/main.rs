@@ -20,9 +20,9 @@ use anyhow::ensure;
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 use testbed::files::run_folder;
-use testbed::interrupt::{Interrupted, check_interrupted, watch_interrupts};
 use testbed::programs;
-use testbed::usage::Usage;
+use tool::interrupt::{Interrupted, check_interrupted, watch_interrupts};
+use tool::usage::Usage;
 
 use others::Other;
 use subject::{Subject, Way};
@@ -100,7 +100,7 @@ pub struct Measured {
 }
 
 fn main() -> ExitCode {
-    testbed::tool::main("bench", run)
+    tool::main("bench", run)
 }
 
 /// Builds, measures, prints, and adds to the history.

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use anyhow::ensure;
 use bytesize::ByteSize;
 use testbed::files::{random_file, run_folder};
-use testbed::interrupt::watch_interrupts;
 use testbed::programs::{self, Programs};
 use testbed::swarm::{self, Live};
-use testbed::usage::Usage;
+use tool::interrupt::watch_interrupts;
+use tool::usage::Usage;
 
 /// What a peer may take of its own, whatever it shares and with 50 connections.
 const LIMIT: u64 = 64 << 20;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use testbed::files::random_file;
 use testbed::programs::Programs;
 use testbed::swarm::{self, Live};
-use testbed::usage::{Usage, context_switches, datagrams_lost};
+use tool::usage::{Usage, context_switches, datagrams_lost};
 
 use super::floors::Floor;
 use super::others::Other;

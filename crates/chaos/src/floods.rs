@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use protocol::PeerId;
 use testbed::event::{Connected, Kind, Progress, Verified, Wanted};
-use testbed::interrupt::check_interrupted;
-use testbed::usage;
 use tokio::sync::Semaphore;
+use tool::interrupt::check_interrupted;
+use tool::usage;
 use transport::{Config, Identity, Quic, Transport};
 
 use super::report::Report;

@@ -7,7 +7,7 @@ use anyhow::Context;
 use hostile::{Hostile, Script, answer, forged, said};
 use protocol::{Algorithm, ContentId, Digest, FileEntry, ManifestHeader, PeerId, PeerMessage, PieceRange, Request};
 use testbed::event::{Banned, Error, Ready};
-use testbed::usage;
+use tool::usage;
 
 use super::own_node::OwnNode;
 use super::report::Report;

@@ -36,8 +36,8 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use bytesize::ByteSize;
 use testbed::files::{random_file, run_folder};
-use testbed::interrupt::{Interrupted, check_interrupted, watch_interrupts};
 use testbed::programs::{self, Programs};
+use tool::interrupt::{Interrupted, check_interrupted, watch_interrupts};
 
 use report::Report;
 use stage::Stage;

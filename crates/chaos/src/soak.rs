@@ -8,7 +8,7 @@ use anyhow::{Context, bail, ensure};
 use bytesize::ByteSize;
 use testbed::event::{Ready, Sharing, Wanted};
 use testbed::relay::{Link, Relay};
-use testbed::usage;
+use tool::usage;
 
 use crate::Ground;
 use crate::liars::flip;

@@ -13,7 +13,7 @@ use testbed::event::{self, Completed, Event, Kind, Manifest, Progress, Ready, Sh
 use testbed::files::first_difference;
 use testbed::process::{Lines, Process, Said};
 use testbed::tracker;
-use testbed::usage::Watch;
+use tool::usage::Watch;
 
 use super::{Ground, RATE};
 

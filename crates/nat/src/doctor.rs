@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use testbed::event::{Check, Kind, Ticket};
-use testbed::interrupt::check_interrupted;
 use testbed::program::Program;
 use testbed::programs::Programs;
+use tool::interrupt::check_interrupted;
 
 use crate::lab::{Lab, Side, TRACKER};
 use crate::places::{ALL, Place};

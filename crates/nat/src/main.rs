@@ -17,8 +17,8 @@ use anyhow::{Context, bail};
 use bytesize::ByteSize;
 use clap::Args;
 use testbed::files::{random_file, run_folder};
-use testbed::interrupt::watch_interrupts;
 use testbed::programs::{self, Programs};
+use tool::interrupt::watch_interrupts;
 
 use pairs::Pairs;
 use run::Scene;
@@ -64,7 +64,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    testbed::tool::main("nat", run)
+    tool::main("nat", run)
 }
 
 fn run(arguments: &Arguments) -> anyhow::Result<()> {

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use testbed::event::{Connected, Event, Kind, Progress, Ticket, Verified};
 use testbed::files::first_difference;
-use testbed::interrupt::check_interrupted;
 use testbed::program::Program;
 use testbed::programs::Programs;
+use tool::interrupt::check_interrupted;
 
 use crate::lab::{Lab, Side, TRACKER, TRACKER_NAME};
 use crate::places::Place;

@@ -62,7 +62,7 @@ pub struct Arguments {
 }
 
 fn main() -> ExitCode {
-    testbed::tool::main("simulate", run)
+    tool::main("simulate", run)
 }
 
 /// Runs the plans and prints what came of them. Fails if anyone who could have had everything did not get it.

@@ -1,7 +1,7 @@
 //! The table: a row a plan and size.
 
 use sim::Outcome;
-use testbed::usage::most_memory;
+use tool::usage::most_memory;
 
 use super::runs::Done;
 

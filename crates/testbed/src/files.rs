@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use crate::interrupt::check_interrupted;
+use tool::interrupt::check_interrupted;
 
 /// A new folder beside what is built: on a real disk, where a temporary folder may be memory.
 pub fn run_folder(program: &Path) -> anyhow::Result<PathBuf> {

@@ -5,12 +5,9 @@
 pub mod certs;
 pub mod event;
 pub mod files;
-pub mod interrupt;
 pub mod process;
 pub mod program;
 pub mod programs;
 pub mod relay;
 pub mod swarm;
-pub mod tool;
 pub mod tracker;
-pub mod usage;

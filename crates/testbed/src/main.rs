@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    testbed::tool::main("swarm", testbed::swarm::run)
+    tool::main("swarm", testbed::swarm::run)
 }

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 
-use crate::interrupt::check_interrupted;
 use crate::programs;
+use tool::interrupt::check_interrupted;
 
 /// What a program said: a line, or nothing more.
 pub struct Said {

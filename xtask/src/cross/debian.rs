@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use testbed::interrupt::check_interrupted;
+use tool::interrupt::check_interrupted;
 
 /// A file that says that a folder is whole: a run that was stopped leaves none.
 const WHOLE: &str = ".whole";

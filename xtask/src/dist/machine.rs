@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use testbed::interrupt::check_interrupted;
+use tool::interrupt::check_interrupted;
 
 const BOOT: &str = include_str!("machine/boot.sh");
 const STORY: &str = include_str!("machine/story.sh");

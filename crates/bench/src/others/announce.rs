@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
-use testbed::interrupt::check_interrupted;
+use tool::interrupt::check_interrupted;
 
 use super::LOOK;
 

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use testbed::files::{first_difference, warm_up};
 use testbed::process::{Lines, Process, Said};
-use testbed::usage::{Usage, Watch, of_ended_children};
+use tool::usage::{Usage, Watch, of_ended_children};
 
 use super::Sample;
 

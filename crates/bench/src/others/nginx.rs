@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
-use testbed::interrupt::check_interrupted;
+use tool::interrupt::check_interrupted;
 
 use super::{Done, LOOK, Needs, READY, Receive, Stage, free_ports, last_words};
 

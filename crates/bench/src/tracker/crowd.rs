@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use protocol::{Announce, ContentId, Digest, PeerId, Role, TrackerEvent, TrackerRequest, VERSION};
-use testbed::interrupt::check_interrupted;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tool::interrupt::check_interrupted;
 use transport::frame::{encode, receive_message};
 use transport::{Config, Connection, Identity, Kind, Quic, SendStream, Tcp, Transport, TransportError};
 

@@ -18,10 +18,10 @@ use anyhow::{Context, ensure};
 use bytesize::ByteSize;
 use protocol::Role;
 use testbed::files::run_folder;
-use testbed::interrupt::watch_interrupts;
 use testbed::programs;
-use testbed::usage::processor_time;
 use tokio::task::JoinSet;
+use tool::interrupt::watch_interrupts;
+use tool::usage::processor_time;
 use transport::{Identity, Kind};
 
 use crowd::{Crowd, Member, content};

@@ -11,7 +11,7 @@ use bytesize::ByteSize;
 use protocol::PeerId;
 use testbed::program::Program;
 use testbed::tracker;
-use testbed::usage::{memory, processor_time};
+use tool::usage::{memory, processor_time};
 use transport::peer_id_of_certificate_pem;
 
 /// It says where it listens, and answers what is typed, within this time.

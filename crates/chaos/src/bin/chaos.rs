@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    testbed::tool::main("chaos", chaos::run)
+    tool::main("chaos", chaos::run)
 }

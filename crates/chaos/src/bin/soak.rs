@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    testbed::tool::main("soak", chaos::soak::run)
+    tool::main("soak", chaos::soak::run)
 }

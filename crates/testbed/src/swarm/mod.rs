@@ -24,9 +24,9 @@ pub use report::{Outcome, PeerOutcome};
 pub use run::conduct;
 
 use crate::files::{random_file, run_folder};
-use crate::interrupt::{Interrupted, watch_interrupts};
 use crate::programs;
 use crate::relay::{Link, duration, rate};
+use tool::interrupt::{Interrupted, watch_interrupts};
 
 /// What the swarm is made of.
 #[derive(Debug, clap::Args)]

@@ -7,7 +7,7 @@ use bytesize::ByteSize;
 use serde::Serialize;
 
 use super::{LinkOutcome, Optimum};
-use crate::usage::Usage;
+use tool::usage::Usage;
 
 /// The end of a run in which every byte arrived.
 #[derive(Debug, Clone, Serialize)]

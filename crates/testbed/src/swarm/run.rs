@@ -14,8 +14,8 @@ use crate::event::{Event, Lacking, Progress};
 use crate::files::{first_difference, warm_up};
 use crate::process::{Lines, Process, Said};
 use crate::programs::Programs;
-use crate::usage::{Usage, Watch};
 use crate::{certs, tracker};
+use tool::usage::{Usage, Watch};
 
 /// A swarm in which nothing at all happens for this long has failed.
 const STALLED: Duration = Duration::from_secs(60);

@@ -1,4 +1,4 @@
-//! A tool that `cargo xtask` starts: arguments, what they ask for, and an exit status.
+//! A tool that `cargo xtask` starts: its arguments, what they ask for, and its exit status.
 
 use std::process::ExitCode;
 
