@@ -3,6 +3,9 @@
 //!
 //! Each content that was downloaded, and each file of an origin, has a folder of its own. That folder is what is counted and what goes.
 
+mod entry;
+mod found;
+
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::io;
@@ -15,23 +18,16 @@ use tokio::sync::{OwnedMutexGuard, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
-use crate::blobs::folder;
 use crate::error::{GatewayError, Refusal};
 use crate::root_lock;
+use entry::{Entry, Open};
+use found::{NOTES, found_in, read_notes, size_of};
 
 /// How often the times of last use are saved.
 const SAVED: Duration = Duration::from_secs(60);
-/// Where that is.
-const NOTES: &str = ".kept";
-/// Most bytes of it.
-const LONGEST: u64 = 16 << 20;
-/// What peers are sent stays for no longer than this after the last use here: anyone may ask for a piece of everything now and then.
-const SENT: Duration = Duration::from_secs(60 * 60);
 /// How often, in the time in which something counts as just used, it is looked at what peers are sent; and the least time between.
 const LOOKS: u32 = 4;
 const LOOK: Duration = Duration::from_secs(1);
-/// What folders of origins' files are in begins so.
-const ORIGINS: &str = "origins-";
 
 /// How much a gateway keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,66 +67,6 @@ struct State {
     folders: HashMap<PathBuf, Entry>,
     saved: Option<Instant>,
     removed: u64,
-}
-
-struct Entry {
-    bytes: u64,
-    used: SystemTime,
-    /// The same by a clock that nobody sets, if it was in this run.
-    used_here: Option<Instant>,
-    /// Whether it is still on its way from an origin.
-    is_coming: bool,
-    readers: usize,
-    /// Who has it open, and as which content.
-    open: Vec<Open>,
-    /// When it was last seen that peers are sent some of it.
-    sent: Option<Instant>,
-}
-
-/// A content that a node has open.
-struct Open {
-    node: Node,
-    content: ContentId,
-    status: watch::Receiver<Status>,
-    /// Bytes that peers had been sent at the last look.
-    sent: u64,
-}
-
-impl Open {
-    fn is_of(&self, node: &Node, content: ContentId) -> bool {
-        self.content == content && self.node.id() == node.id() && self.node.listeners() == node.listeners()
-    }
-}
-
-impl Entry {
-    fn new(bytes: u64, used: SystemTime) -> Self {
-        Entry { bytes, used, used_here: None, is_coming: false, readers: 0, open: Vec::new(), sent: None }
-    }
-
-    /// Looks whether peers are being sent some of it.
-    fn look(&mut self) {
-        for open in &mut self.open {
-            let sent = open.status.borrow().sent;
-            if std::mem::replace(&mut open.sent, sent) < sent {
-                self.sent = Some(Instant::now());
-            }
-        }
-    }
-
-    fn is_used(&mut self) {
-        (self.used, self.used_here) = (SystemTime::now(), Some(Instant::now()));
-    }
-
-    fn may_go(&self, now: SystemTime, recent: Duration) -> bool {
-        // What seems to be of the future was used before the clock was set back.
-        let is_recent = match self.used_here {
-            Some(used) => used.elapsed() < recent,
-            None => now.duration_since(self.used).is_ok_and(|since| since < recent),
-        };
-        let is_within = |time: Option<Instant>, within| time.is_some_and(|time| time.elapsed() < within);
-        let is_sent = is_within(self.sent, recent) && is_within(self.used_here, SENT);
-        self.readers == 0 && !self.is_coming && !is_recent && !is_sent
-    }
 }
 
 impl State {
@@ -400,54 +336,13 @@ async fn remove(folder: PathBuf, open: Vec<Open>) -> Option<u64> {
     removing.await.ok().flatten()
 }
 
-/// The folders of contents and of origins' files. What another gateway has is its own.
-fn found_in(root: &Path) -> Vec<PathBuf> {
-    let folders = |path: &Path| {
-        let entries = fs::read_dir(path).into_iter().flatten().flatten();
-        entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path())
-    };
-    let name = |path: &Path| path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
-    let mut found = Vec::new();
-    for folder in folders(root) {
-        let called = name(&folder);
-        if called.starts_with(ORIGINS) {
-            if !folder::is_taken(&folder) {
-                found.extend(folders(&folder).filter(|folder| name(folder) != folder::ANSWERS));
-            }
-        } else if called.len() == 16 && called.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            found.push(folder);
-        }
-    }
-    found
-}
-
-/// Bytes of all files below a folder.
-fn size_of(folder: &Path) -> u64 {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let size = |entry: fs::DirEntry| match entry.metadata() {
-        Ok(found) if found.is_dir() => size_of(&entry.path()),
-        Ok(found) => found.len(),
-        Err(_) => 0,
-    };
-    entries.map(size).sum()
-}
-
-fn read_notes(root: &Path) -> HashMap<PathBuf, SystemTime> {
-    let path = root.join(NOTES);
-    let is_fine = path.metadata().is_ok_and(|found| found.is_file() && found.len() <= LONGEST);
-    let text = if is_fine { fs::read_to_string(path).unwrap_or_default() } else { String::new() };
-    let line = |line: &str| {
-        let (used, folder) = line.split_once(' ')?;
-        Some((root.join(folder), UNIX_EPOCH.checked_add(Duration::from_secs(used.parse().ok()?))?))
-    };
-    text.lines().filter_map(line).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use peer::{Identity, MemoryNetwork};
 
+    use super::entry::SENT;
     use super::*;
+    use crate::blobs::folder;
 
     const RECENT: Duration = Duration::from_secs(60);
 

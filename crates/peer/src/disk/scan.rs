@@ -5,22 +5,23 @@
 //! (`storage::is_system_file`), and links that lead out of the folder. A link that stays inside is what it leads to, as if it were
 //! copied there. A name that others could not store ends it.
 
+mod readable;
+mod walk;
+
 use std::collections::HashSet;
-use std::fs::{self, FileType, Metadata};
-use std::io::{self, Read};
+use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
 
 use atomic_file::{is_gone, real_path};
-use protocol::{MAX_FILES, check_name};
-use storage::{FileSpec, error_at, is_system_file, is_system_folder};
+use protocol::check_name;
+use storage::{FileSpec, error_at};
 
 use crate::PeerError;
 use crate::disk::file_state::{Change, FileState};
 use crate::disk::left_out::{LeftOut, LeftOutReason};
 use crate::disk::own_state::{Candidate, OwnState};
-
-/// Folders in each other, more than any manifest has: what lies deeper is not walked to.
-const DEEPEST: usize = 1000;
+use readable::is_unsized;
+use walk::Rules;
 
 /// What counts as part of a content.
 ///
@@ -99,25 +100,6 @@ impl ScannedFile {
     }
 }
 
-/// A walk through a folder.
-struct Walk<'a> {
-    scan: Scan,
-    rules: Option<Rules<'a>>,
-    /// The folder that is shared, as it was named and as it is.
-    root: &'a Path,
-    real_root: PathBuf,
-    /// Where the files of a cache of models lie that this is a part of.
-    blobs: Option<PathBuf>,
-    /// Canonical paths of the folders that the walk is in.
-    within: Vec<PathBuf>,
-}
-
-/// What is part of a content that is to be shared.
-struct Rules<'a> {
-    own: OwnState,
-    options: &'a ScanOptions,
-}
-
 impl Scan {
     /// Looks at a path. A link that is named itself is followed: what it leads to is meant.
     pub(crate) fn of(path: &Path, options: &ScanOptions) -> Result<Self, PeerError> {
@@ -147,14 +129,6 @@ impl Scan {
         let scan = Self::of_anything(path)?;
         let real_root = real_path(path).map_err(|source| error_at(path, source))?;
         if scan.folder { scan.walk_all(path, real_root, None) } else { Ok(scan) }
-    }
-
-    fn walk_all(self, root: &Path, real_root: PathBuf, rules: Option<Rules<'_>>) -> Result<Self, PeerError> {
-        let blobs = blobs_of(&real_root);
-        let within = vec![real_root.clone()];
-        let mut walk = Walk { scan: self, rules, root, real_root: real_root.clone(), blobs, within };
-        walk.walk(root, &real_root, "")?;
-        Ok(walk.scan)
     }
 
     /// A file, whatever it is; of a folder, nothing but its name.
@@ -207,187 +181,6 @@ impl Scan {
         }
         Ok(None)
     }
-}
-
-impl Walk<'_> {
-    fn walk(&mut self, folder: &Path, real: &Path, inside: &str) -> Result<(), PeerError> {
-        if self.within.len() > DEEPEST {
-            return Err(unfit(folder, "its folders are too deep in each other"));
-        }
-        let read = || -> io::Result<Vec<(PathBuf, FileType)>> {
-            let entries =
-                fs::read_dir(folder)?.map(|entry| entry.and_then(|entry| Ok((entry.path(), entry.file_type()?))));
-            // An entry may go while the folder is read.
-            entries.filter(|entry| !entry.as_ref().is_err_and(is_gone)).collect()
-        };
-        let mut entries = match read() {
-            Ok(entries) => entries,
-            Err(error) if is_gone(&error) && !inside.is_empty() => {
-                self.leave_out(folder, LeftOutReason::Vanished);
-                return Ok(());
-            }
-            Err(error) => return Err(error_at(folder, error).into()),
-        };
-        entries.sort_by(|(one, _), (other, _)| one.cmp(other));
-        let before = self.scan.files.len() + self.scan.empty_folders.len();
-        let left_out_before = self.scan.left_out.len();
-        for (at, kind) in entries {
-            self.entry(&at, kind, real, inside)?;
-            if self.scan.files.len() > MAX_FILES || self.scan.empty_folders.len() > MAX_FILES {
-                return Err(unfit(
-                    folder,
-                    &format!("a content may have at most {MAX_FILES} files: share its parts, or an archive"),
-                ));
-            }
-        }
-        if self.scan.files.len() + self.scan.empty_folders.len() == before && !inside.is_empty() {
-            self.nothing_in(folder, real, inside, left_out_before);
-        }
-        Ok(())
-    }
-
-    /// A folder of which nothing is content: an empty one, or one of the programs' own.
-    fn nothing_in(&mut self, folder: &Path, real: &Path, inside: &str, left_out_before: usize) {
-        let left_out = &self.scan.left_out[left_out_before..];
-        let own = left_out.iter().map(|left_out| left_out.reason).filter(|reason| reason.is_own()).min();
-        let all_own = left_out.iter().all(|left_out| left_out.reason.is_own());
-        let is_used = self.rules.as_ref().is_some_and(|rules| rules.own.is_used(real));
-        match own.or(is_used.then_some(LeftOutReason::OwnState)) {
-            Some(reason) => {
-                // The folder stands for all that is in it.
-                if all_own {
-                    self.scan.left_out.truncate(left_out_before);
-                    self.leave_out(folder, reason);
-                }
-            }
-            None => self.scan.empty_folders.push(inside.to_owned()),
-        }
-    }
-
-    fn entry(&mut self, at: &Path, kind: FileType, real_folder: &Path, inside: &str) -> Result<(), PeerError> {
-        let name = at.file_name().unwrap_or_default();
-        let is_of_system = (kind.is_dir() && is_system_folder(name)) || (kind.is_file() && is_system_file(at));
-        // Nothing more is asked of it: not everyone may look into `lost+found`.
-        if is_of_system {
-            if self.rules.is_some() {
-                self.leave_out(at, LeftOutReason::OfSystem);
-            }
-            return Ok(());
-        }
-        let found = if kind.is_symlink() { self.follow(at) } else { Ok((at.to_owned(), real_folder.join(name))) };
-        let (target, real) = match found {
-            Ok(found) => found,
-            Err(reason) => {
-                self.leave_out(at, reason);
-                return Ok(());
-            }
-        };
-        let metadata = match fs::symlink_metadata(&target) {
-            Ok(metadata) => metadata,
-            Err(error) if is_gone(&error) => {
-                self.leave_out(at, LeftOutReason::Vanished);
-                return Ok(());
-            }
-            Err(error) => return Err(error_at(at, error).into()),
-        };
-        let reason = match &metadata {
-            metadata if !metadata.is_file() && !metadata.is_dir() => Some(LeftOutReason::NotAFile),
-            metadata if is_unsized(&target, metadata) => Some(LeftOutReason::Unsized),
-            metadata => {
-                let candidate = Candidate { at: &target, real: &real, metadata };
-                self.rules.as_ref().and_then(|rules| rules.own.why_inside(&candidate))
-            }
-        };
-        if let Some(reason) = reason {
-            self.leave_out(at, reason);
-            return Ok(());
-        }
-        if self.rules.is_some() && metadata.is_file() {
-            must_be_readable(&target)?;
-        }
-        let name = safe_name(at, name)?;
-        let path = if inside.is_empty() { name } else { format!("{inside}/{name}") };
-        if metadata.is_dir() {
-            self.within.push(real.clone());
-            self.walk(&target, &real, &path)?;
-            self.within.pop();
-        } else {
-            self.scan.files.push(ScannedFile { path, at: target, metadata });
-        }
-        Ok(())
-    }
-
-    /// Where a link leads, and what the canonical path of that is; or why it is not followed.
-    fn follow(&self, link: &Path) -> Result<(PathBuf, PathBuf), LeftOutReason> {
-        let Some(rules) = &self.rules else { return Err(LeftOutReason::LinkOutside) };
-        let real = link.canonicalize().map_err(|_| LeftOutReason::LinkToNothing)?;
-        if real.is_dir() && self.within.contains(&real) {
-            return Err(LeftOutReason::LinkLoop);
-        }
-        if let Ok(rest) = real.strip_prefix(&self.real_root) {
-            // From the folder that is shared on there is no link any more.
-            return Ok((self.root.join(rest), real));
-        }
-        let in_cache = self.blobs.as_ref().is_some_and(|blobs| real.starts_with(blobs));
-        let follows = in_cache || rules.options.follow_links;
-        if follows { Ok((dunce::simplified(&real).to_owned(), real)) } else { Err(LeftOutReason::LinkOutside) }
-    }
-
-    fn leave_out(&mut self, path: &Path, reason: LeftOutReason) {
-        self.scan.left_out.push(LeftOut { path: path.to_owned(), reason });
-    }
-}
-
-/// Where the files lie that a snapshot of a model links to, in a cache as Hugging Face's: `MODEL/snapshots/REVISION/…` holds
-/// nothing but links to `MODEL/blobs/…`, so that a snapshot and its blobs are one thing that is shared.
-fn blobs_of(real: &Path) -> Option<PathBuf> {
-    let snapshots = real.ancestors().skip(1).find(|folder| folder.file_name() == Some("snapshots".as_ref()))?;
-    let blobs = snapshots.with_file_name("blobs");
-    let is_folder = fs::symlink_metadata(&blobs).is_ok_and(|blobs| blobs.is_dir());
-    is_folder.then_some(blobs)
-}
-
-/// Whether a file says to be empty and has bytes all the same, as in `/proc`: what would arrive is an empty one. One that is being
-/// written to now is looked at again anyway.
-fn is_unsized(at: &Path, metadata: &Metadata) -> bool {
-    if !metadata.is_file() || metadata.len() > 0 {
-        return false;
-    }
-    let read = |mut file: fs::File| Ok(file.read(&mut [0])? > 0 && file.metadata()?.len() == 0);
-    open_at_once(at).and_then(read).unwrap_or(false)
-}
-
-/// Opens a file to read it. Some wait for what they are to say: this does not.
-fn open_at_once(at: &Path) -> io::Result<fs::File> {
-    let mut options = fs::File::options();
-    options.read(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, rustix::fs::OFlags::NONBLOCK.bits() as i32);
-    options.open(at)
-}
-
-/// Fails if a file may not be read: that is said before all the others are hashed.
-fn must_be_readable(at: &Path) -> Result<(), PeerError> {
-    if is_readable(at) {
-        return Ok(());
-    }
-    // A process may have rights that its user has not.
-    match open_at_once(at) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(error_at(at, error).into()),
-        _ => Ok(()),
-    }
-}
-
-/// Whether the user may read a file: cheaper than to open it.
-#[cfg(unix)]
-fn is_readable(at: &Path) -> bool {
-    rustix::fs::access(at, rustix::fs::Access::READ_OK).is_ok()
-}
-
-/// Files that may not be read are rare there, and to open each takes long: it shows when they are hashed.
-#[cfg(not(unix))]
-fn is_readable(_: &Path) -> bool {
-    true
 }
 
 fn safe_name(path: &Path, name: &std::ffi::OsStr) -> Result<String, PeerError> {
@@ -563,7 +356,7 @@ mod tests {
         let denied = root.join("b/file");
         fs::set_permissions(&denied, fs::Permissions::from_mode(0o000)).unwrap();
         let found = Scan::of(&root, &ScanOptions::default());
-        if open_at_once(&denied).is_ok() {
+        if readable::open_at_once(&denied).is_ok() {
             // Root reads everything.
             assert_eq!(paths(&found.unwrap()), ["a/file", "b/file"]);
             return;

@@ -3,9 +3,9 @@
 //! one, says that it is complete before every piece was verified, or shuts out who never lied. Here is what is looked at now and
 //! then, over everyone. A violation ends the run with the plan, the seed and the command that repeats it.
 
-use protocol::{PeerMessage, PieceRange};
+use protocol::{PeerId, PeerMessage, PieceRange};
 
-use super::{ORIGIN_CONN, PeerIx, SECOND, World};
+use super::{ORIGIN_CONN, PeerIx, SECOND, World, number};
 use crate::queue::Time;
 
 /// An engine looks at its deadlines more often than this.
@@ -67,6 +67,24 @@ impl World {
                     "peer {number} has waited too long for pieces {first}+{count} of content {content}, request {request}"
                 ));
             }
+        }
+    }
+
+    /// After a piece came, the engine takes it for held exactly if it was right, now or before.
+    pub(super) fn check_piece(&self, peer: PeerIx, content: usize, piece: u32) {
+        let state = &self.peers[peer as usize];
+        let taken = state.engine().and_then(|engine| engine.have(self.contents[content].id));
+        if taken.is_some_and(|have| have.contains(piece) != state.holdings[content].have.contains(piece)) {
+            self.violated(format_args!("peer {peer} takes piece {piece} for what it is not"));
+        }
+    }
+
+    /// A peer that never sent anything wrong is never shut out.
+    pub(super) fn check_ban(&self, peer: PeerIx, banned: PeerId) {
+        let banned = number(banned);
+        let other = &self.peers[banned as usize];
+        if other.wrong == 0.0 && other.hostile.is_none() {
+            self.violated(format_args!("peer {peer} shuts out peer {banned}, which never lied"));
         }
     }
 

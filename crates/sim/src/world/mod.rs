@@ -1,9 +1,10 @@
 //! The world: engines, what is under way between them, and the books that they are checked against.
 //!
-//! It is cut by what happens: `connections` (dial, say, close), `transfers` (ask, serve, cancel), `tracker`
+//! It is cut by what happens: `connections` (dial, say, close), `transfers` with `asking` and `serving` (ask, serve, cancel), `tracker`
 //! (announce, introduce), `peers` (who they are, how they come), `readers` (who reads what comes), `faults` (crashes, cuts, a tracker that dies), `hostile` (peers
 //! that are no engine and mean harm), `origin` (a server that engines read from). `invariants` is what must never happen, `verdict` says whose fault it is when someone does not get everything.
 
+mod asking;
 mod connections;
 mod faults;
 mod hostile;
@@ -11,6 +12,7 @@ mod invariants;
 mod origin;
 mod peers;
 mod readers;
+mod serving;
 mod tracker;
 mod transfers;
 mod verdict;

@@ -1,13 +1,16 @@
 //! Folders by their descriptors.
 
+#[cfg(target_os = "linux")]
+mod beneath;
+mod rights;
+
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -18,6 +21,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::{How, Seen, is_inside};
+pub(crate) use rights::set_rights;
 
 /// Opens a folder on the way to something; nothing is read from it.
 #[cfg(target_os = "linux")]
@@ -190,42 +194,6 @@ impl Folder {
         None
     }
 
-    /// Leaves a folder to its owner alone, as earlier versions did not. That of another user stays as it is.
-    fn close_to_others(&self, inside: &Path) -> io::Result<()> {
-        let folder = File::from(self.reach(inside, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?);
-        let seen = folder.metadata()?;
-        let is_ours = seen.uid() == rustix::process::geteuid().as_raw();
-        if is_ours { set_rights(&folder, seen.mode(), seen.mode() & 0o700) } else { Ok(()) }
-    }
-
-    /// Gives a folder that was made for its owner alone the rights that any new one has, by the mask and by what it lies in.
-    pub(crate) fn open_to_others(&self, inside: &Path) -> io::Result<()> {
-        let folder = self.reach(inside, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
-        let usual = usual_rights(folder.as_fd(), true)?;
-        let folder = File::from(folder);
-        let now = folder.metadata()?.mode();
-        set_rights(&folder, now, usual)
-    }
-
-    /// Gives a file that was built its rights: those of the `old` one that it replaces, or, of one that stands alone and was
-    /// for its owner alone until now, those that any new file has; and makes it executable for all who may read it, if that is said.
-    pub(crate) fn finish_file(&self, inside: &Path, old: Option<&Path>, executable: bool) -> io::Result<()> {
-        let old = old.and_then(|old| self.look(old).ok().flatten()).filter(|old| old.is_file);
-        let alone = inside.parent().is_none_or(|parent| parent.as_os_str().is_empty());
-        if old.is_none() && !alone && !executable {
-            return Ok(());
-        }
-        let file = self.open_file(inside, How::Read)?;
-        let now = file.metadata()?.mode();
-        let rights = match old {
-            Some(old) => old.mode,
-            None if alone => usual_rights(self.descriptor.as_fd(), false)?,
-            None => now,
-        };
-        let run = if executable { (rights & 0o444) >> 2 } else { 0 };
-        set_rights(&file, now, rights | run)
-    }
-
     /// Opens something by a path of names from here, following no link.
     fn reach(&self, inside: &Path, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
         let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -353,30 +321,6 @@ fn split(inside: &Path) -> io::Result<(&Path, &OsStr)> {
     parts.ok_or_else(|| io::ErrorKind::InvalidInput.into())
 }
 
-/// The rights that a new file or folder has there: only a look at one tells, since they depend on the mask of the process and
-/// on what that folder hands down.
-#[allow(clippy::useless_conversion, reason = "not every system has the same widths")]
-fn usual_rights(folder: BorrowedFd<'_>, of_folder: bool) -> io::Result<u32> {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    loop {
-        let probe = format!(".p2p-rights-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let made = if of_folder {
-            mkdirat(folder, &*probe, Mode::from_raw_mode(0o777))
-        } else {
-            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-            openat(folder, &*probe, flags, Mode::from_raw_mode(0o666)).map(drop)
-        };
-        match made {
-            Ok(()) => {}
-            Err(Errno::EXIST) => continue,
-            Err(errno) => return Err(told(errno)),
-        }
-        let seen = statat(folder, &*probe, AtFlags::SYMLINK_NOFOLLOW);
-        unlinkat(folder, &*probe, if of_folder { AtFlags::REMOVEDIR } else { AtFlags::empty() })?;
-        return Ok(u32::from(seen?.st_mode));
-    }
-}
-
 /// A time as the standard library says it.
 fn time(seconds: i64, nanoseconds: u64) -> Option<SystemTime> {
     let whole = Duration::from_secs(seconds.unsigned_abs());
@@ -402,20 +346,6 @@ fn same(held: (u64, u64, u64), there: (u64, u64, u64)) -> bool {
     (held.0, held.1) == (there.0, there.1) && (held.2 > 0 || there.2 == 0)
 }
 
-/// Gives a file these rights, but never setuid or setgid.
-pub(crate) fn set_rights(file: &File, now: u32, rights: u32) -> io::Result<()> {
-    let keeps = if file.metadata()?.is_dir() { now & 0o7000 } else { 0 };
-    let rights = rights & 0o777 | keeps;
-    if now & 0o7777 == rights {
-        return Ok(());
-    }
-    match file.set_permissions(PermissionsExt::from_mode(rights)) {
-        // Not every file system has rights, and the file is ours.
-        Err(error) if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported) => Ok(()),
-        result => result,
-    }
-}
-
 /// A link on the way is said as what it is.
 fn told(errno: Errno) -> io::Error {
     match errno {
@@ -423,44 +353,6 @@ fn told(errno: Errno) -> io::Error {
             io::Error::other("it is a link, and links are not followed. Remove the link, or choose another folder")
         }
         errno => errno.into(),
-    }
-}
-
-#[cfg(target_os = "linux")]
-mod beneath {
-    //! In one call, since Linux 5.6.
-
-    use std::os::fd::{BorrowedFd, OwnedFd};
-    use std::path::Path;
-    use std::sync::atomic::{AtomicBool, Ordering};
-
-    use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
-    use rustix::io::Errno;
-
-    static UNKNOWN: AtomicBool = AtomicBool::new(false);
-
-    /// Opens what a path leads to from here; nothing if this system has no such call, or is to be asked step by step.
-    pub(super) fn open(
-        folder: BorrowedFd<'_>,
-        inside: &Path,
-        flags: OFlags,
-        mode: Mode,
-    ) -> Option<Result<OwnedFd, Errno>> {
-        if UNKNOWN.load(Ordering::Relaxed) {
-            return None;
-        }
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-        // The call refuses a mode for what is not made.
-        let mode = if flags.contains(OFlags::CREATE) { mode } else { Mode::empty() };
-        match openat2(folder, inside, flags, mode, resolve) {
-            Err(Errno::NOSYS) => {
-                UNKNOWN.store(true, Ordering::Relaxed);
-                None
-            }
-            // A sandbox that forbids it, something that moves meanwhile, or a path that is too long in one piece.
-            Err(Errno::PERM | Errno::AGAIN | Errno::INVAL | Errno::NAMETOOLONG) => None,
-            result => Some(result),
-        }
     }
 }
 

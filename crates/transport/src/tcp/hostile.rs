@@ -7,8 +7,10 @@ use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
-use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
+use super::dial::WELCOME;
+use super::socket::Socket;
 use super::*;
 use crate::Trust;
 use crate::frame::read_exact;

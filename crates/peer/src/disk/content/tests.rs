@@ -4,8 +4,9 @@
 use std::fs;
 use std::sync::Barrier;
 
-use protocol::PieceRange;
-use storage::{Access, FileSpec};
+use bytes::Bytes;
+use protocol::{Block, PieceRange};
+use storage::{Access, Backend, FileSpec};
 use tokio::sync::broadcast;
 
 use super::*;
@@ -13,6 +14,7 @@ use crate::config::DownloadSettings;
 use crate::disk::open::open;
 use crate::disk::scan::ScanOptions;
 use crate::disk::share::{ShareOptions, share};
+use crate::stats::WaitStats;
 
 const PIECE: u32 = 64 << 10;
 /// A file that stays open for long, and one that is opened for each read anyway.

@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep, timeout};
 use transport::{Connection, RecvStream, SendStream, Transport, TransportError};
 
 use super::claims::{Claims, Key};
-use super::{WELCOME, hear, say};
+use super::handshake::{WELCOME, hear, say};
 use crate::net::dial::{self, For};
 use crate::net::dial_filter::nearest_first;
 

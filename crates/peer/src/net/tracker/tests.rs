@@ -1,9 +1,13 @@
 //! A client and a tracker that a test plays, over a network in memory and in virtual time.
 
-use protocol::{MAX_FRAME, Wire};
+use std::collections::BTreeSet;
+
+use protocol::{MAX_FRAME, Wire, second_address_mark};
+use tokio::time::sleep;
 use transport::MemoryNetwork;
 use transport::frame::{frame, read_frame};
 
+use super::reconnect::{LONGEST, TAKEN_AGAIN, pause};
 use super::*;
 
 const PEERS: usize = 1000;
