@@ -24,7 +24,7 @@ use crate::session::origin::SilentTracker;
 use crate::session::patience::Patience;
 use crate::session::query::complain;
 use crate::session::temp_folder::{self, TempFolder};
-use crate::session::{Session, SessionOptions, origin, pipe, rendezvous, site, standstill, trust};
+use crate::session::{Session, SessionOptions, bind, origin, pipe, rendezvous, resolve, site, standstill, trust};
 use crate::ui::prompt;
 use crate::ui::screen::{self, OutputStream};
 
@@ -183,7 +183,7 @@ pub async fn run(mut arguments: GetArguments) -> Result<(), Failure> {
         Asked::Placed(what) => what,
         Asked::Unplaced(query) => nearby(lan.as_ref(), &arguments, query).await?,
     };
-    let node = connect::bind(&arguments.peer, arguments.port, 1)?.private(what.is_private()).lan(lan.clone());
+    let node = bind::bind(&arguments.peer, arguments.port, 1)?.private(what.is_private()).lan(lan.clone());
     // Pieces come in any order, so what is to come in order waits in a file that goes away.
     let output_stream = arguments.output_stream();
     let temporary = if arguments.to_stdout() { Some(temporary_folder()?) } else { None };
@@ -505,9 +505,9 @@ async fn begin(session: &Session, arguments: &GetArguments, what: What, lan: Opt
                     return Err(failure);
                 }
                 let port = arguments.tracker_port;
-                later = Some(connect::unresolved(given, port, &arguments.peer)?);
+                later = Some(resolve::unresolved(given, port, &arguments.peer)?);
                 tracker = SilentTracker::AskedAgain;
-                let trackers = connect::trackers(given, port, &arguments.peer, finding, &tell).await?;
+                let trackers = resolve::trackers(given, port, &arguments.peer, finding, &tell).await?;
                 later = Some(trackers.clone());
                 let ahead = Ahead::of_text(&what);
                 let join = connect::join(&session.node, trackers, NamedBy::Flags, finding, &tell);

@@ -2,6 +2,7 @@
 
 pub mod ahead;
 pub mod audience;
+pub mod bind;
 pub mod codes;
 pub mod connect;
 mod contents;
@@ -13,6 +14,7 @@ pub mod input;
 pub mod known_trackers;
 pub mod lan;
 pub mod mapped;
+pub mod notice;
 pub mod origin;
 pub mod own_tracker;
 pub mod patience;
@@ -26,6 +28,7 @@ pub mod port_mapping;
 pub mod query;
 mod reached;
 pub mod rendezvous;
+pub mod resolve;
 mod rows;
 mod run;
 #[cfg(feature = "metrics")]

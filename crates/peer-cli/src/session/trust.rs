@@ -19,10 +19,12 @@ use transport::{Kind, TransportError, Trust, peer_id_of_certificate_pem};
 use crate::error::{ExitCode, Failure};
 use crate::flags::named::{self, NamedTracker, TrustedTracker};
 use crate::flags::peer::PeerArguments;
-use crate::session::connect::{self, NamedBy, Speech};
+use crate::session::connect::{self, NamedBy};
 use crate::session::known_trackers::{KnownTrackers, place};
 use crate::session::lan::Sharer;
-use crate::session::patience::Patience;
+use crate::session::notice::DelayedNotice;
+use crate::session::patience::{ONE_TRY, Patience, TRY_AGAIN};
+use crate::session::{bind, resolve};
 use crate::ui::amounts::amount;
 use crate::ui::screen;
 
@@ -30,10 +32,6 @@ use crate::ui::screen;
 const ADDRESSES: usize = 8;
 /// When one has answered, the others have so long: two that are not the same are to be seen.
 const OTHERS: Duration = Duration::from_millis(500);
-/// Longest time for all of them.
-const ONE_TRY: Duration = Duration::from_secs(10);
-/// Time between two tries.
-const TRY_AGAIN: Duration = Duration::from_millis(500);
 /// Longest answer that is read.
 const LONGEST: u64 = 4096;
 
@@ -208,7 +206,7 @@ pub async fn trackers_at(
         let named = NamedTracker { host: host.to_owned(), port };
         let trusted: Vec<_> =
             arguments.tracker_id.iter().map(|&id| TrustedTracker { named: named.clone(), id }).collect();
-        return connect::trackers_of(&trusted, patience, tell).await;
+        return resolve::trackers_of(&trusted, patience, tell).await;
     }
     let (place, known) = (place(host, port), known_trackers(arguments)?);
     let entry = known.as_ref().and_then(|known| known.id_at(&place));
@@ -290,10 +288,10 @@ pub async fn sharer(mut sharers: Vec<Sharer>, wanted: &str, arguments: &PeerArgu
 
 /// The id by the tracker's certificate, where the folder of certificates says who the tracker is.
 fn pinned(arguments: &PeerArguments) -> Result<Option<PeerId>, Failure> {
-    if !arguments.own.pins_tracker || !connect::tracker_certificate(arguments).exists() {
+    if !arguments.own.pins_tracker || !bind::tracker_certificate(arguments).exists() {
         return Ok(None);
     }
-    connect::certified_id(arguments).map(Some)
+    bind::certified_id(arguments).map(Some)
 }
 
 fn known_trackers(arguments: &PeerArguments) -> Result<Option<KnownTrackers>, Failure> {
@@ -328,16 +326,16 @@ async fn ask(
     patience: Patience,
     tell: &dyn Fn(String),
 ) -> Result<Vec<Answer>, Failure> {
-    let trust = connect::trust(arguments)?;
-    let addresses = connect::addresses(host, port, patience, tell).await?;
+    let trust = bind::trust(arguments)?;
+    let addresses = resolve::addresses(host, port, patience, tell).await?;
     let places: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
     let (places, most) = (places.join(", "), patience.at_most(ONE_TRY));
-    let mut speech =
-        Speech::new(tell, format!("The tracker at {places} has not answered yet; waiting for it, {most}."));
+    let mut notice =
+        DelayedNotice::new(tell, format!("The tracker at {places} has not answered yet; waiting for it, {most}."));
     loop {
         let silent = || addresses.first().copied().map_or(TransportError::Closed, TransportError::Unreachable);
         let tried = timeout(patience.bound(ONE_TRY), answers(&addresses, arguments.transport, &trust));
-        let error = match speech.during(tried).await {
+        let error = match notice.during(tried).await {
             Ok(Ok(answers)) => return Ok(answers),
             Ok(Err(error)) => error,
             Err(_) => silent(),
@@ -350,8 +348,8 @@ async fn ask(
             let sentence = format!("the tracker at {places} cannot be reached: {error}. {advice}");
             return Err(Failure::new(ExitCode::TrackerUnreachable, printable(&sentence)));
         }
-        speech.now();
-        speech.during(sleep(patience.pause(TRY_AGAIN))).await;
+        notice.now();
+        notice.during(sleep(patience.pause(TRY_AGAIN))).await;
     }
 }
 

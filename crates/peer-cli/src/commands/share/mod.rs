@@ -26,8 +26,9 @@ use crate::flags::paths::{must_be_readable, must_exist};
 use crate::flags::peer::{PeerArguments, with_port};
 use crate::flags::{patterns, sizes};
 use crate::session::audience::Audience;
+use crate::session::bind::{self, TRACKER_PORT};
 use crate::session::codes::Codes;
-use crate::session::connect::{self, NamedBy, TRACKER_PORT};
+use crate::session::connect::{self, NamedBy};
 use crate::session::gateway::{self, Source};
 use crate::session::lan::{self as network, ByDefault};
 use crate::session::origin::{self, OriginContent, OriginRequest};
@@ -39,7 +40,7 @@ use crate::session::port_mapping::PortMapping;
 use crate::session::query::complain;
 use crate::session::secrets::{Secrets, random_secrets, secrets_of};
 use crate::session::temp_folder::{self, TempFolder};
-use crate::session::{Session, SessionOptions, site, stdin, trust};
+use crate::session::{Session, SessionOptions, resolve, site, stdin, trust};
 use crate::ui::prompt;
 use crate::ui::screen::{self, OutputStream};
 use crate::ui::sentence::capitalised;
@@ -203,7 +204,7 @@ pub async fn run(mut arguments: ShareArguments) -> Result<(), Failure> {
     let shares = Arc::<Shares>::default();
     shares.expect_more(true);
     let (node, own) = match arguments.tracker_ip {
-        Some(_) => (connect::bind(&arguments.peer, arguments.port.unwrap_or(0), 1)?, None),
+        Some(_) => (bind::bind(&arguments.peer, arguments.port.unwrap_or(0), 1)?, None),
         None => {
             let (node, own) = OwnTracker::bind(&arguments.peer, arguments.port, arguments.tracker_port)?;
             own.start(arguments.tracker_memory, !arguments.open, &shares, node.id());
@@ -359,7 +360,7 @@ async fn begin<'a>(
     let (patience, tell) = (Patience::new(arguments.peer.wait), |sentence: String| session.waits(&sentence));
     let (trackers, listening) = match own {
         Some((tracker, listening)) => (vec![tracker], listening),
-        None => (connect::trackers_of(&arguments.peer.trusted, patience, &tell).await?, Vec::new()),
+        None => (resolve::trackers_of(&arguments.peer.trusted, patience, &tell).await?, Vec::new()),
     };
     if trackers.len() > 1 && !arguments.ticket_address.is_empty() {
         let sentence = "--ticket-address says where one tracker is, and -i names several: leave it out";
