@@ -1,6 +1,6 @@
 //! What is said only if something takes a while: nobody wants to read that the program waits for what is there in a moment.
 
-use crate::session::patience::SPEAK;
+use crate::session::patience::{Patience, SPEAK, TRY_AGAIN};
 
 /// Something that is said once, when what it is about has taken a while.
 pub struct DelayedNotice<'a> {
@@ -36,6 +36,26 @@ impl<'a> DelayedNotice<'a> {
                 done = &mut work => return done,
                 () = tokio::time::sleep_until(self.due), if self.sentence.is_some() => self.now(),
             }
+        }
+    }
+
+    /// Tries until it works, for as long as `patience` lasts and an error is worth another try.
+    pub async fn retry<T, E>(
+        mut self,
+        patience: Patience,
+        attempt: impl AsyncFn() -> Result<T, E>,
+        is_worth_another: impl Fn(&E) -> bool,
+    ) -> Result<T, E> {
+        loop {
+            let error = match self.during(attempt()).await {
+                Ok(done) => return Ok(done),
+                Err(error) => error,
+            };
+            if !is_worth_another(&error) || !patience.waits() {
+                return Err(error);
+            }
+            self.now();
+            tokio::time::sleep(patience.pause(TRY_AGAIN)).await;
         }
     }
 }

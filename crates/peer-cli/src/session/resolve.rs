@@ -12,7 +12,7 @@ use crate::flags::named::{self, NamedTracker, TrustedTracker};
 use crate::flags::peer::PeerArguments;
 use crate::session::bind::certified_id;
 use crate::session::notice::DelayedNotice;
-use crate::session::patience::{ONE_TRY, Patience, TRY_AGAIN};
+use crate::session::patience::{ONE_TRY, Patience};
 
 /// Where the trackers are that -i names, and who each must prove to be: what was found out before, or else what is given or stands
 /// in the certs folder.
@@ -89,29 +89,24 @@ pub async fn addresses(
 ) -> Result<Vec<SocketAddr>, Failure> {
     let host = without_brackets(host);
     let most = patience.at_most(ONE_TRY);
-    let mut notice =
+    let notice =
         DelayedNotice::new(tell, format!("The tracker's name {host:?} is not resolved yet; waiting for that, {most}."));
-    loop {
+    let attempt = async || {
         let asked = tokio::time::timeout(patience.bound(ONE_TRY), tokio::net::lookup_host((host, port)));
-        let reason = match notice.during(asked).await {
+        match asked.await {
             Ok(Ok(found)) => {
                 let addresses: Vec<_> = found.collect();
-                if !addresses.is_empty() {
-                    return Ok(addresses);
-                }
-                String::new()
+                if addresses.is_empty() { Err(String::new()) } else { Ok(addresses) }
             }
-            Ok(Err(error)) => format!(": {error}"),
-            Err(_) => ": the name servers do not answer".to_owned(),
-        };
-        if !patience.waits() {
-            let advice = "Check it, or give an address; --wait 1m asks for it again";
-            let sentence = format!("the tracker's name {host:?} cannot be resolved{reason}. {advice}");
-            return Err(Failure::new(ExitCode::TrackerUnreachable, sentence));
+            Ok(Err(error)) => Err(format!(": {error}")),
+            Err(_) => Err(": the name servers do not answer".to_owned()),
         }
-        notice.now();
-        tokio::time::sleep(patience.pause(TRY_AGAIN)).await;
-    }
+    };
+    notice.retry(patience, attempt, |_| true).await.map_err(|reason| {
+        let advice = "Check it, or give an address; --wait 1m asks for it again";
+        let sentence = format!("the tracker's name {host:?} cannot be resolved{reason}. {advice}");
+        Failure::new(ExitCode::TrackerUnreachable, sentence)
+    })
 }
 
 fn name_of(NamedTracker { host, port }: &NamedTracker) -> String {

@@ -330,27 +330,22 @@ async fn ask(
     let addresses = resolve::addresses(host, port, patience, tell).await?;
     let places: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
     let (places, most) = (places.join(", "), patience.at_most(ONE_TRY));
-    let mut notice =
+    let notice =
         DelayedNotice::new(tell, format!("The tracker at {places} has not answered yet; waiting for it, {most}."));
-    loop {
+    let attempt = async || {
         let silent = || addresses.first().copied().map_or(TransportError::Closed, TransportError::Unreachable);
         let tried = timeout(patience.bound(ONE_TRY), answers(&addresses, arguments.transport, &trust));
-        let error = match notice.during(tried).await {
-            Ok(Ok(answers)) => return Ok(answers),
-            Ok(Err(error)) => error,
-            Err(_) => silent(),
-        };
-        if !matches!(error, TransportError::Unreachable(_)) || !patience.waits() {
-            if let TransportError::NotTrusted(why) = error {
-                return Err(connect::untrusted(why, &places));
-            }
-            let advice = connect::unreached(named_by, &addresses);
-            let sentence = format!("the tracker at {places} cannot be reached: {error}. {advice}");
-            return Err(Failure::new(ExitCode::TrackerUnreachable, printable(&sentence)));
+        tried.await.unwrap_or_else(|_| Err(silent()))
+    };
+    let may_come = |error: &TransportError| matches!(error, TransportError::Unreachable(_));
+    notice.retry(patience, attempt, may_come).await.map_err(|error| {
+        if let TransportError::NotTrusted(why) = error {
+            return connect::untrusted(why, &places);
         }
-        notice.now();
-        notice.during(sleep(patience.pause(TRY_AGAIN))).await;
-    }
+        let advice = connect::unreached(named_by, &addresses);
+        let sentence = format!("the tracker at {places} cannot be reached: {error}. {advice}");
+        Failure::new(ExitCode::TrackerUnreachable, printable(&sentence))
+    })
 }
 
 /// The answers of those that answer at about the same time; if none does, why the first one does not.
