@@ -10,10 +10,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval, timeout};
 
-use crate::content::{Note, Run, Stillness, Task, Wish};
+use crate::content::{Note, Run, Task, Wish};
 use crate::control::{ContentStatus, ControlError, Doing, Kind, Listener, Place};
 use crate::nodes::{Home, NewNode, Nodes};
-use crate::queue::{self, Candidate};
+use crate::queue::{self, Candidate, StallTimer};
 use crate::state::{Saved, SavedContent, StateError, Store};
 
 /// Time between two looks at the queue.
@@ -100,7 +100,7 @@ pub(crate) struct Running {
     pub(crate) saved: SavedContent,
     pub(crate) wish: watch::Sender<Wish>,
     pub(crate) view: watch::Receiver<ContentStatus>,
-    pub(crate) stillness: Stillness,
+    pub(crate) stall_timer: StallTimer,
     pub(crate) task: JoinHandle<()>,
 }
 
@@ -173,7 +173,7 @@ impl Service {
         let (wish, told) = watch::channel(Wish { run, ..Wish::default() });
         let (show, view) = watch::channel(Task::first_view(&saved));
         let task = Task::new(saved.clone(), self.nodes.clone(), (told, show), self.notes.clone());
-        Running { saved, wish, view, stillness: Stillness::new(), task: tokio::spawn(task.run()) }
+        Running { saved, wish, view, stall_timer: StallTimer::new(), task: tokio::spawn(task.run()) }
     }
 
     /// Writes what has changed.
@@ -392,13 +392,13 @@ impl Running {
         if self.saved.kind == Kind::Share || self.saved.paused || is_over || !self.saved.complete.is_empty() {
             return Candidate::Other;
         }
-        if self.stillness.is_still(&view) { Candidate::Still } else { Candidate::Wants }
+        if self.stall_timer.is_still(&view) { Candidate::Still } else { Candidate::Wants }
     }
 
     /// Has it go on, whatever went wrong before.
     pub(crate) fn go_on(&mut self) {
         self.wish.send_modify(|wish| wish.resumes += 1);
-        self.stillness = Stillness::new();
+        self.stall_timer = StallTimer::new();
     }
 
     /// Has it replace different files until it is complete.
