@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::shown::shown;
 use crate::control::ContentStatus;
-use crate::service::Running;
+use crate::running::Running;
 
 /// Contents that are said at once, at most.
 const MOST: usize = 500;
