@@ -25,6 +25,7 @@ mod lock;
 mod nodes;
 mod queue;
 mod requests;
+mod running;
 mod service;
 pub mod state;
 

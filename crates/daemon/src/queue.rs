@@ -1,6 +1,15 @@
 //! Which downloads run, and which wait for others: in their order, so many at once. One that gets nothing for a while runs on, and
 //! keeps nobody waiting.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::control::{ContentStatus, Doing};
+
+/// A download that gets nothing for so long keeps no other one waiting.
+const STILL: Duration = Duration::from_secs(60);
+
 /// A content in its place in the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Candidate {
@@ -24,6 +33,27 @@ pub(crate) fn plan(candidates: impl IntoIterator<Item = Candidate>, at_once: usi
         Candidate::Still | Candidate::Other => true,
     };
     candidates.into_iter().map(runs).collect()
+}
+
+/// For how long nothing has come.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StallTimer {
+    received: u64,
+    since: Instant,
+}
+
+impl StallTimer {
+    pub(crate) fn new() -> Self {
+        StallTimer { received: 0, since: Instant::now() }
+    }
+
+    /// Whether nothing has come for long, given what has come in all. A download that waits for others is not still.
+    pub(crate) fn is_still(&mut self, view: &ContentStatus) -> bool {
+        if self.received != view.received || view.state == Doing::Queued {
+            *self = StallTimer { received: view.received, since: Instant::now() };
+        }
+        self.since.elapsed() >= STILL
+    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::content::Run;
 use crate::control::{Answer, Answering, ContentStatus, Doing, ErrorCode, Kind, Request, Which};
 use crate::nodes::MOST_OTHERS;
-use crate::service::{Inner, Running, Service};
+use crate::running::Running;
+use crate::service::{Inner, Service};
 use crate::state::{MOST_CONTENTS, SavedContent, StateError};
 
 /// While something is hashed, its client hears of it this often.

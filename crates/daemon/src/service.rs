@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use peer::{Counters, Node, TrackerStatus, Waits};
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval, timeout};
 
-use crate::content::{Note, Run, Stillness, Task, Wish};
-use crate::control::{ContentStatus, ControlError, Doing, Kind, Listener, Place};
+use crate::content::{Note, Run, Task, Wish};
+use crate::control::{ContentStatus, ControlError, Listener, Place};
 use crate::nodes::{Home, NewNode, Nodes};
-use crate::queue::{self, Candidate};
+use crate::queue::{self, StallTimer};
+use crate::running::Running;
 use crate::state::{Saved, SavedContent, StateError, Store};
 
 /// Time between two looks at the queue.
@@ -24,8 +24,6 @@ const NOTES: usize = 256;
 const SAY_AGAIN: Duration = Duration::from_secs(3600);
 /// How long all nodes together may take to say goodbye and to claim what is verified.
 const GOODBYE: Duration = Duration::from_secs(4);
-/// A prefix of an id that is shorter means nothing.
-const SHORTEST_PREFIX: usize = 4;
 
 /// Reads the settings again. An error is a sentence.
 type ReadSettings = Box<dyn Fn() -> Result<Settings, String> + Send + Sync>;
@@ -93,15 +91,6 @@ pub(crate) struct Inner {
     pub(crate) up: Option<u64>,
     pub(crate) down: Option<u64>,
     settings: Settings,
-}
-
-/// A content with its task.
-pub(crate) struct Running {
-    pub(crate) saved: SavedContent,
-    pub(crate) wish: watch::Sender<Wish>,
-    pub(crate) view: watch::Receiver<ContentStatus>,
-    pub(crate) stillness: Stillness,
-    pub(crate) task: JoinHandle<()>,
 }
 
 impl Service {
@@ -173,7 +162,7 @@ impl Service {
         let (wish, told) = watch::channel(Wish { run, ..Wish::default() });
         let (show, view) = watch::channel(Task::first_view(&saved));
         let task = Task::new(saved.clone(), self.nodes.clone(), (told, show), self.notes.clone());
-        Running { saved, wish, view, stillness: Stillness::new(), task: tokio::spawn(task.run()) }
+        Running { saved, wish, view, stall_timer: StallTimer::new(), task: tokio::spawn(task.run()) }
     }
 
     /// Writes what has changed.
@@ -385,43 +374,6 @@ impl Inner {
     }
 }
 
-impl Running {
-    fn candidate(&mut self) -> Candidate {
-        let view = self.view.borrow();
-        let is_over = matches!(view.state, Doing::Failed | Doing::Sharing | Doing::Finishing);
-        if self.saved.kind == Kind::Share || self.saved.paused || is_over || !self.saved.complete.is_empty() {
-            return Candidate::Other;
-        }
-        if self.stillness.is_still(&view) { Candidate::Still } else { Candidate::Wants }
-    }
-
-    /// Has it go on, whatever went wrong before.
-    pub(crate) fn go_on(&mut self) {
-        self.wish.send_modify(|wish| wish.resumes += 1);
-        self.stillness = Stillness::new();
-    }
-
-    /// Has it replace different files until it is complete.
-    pub(crate) fn replace_different(&mut self) {
-        // What does so already goes on.
-        if !self.saved.force {
-            self.saved.replace_different();
-            self.wish.send_modify(|wish| wish.forces += 1);
-        }
-    }
-
-    /// Whether it is called so.
-    pub(crate) fn is_called(&self, text: &str) -> bool {
-        let view = self.view.borrow();
-        [&view.name, &view.path, &view.ticket, &view.content, &self.saved.path].iter().any(|name| *name == text)
-    }
-
-    pub(crate) fn begins_with(&self, prefix: &str) -> bool {
-        let prefix = prefix.trim_end_matches('…');
-        prefix.len() >= SHORTEST_PREFIX && self.view.borrow().content.starts_with(&prefix.to_ascii_lowercase())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
@@ -431,6 +383,7 @@ mod tests {
     use peer::{ContentId, Identity, MemoryNetwork, Secret, Ticket, TrackerAddress, manifest_path, received_path};
 
     use super::*;
+    use crate::control::{Doing, Kind};
     use crate::nodes::AddressesOf;
 
     /// A service in a folder, whose tracker does not answer.

@@ -1,4 +1,4 @@
-//! The program `tracker`: binds, says how to reach it, serves until it is told to stop.
+//! The program `tracker`: its command line, and what it does before and instead of serving.
 
 mod certs;
 mod exit_code;
@@ -9,23 +9,20 @@ mod metrics;
 mod page;
 mod prompt;
 mod room;
+mod serve;
 
-use std::io::{IsTerminal, Write};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process;
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use bytesize::ByteSize;
 use clap::{CommandFactory, Parser};
 use protocol::{PeerId, printable};
-use transport::{Kind, TransportError, interface_addresses, peer_id_of_certificate_pem};
+use transport::{Kind, peer_id_of_certificate_pem};
 
 use exit_code::ExitCode;
-use prompt::Typed;
-use settings::{Layout, Names, Parsed, ServiceManager, Shell, Signals, Surroundings, terminal};
-use tracker::{RelayLimits, Server, ServerConfig, transport_config};
+use settings::{Layout, Names, Parsed, Shell, Surroundings};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -242,94 +239,7 @@ fn run(arguments: &Arguments) -> Result<(), (ExitCode, anyhow::Error)> {
     if arguments.init.init_closed {
         return certs::make(&arguments.init, &arguments.certs);
     }
-    let (identity, trust) = certs::who(&arguments.certs, &arguments.ca)?;
-    let closed: String = arguments.ca.iter().map(|ca| format!(" --ca {}", ca.display())).collect();
-    let id = identity.peer_id();
-    let address = SocketAddr::new(arguments.bind.unwrap_or(Ipv6Addr::UNSPECIFIED.into()), arguments.port);
-    let is_open = arguments.ca.is_empty() && !address.ip().is_loopback();
-    if arguments.relay && arguments.transport == Kind::Quic {
-        let hint = "--relay carries connections over TCP: start it without --transport quic";
-        return Err((ExitCode::Usage, anyhow::anyhow!(hint)));
-    }
-    let (legs, arrivals) = transport::legs();
-    // What a relay carries takes the other half.
-    let sockets = transport::most_sockets() / if arguments.relay { 2 } else { 1 };
-    let config =
-        transport_config(identity, trust, address).legs(arguments.relay.then_some(legs)).sockets(Some(sockets));
-    let sockets_let_go = config.sockets_let_go();
-    let transport = arguments.transport.bind(config.clone()).map_err(|error| match error {
-        TransportError::AddressInUse(_) => {
-            let port = arguments.port;
-            let hint = format!("port {port} is in use: stop the program that has it, or choose another with -p");
-            (ExitCode::AddressInUse, anyhow::anyhow!(hint))
-        }
-        TransportError::PrivilegedPort(_) => {
-            (ExitCode::Other, anyhow::anyhow!("{error}: choose one above 1023 with -p"))
-        }
-        error => (ExitCode::Other, error.into()),
-    })?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| (ExitCode::Other, error.into()))?;
-    // Before anything is said: what reads it may tell it to end at once.
-    let signals = runtime.block_on(async {
-        settings::end_when_stuck(|_| true, |_| 0);
-        Signals::listen()
-    });
-    let bound = transport.listeners()[0];
-    say(format_args!("Listening on {bound}"));
-    say(format_args!("Tracker id: {id}"));
-    let settings = ServerConfig::default().memory(arguments.memory).publishers(arguments.publisher.iter().copied());
-    say(format_args!("{}", room::room(arguments.transport, ByteSize(arguments.memory), settings.room(), sockets)));
-    let (port, host) = (bound.port(), host(bound));
-    say(format_args!("On this machine, in this folder:  peer-cli -i localhost -d {port}{closed} -f NAME"));
-    say(format_args!("On another machine:  peer-cli -i {host} -d {port} --tracker-id {id}{closed} -f NAME"));
-    if is_open {
-        say(format_args!("Anyone who reaches it can take part: --ca closes the swarm, --bind 127.0.0.1 keeps it here"));
-    }
-    if arguments.relay {
-        let (bytes, most) = (ByteSize(arguments.relay_bytes), arguments.relay_connections);
-        say(format_args!(
-            "Relays between peers that cannot connect directly: {bytes} a day for each, {most} connections at once"
-        ));
-    }
-
-    let served: Result<(), (ExitCode, anyhow::Error)> = runtime.block_on(async {
-        let settings = settings.label(label::label(id, port));
-        let mut server = Server::new(transport.clone(), settings).with_probing(config);
-        if arguments.relay {
-            let limits = RelayLimits::default().rate(arguments.relay_rate).bytes(Some(arguments.relay_bytes));
-            server = server.with_relay(limits.connections(arguments.relay_connections as usize), arrivals);
-        }
-        let server = Arc::new(server);
-        if let Some(address) = arguments.metrics {
-            answer_scrapes(address, &server, sockets_let_go).await?;
-        }
-        if let Some(address) = arguments.page {
-            show_page(address, arguments.page_token.as_deref(), &server).await?;
-        }
-        tokio::spawn(transport::warn_of_expiry());
-        let manager = ServiceManager::of_this_process();
-        manager.ready();
-        let is_told = tokio::select! {
-            () = server.run() => false,
-            () = manager.watch() => true,
-            () = told_to_stop(&server, arguments.commands, signals) => true,
-        };
-        manager.stopping();
-        say(format_args!("Exited swarm."));
-        transport.close().await;
-        say(format_args!("Shutdown complete."));
-        match is_told {
-            true => Ok(()),
-            // Nobody listens any more: who started it is to start it again.
-            false => Err((ExitCode::Other, anyhow::anyhow!("its listeners have ended. Start it again"))),
-        }
-    });
-    // The thread that reads standard input may still wait there.
-    runtime.shutdown_background();
-    served
+    serve::serve(arguments)
 }
 
 /// Fails if something is asked for that this build lacks, before anything is begun.
@@ -344,51 +254,6 @@ fn must_be_built(arguments: &Arguments) -> Result<(), (ExitCode, anyhow::Error)>
         }
         None => Ok(()),
     }
-}
-
-/// Answers scrapes for as long as the tracker runs.
-#[cfg(feature = "metrics")]
-async fn answer_scrapes(
-    address: SocketAddr,
-    server: &Arc<Server>,
-    sockets: Arc<AtomicU64>,
-) -> Result<(), (ExitCode, anyhow::Error)> {
-    let bound = metrics::serve(address, server.clone(), sockets).await.map_err(|error| {
-        let hint = format!("cannot serve metrics at {address}: {error}. Choose another address with --metrics");
-        (ExitCode::of_listener(&error), anyhow::anyhow!(hint))
-    })?;
-    say(format_args!("Metrics at http://{bound}/metrics"));
-    Ok(())
-}
-
-#[cfg(not(feature = "metrics"))]
-async fn answer_scrapes(_: SocketAddr, _: &Arc<Server>, _: Arc<AtomicU64>) -> Result<(), (ExitCode, anyhow::Error)> {
-    // It was refused at the start.
-    Ok(())
-}
-
-/// Shows the page for as long as the tracker runs.
-#[cfg(feature = "web")]
-async fn show_page(
-    address: SocketAddr,
-    token: Option<&Path>,
-    server: &Arc<Server>,
-) -> Result<(), (ExitCode, anyhow::Error)> {
-    let bound = page::serve(address, token, server.clone()).await.map_err(|error| match error {
-        page::PageError::Bind(error) => {
-            let hint = format!("the page cannot be had at {address}: {error}. Choose another address with --page");
-            (ExitCode::of_listener(&error), anyhow::anyhow!(hint))
-        }
-        error => (ExitCode::Usage, error.into()),
-    })?;
-    say(format_args!("Page at http://{bound}/"));
-    Ok(())
-}
-
-#[cfg(not(feature = "web"))]
-async fn show_page(_: SocketAddr, _: Option<&Path>, _: &Arc<Server>) -> Result<(), (ExitCode, anyhow::Error)> {
-    // It was refused at the start.
-    Ok(())
 }
 
 /// Bytes, as `512MiB`. With less than a few mebibytes there is no room for the peers of one file.
@@ -427,43 +292,6 @@ fn say(line: std::fmt::Arguments) {
             COMPLAINED.call_once(|| complain(&format!("standard output takes no more: {error}. It goes on without")));
         }
         _ => {}
-    }
-}
-
-/// What others may call this machine: the address that they likeliest reach, if there is one.
-fn host(bound: SocketAddr) -> String {
-    if !bound.ip().is_unspecified() {
-        return bound.ip().to_string();
-    }
-    let outside = interface_addresses(&[bound]).into_iter().map(|address| address.ip());
-    outside.filter(|ip| !ip.is_loopback()).map(|ip| ip.to_string()).next().unwrap_or_else(|| "ADDRESS".to_owned())
-}
-
-/// Answers what is typed, if standard input is a terminal or is to be read, until it is told to end, by that or by a signal. The
-/// end of input is no reason to stop: a service has none. Ctrl-D on a terminal is one.
-async fn told_to_stop(server: &Server, commands: bool, mut signals: Signals) {
-    let (said, mut heard) = tokio::sync::mpsc::channel(16);
-    if commands || std::io::stdin().is_terminal() {
-        std::thread::spawn(move || {
-            let ended = terminal::read_lines(|line| {
-                prompt::parse(line).is_none_or(|typed| {
-                    let quit = typed == Typed::Quit;
-                    said.blocking_send(typed).is_ok() && !quit
-                })
-            });
-            if ended {
-                let _ = said.blocking_send(Typed::Quit);
-            }
-        });
-    }
-    loop {
-        tokio::select! {
-            Some(typed) = heard.recv() => match prompt::answer(typed, server) {
-                Some(lines) => lines.iter().for_each(|line| say(format_args!("{line}"))),
-                None => return,
-            },
-            _ = signals.next() => return,
-        }
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::shown::shown;
 use crate::control::ContentStatus;
-use crate::service::Running;
+use crate::running::Running;
 
 /// Contents that are said at once, at most.
 const MOST: usize = 500;
@@ -96,7 +96,8 @@ impl Contents {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::content::{Stillness, Wish};
+    use crate::content::Wish;
+    use crate::queue::StallTimer;
     use crate::state::SavedContent;
 
     fn running(number: u64) -> (watch::Sender<ContentStatus>, Running) {
@@ -104,7 +105,7 @@ mod tests {
         let saved = SavedContent { number, ..SavedContent::default() };
         let (wish, _) = watch::channel(Wish::default());
         let task = tokio::spawn(async {});
-        (tell, Running { saved, wish, view, stillness: Stillness::new(), task })
+        (tell, Running { saved, wish, view, stall_timer: StallTimer::new(), task })
     }
 
     #[tokio::test]

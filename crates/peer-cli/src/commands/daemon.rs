@@ -27,14 +27,15 @@ use crate::flags::gateway::GatewayArguments;
 use crate::flags::links::{LinkArguments, own_files};
 use crate::flags::peer::{PeerArguments, with_port};
 use crate::flags::{named, output, sizes};
-use crate::session::connect::{self, NamedBy, TRACKER_PORT};
+use crate::session::bind::{self, TRACKER_PORT};
+use crate::session::connect::NamedBy;
 use crate::session::lan::{self as network, ByDefault};
 use crate::session::own_tracker::OwnTracker;
 use crate::session::patience::Patience;
 use crate::session::place::Place;
 use crate::session::query::complain;
 use crate::session::secrets::secrets_of;
-use crate::session::{site, trust};
+use crate::session::{resolve, site, trust};
 use crate::ui::screen;
 
 const EXAMPLES: &str = "\
@@ -271,7 +272,7 @@ async fn configure(arguments: &mut DaemonArguments, read_again: ReadAgain) -> Re
     // Two nodes never have one key.
     let (peer, kept) = (PeerArguments { identity: None, ..arguments.peer.clone() }, state.clone());
     let new_node = Box::new(move || {
-        let node = connect::bind(&peer, 0, 1).map_err(|failure| failure.message)?;
+        let node = bind::bind(&peer, 0, 1).map_err(|failure| failure.message)?;
         let node = node.private(true).scan(scan.clone()).reserve([kept.clone()]);
         Ok(node.lan(network::start(&peer, ByDefault::On)))
     });
@@ -333,20 +334,20 @@ async fn home_elsewhere(arguments: &mut DaemonArguments, given: &[String], state
     let patience = Patience::new(arguments.peer.wait);
     let named = named::trackers(given, port)?;
     let trusted = trust::trackers(named, &arguments.peer, NamedBy::Flags, patience, &complain).await?;
-    let trackers = connect::trackers_of(&trusted, patience, &complain).await?;
+    let trackers = resolve::trackers_of(&trusted, patience, &complain).await?;
     let key = state.join("daemon.key");
     let secrets = match arguments.open {
         true => None,
         false => {
             state::make_folder(state)
                 .map_err(|error| Failure::new(ExitCode::CannotWrite, format!("{}: {error}", state.display())))?;
-            Some(secrets_of(Identity::load_or_create(&key).map_err(connect::unusable)?))
+            Some(secrets_of(Identity::load_or_create(&key).map_err(bind::unusable)?))
         }
     };
     let told = arguments.ticket_address.clone();
     let is_told = !told.is_empty();
     Ok(Home {
-        node: connect::bind(&arguments.peer, arguments.port.unwrap_or(PEER_PORT), 1)?
+        node: bind::bind(&arguments.peer, arguments.port.unwrap_or(PEER_PORT), 1)?
             .lan(network::start(&arguments.peer, ByDefault::On)),
         trackers,
         addresses: Box::new(move |known| {

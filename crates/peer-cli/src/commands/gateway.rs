@@ -24,7 +24,7 @@ use crate::session::gateway::{self, Brought, Running, Source};
 use crate::session::lan::{self, ByDefault};
 use crate::session::patience::Patience;
 use crate::session::query::complain;
-use crate::session::{site, trust};
+use crate::session::{bind, resolve, site, trust};
 use crate::ui::screen::{OutputStream, print, tell};
 use crate::ui::signals::heard;
 
@@ -184,8 +184,8 @@ async fn begin(arguments: &mut GatewayCommand, tickets: Vec<Ticket>) -> Result<(
     if let Some(given) = arguments.tracker_ip.clone() {
         let named = named::trackers(&given, arguments.tracker_port)?;
         let trusted = trust::trackers(named, &arguments.peer, NamedBy::Flags, patience, &complain).await?;
-        let trackers = connect::trackers_of(&trusted, patience, &complain).await?;
-        let node = connect::bind(&arguments.peer, arguments.port, 1)?.lan(lan::start(&arguments.peer, ByDefault::Off));
+        let trackers = resolve::trackers_of(&trusted, patience, &complain).await?;
+        let node = bind::bind(&arguments.peer, arguments.port, 1)?.lan(lan::start(&arguments.peer, ByDefault::Off));
         let node = node.output(&arguments.output).start();
         connect::join(&node, trackers, NamedBy::Flags, patience, &complain).await?;
         let kind = if Audience::of(&arguments.peer) == Audience::Closed { "closed" } else { "open" };
@@ -200,7 +200,7 @@ async fn begin(arguments: &mut GatewayCommand, tickets: Vec<Ticket>) -> Result<(
     }
     for ticket in tickets {
         let port = if sources.is_empty() { arguments.port } else { 0 };
-        let node = connect::bind(&arguments.peer, port, 1)?.private(ticket.secret().is_some());
+        let node = bind::bind(&arguments.peer, port, 1)?.private(ticket.secret().is_some());
         let node = node.lan(lan::start(&arguments.peer, ByDefault::On)).output(&arguments.output).start();
         let joined = connect::join_by_ticket(&node, &ticket, patience, &complain).await?;
         let content = ticket.content().or(joined.told.as_ref().map(|told| told.content));

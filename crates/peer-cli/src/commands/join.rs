@@ -27,7 +27,7 @@ use crate::session::input::{Input, Look};
 use crate::session::lan::{self, ByDefault};
 use crate::session::origin::SilentTracker;
 use crate::session::patience::Patience;
-use crate::session::{Session, SessionOptions, origin, site};
+use crate::session::{Session, SessionOptions, bind, origin, resolve, site};
 use crate::ui::prompt;
 use crate::ui::screen::OutputStream;
 
@@ -137,7 +137,7 @@ pub async fn run(mut arguments: JoinArguments) -> Result<(), Failure> {
     let origin = arguments.origin()?;
     gateway::is_asked_for(&arguments.gateway)?;
     site::settle(&mut arguments.peer).await;
-    let node = connect::bind(&arguments.peer, arguments.port, arguments.listeners)?;
+    let node = bind::bind(&arguments.peer, arguments.port, arguments.listeners)?;
     let node =
         node.lan(lan::start(&arguments.peer, ByDefault::Off)).output(&arguments.output).names(arguments.names.policy());
     let node = origin::with_named(node, &arguments.fallback).start();
@@ -185,8 +185,8 @@ async fn begin(session: &Session, arguments: &JoinArguments) -> Result<Option<In
     let ahead = wanted.first().map_or_else(Ahead::default, |first| Ahead::of_text(first));
     let mut later = None;
     let joining = async {
-        later = Some(connect::unresolved(hosts, port, &arguments.peer)?);
-        let trackers = connect::trackers(hosts, port, &arguments.peer, finding, &tell).await?;
+        later = Some(resolve::unresolved(hosts, port, &arguments.peer)?);
+        let trackers = resolve::trackers(hosts, port, &arguments.peer, finding, &tell).await?;
         later = Some(trackers.clone());
         let join = connect::join(&session.node, trackers, NamedBy::Flags, finding, &tell);
         ahead.during(&session.node, join).await

@@ -1,7 +1,7 @@
 //! Who can get what is shared: what a sharer is told of that, and by whom it is decided.
 
 use crate::flags::peer::PeerArguments;
-use crate::session::connect::address;
+use crate::session::bind::address;
 
 /// Those who can get what is shared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

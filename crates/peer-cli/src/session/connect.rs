@@ -1,165 +1,22 @@
-//! Becoming a peer: a key, ports, and a tracker that proves who it is.
+//! Joining a tracker that proves who it is, and what to do if it cannot be joined.
+//!
+//! How the tracker was named decides what advice helps: only a flag that was given can be changed.
 
 use std::collections::BTreeSet;
-use std::io::{self, ErrorKind};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use peer::{Joined, Node, NodeBuilder, PeerError, ScanOptions, TrackerAddress};
-use protocol::{FOR_SO_MANY, NOT_SHARED_NOW, NOT_YET, PeerId, Secret, Ticket, printable};
-use tokio::task::JoinSet;
-use transport::{
-    Certs, Config, Identity, IdentityError, SharedPort, Transport, TransportError, Trust, Untrusted, is_near,
-    peer_id_of_certificate_pem,
-};
+use peer::{Joined, Node, PeerError, TrackerAddress};
+use protocol::{FOR_SO_MANY, NOT_SHARED_NOW, NOT_YET, Secret, Ticket, printable};
+use transport::{TransportError, Untrusted, is_near};
 
-use crate::error::{ExitCode, Failure, RAISE_LIMIT, failure};
-use crate::flags::links::own_files;
-use crate::flags::named::{self, NamedTracker, TrustedTracker};
-use crate::flags::peer::PeerArguments;
-use crate::session::patience::{Patience, SPEAK};
+use crate::error::{ExitCode, Failure, failure};
+use crate::session::notice::DelayedNotice;
+use crate::session::patience::{ONE_TRY, Patience, TRY_AGAIN};
 use crate::session::place::is_public;
 
-/// Port of a tracker unless another is asked for.
-pub const TRACKER_PORT: u16 = 9999;
-/// Longest time for one try to reach the tracker, and for the name servers to say where it is.
-const ONE_TRY: Duration = Duration::from_secs(10);
-/// Time between two tries.
-const TRY_AGAIN: Duration = Duration::from_millis(500);
 /// A share that is for so many receivers may have a place after this long: that of one that crashed is kept until its silence is noticed.
 const FOR_A_PLACE: Duration = Duration::from_secs(15);
-
-/// Starts a node on `count` ports from `first` (any free ones if that is 0) that downloads into `output`.
-pub fn start(arguments: &PeerArguments, first: u16, count: u16, output: &Path) -> Result<Node, Failure> {
-    Ok(bind(arguments, first, count)?.output(output).start())
-}
-
-/// Binds `count` ports from `first` (any free ones if that is 0) for a node that is still to be started.
-pub fn bind(arguments: &PeerArguments, first: u16, count: u16) -> Result<NodeBuilder, Failure> {
-    let port = |number| if first == 0 { 0 } else { first + number };
-    let config = config(arguments, (0..count).map(port))?;
-    let transport = arguments.transport.bind(config).map_err(not_bound)?;
-    Ok(node(arguments, transport))
-}
-
-/// Binds one port for a node and for a tracker: this one, or 9999 and any free one if that is in use.
-pub fn bind_with_tracker(
-    arguments: &PeerArguments,
-    port: Option<u16>,
-    tracker: Identity,
-) -> Result<(NodeBuilder, Arc<dyn Transport>), Failure> {
-    let config = config(arguments, std::iter::once(port.unwrap_or(TRACKER_PORT)))?;
-    let bound = match (arguments.transport.bind_with_tracker(config.clone(), tracker.clone()), port) {
-        (Err(TransportError::AddressInUse(_)), None) => {
-            let any = vec![SocketAddr::new(address(arguments), 0)];
-            arguments.transport.bind_with_tracker(config.listeners(any), tracker)
-        }
-        (bound, _) => bound,
-    };
-    let SharedPort { peer, tracker } = bound.map_err(not_bound)?;
-    Ok((node(arguments, peer), tracker))
-}
-
-fn config(arguments: &PeerArguments, ports: impl Iterator<Item = u16>) -> Result<Config, Failure> {
-    let (identity, trust) = who(arguments)?;
-    peer::sweep_manifests(arguments.hashes());
-    let ip = address(arguments);
-    must_be_here(ip)?;
-    let listeners = ports.map(|port| SocketAddr::new(ip, port)).collect();
-    Ok(Config::new(identity, listeners).trust(trust).mtu(arguments.mtu).congestion(arguments.congestion))
-}
-
-/// Fails if this machine has no such address.
-fn must_be_here(ip: IpAddr) -> Result<(), Failure> {
-    let is_missing = |error: io::Error| error.kind() == io::ErrorKind::AddrNotAvailable;
-    match std::net::UdpSocket::bind((ip, 0)).is_err_and(is_missing) {
-        true => {
-            let sentence =
-                format!("this machine has no address {ip}. --bind takes one that it has, or 0.0.0.0 for all of them");
-            Err(Failure::new(ExitCode::Other, sentence))
-        }
-        false => Ok(()),
-    }
-}
-
-fn not_bound(error: TransportError) -> Failure {
-    match error {
-        TransportError::AddressInUse(address) => {
-            let sentence = format!("port {} is in use. Choose another with -p, or -p 0 for any", address.port());
-            Failure::new(ExitCode::AddressInUse, sentence)
-        }
-        TransportError::PrivilegedPort(_) => {
-            Failure::new(ExitCode::Other, format!("{error}. Choose a port above 1023 with -p"))
-        }
-        TransportError::TooManyOpen(_) => {
-            Failure::new(ExitCode::Other, format!("{error}. {RAISE_LIMIT}, or take fewer --listeners"))
-        }
-        error => Failure::new(ExitCode::Other, error.to_string()),
-    }
-}
-
-fn node(arguments: &PeerArguments, transport: Arc<dyn Transport>) -> NodeBuilder {
-    Node::builder(transport)
-        .storage(arguments.storage.backend())
-        .hashes(arguments.hashes())
-        .manifests_by_place(arguments.own.by_place)
-        .scan(ScanOptions::new().own(own_files(arguments)))
-        .up_rate(arguments.up_rate)
-        .down_rate(arguments.down_rate)
-        .budget(arguments.budget)
-        .keep_free(arguments.keep_free)
-        .verify_on_disk(arguments.verify_on_disk)
-        .reserve(read_files(arguments))
-        .announce(arguments.announce.clone())
-        .dial_private(arguments.dial_private)
-        .site(arguments.site.clone().unwrap_or_default())
-        .fair(arguments.fair)
-}
-
-/// What is read here beside manifests: no download may lie there.
-fn read_files(arguments: &PeerArguments) -> impl Iterator<Item = PathBuf> {
-    let PeerArguments { identity, ca, cert, key, own, .. } = arguments;
-    let named = identity.iter().chain(ca).chain(cert).chain(key).chain(&own.all).chain(&own.known_trackers);
-    std::iter::once(arguments.certs().to_owned()).chain(named.cloned())
-}
-
-/// The address to listen on.
-pub fn address(arguments: &PeerArguments) -> IpAddr {
-    arguments.bind.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED))
-}
-
-/// Who this peer is, and whom it deals with.
-pub fn who(arguments: &PeerArguments) -> Result<(Identity, Trust), Failure> {
-    let trust = trust(arguments)?;
-    if matches!(trust, Trust::Anyone) {
-        let identity = arguments.identity.as_deref().map_or_else(Identity::generate, Identity::load_or_create);
-        return Ok((identity.map_err(unusable)?, trust));
-    }
-    let identity = match (&arguments.cert, &arguments.key) {
-        (Some(certificate), Some(key)) => Identity::load(certificate, key, &trust),
-        _ => Certs::new(arguments.certs()).free_peer(&trust),
-    };
-    Ok((identity.map_err(unusable)?, trust))
-}
-
-pub fn unusable(error: IdentityError) -> Failure {
-    let code = match error {
-        IdentityError::InUse(_) | IdentityError::NoneFree { .. } | IdentityError::NoCertificate(_) => ExitCode::Usage,
-        IdentityError::File { .. } | IdentityError::Generate(_) => ExitCode::CannotWrite,
-        _ => ExitCode::VerificationFailed,
-    };
-    let advice = match &error {
-        IdentityError::File { source, .. }
-            if matches!(source.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) =>
-        {
-            ". Change its permissions, or those of its folder, or name another place with --identity or --certs"
-        }
-        _ => "",
-    };
-    Failure::new(code, format!("{error}{advice}"))
-}
 
 /// What the user typed to say which tracker: advice speaks of that, and of nothing else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -251,7 +108,7 @@ async fn join_with(
         1 => format!("The tracker at {} has not answered yet; waiting for it, {most}.", places(&trackers)),
         _ => format!("None of the trackers at {} has answered yet; waiting for one, {most}.", places(&trackers)),
     };
-    let mut speech = Speech::new(tell, slow);
+    let mut notice = DelayedNotice::new(tell, slow);
     let mut place = AwaitedPlace::default();
     loop {
         let join = async {
@@ -261,7 +118,7 @@ async fn join_with(
             }
         };
         let attempt = tokio::time::timeout(patience.bound(ONE_TRY), join);
-        let error = match speech.during(attempt).await {
+        let error = match notice.during(attempt).await {
             Ok(Ok(joined)) => return Ok(joined),
             Ok(Err(error)) => error,
             Err(_) => {
@@ -299,22 +156,17 @@ async fn join_with(
             return Err(Failure::new(code, format!("{message}. {advice}")));
         }
         if let PeerError::Refused(_) = error {
-            speech.instead(format!("The content of this ticket is not shared there now; waiting for it, {most}."));
+            notice.instead(format!("The content of this ticket is not shared there now; waiting for it, {most}."));
         }
-        speech.now();
+        notice.now();
         let pause = async {
             tokio::time::sleep(patience.pause(TRY_AGAIN)).await;
             for tracker in &mut trackers {
                 tracker.resolve_again().await;
             }
         };
-        speech.during(pause).await;
+        notice.during(pause).await;
     }
-}
-
-/// As name servers are asked.
-fn with_port(host: &str, port: u16) -> String {
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 /// Whether it is worth trying again: nobody answered, or what a ticket is of is not shared there now. A tracker that answers with
@@ -358,44 +210,6 @@ impl AwaitedPlace {
         let advice = "If one of them was this machine a moment ago, try again in ten seconds";
         self.refused = Some(Failure::new(code, format!("{message}. {advice}")));
         now < until || patience.waits()
-    }
-}
-
-/// Something that is said once, when what it is about has taken a while.
-pub struct Speech<'a> {
-    tell: &'a dyn Fn(String),
-    sentence: Option<String>,
-    due: tokio::time::Instant,
-}
-
-impl<'a> Speech<'a> {
-    pub fn new(tell: &'a dyn Fn(String), sentence: String) -> Self {
-        Speech { tell, sentence: Some(sentence), due: tokio::time::Instant::now() + SPEAK }
-    }
-
-    /// Says something else in its place, if it was not said.
-    fn instead(&mut self, sentence: String) {
-        self.sentence = self.sentence.take().map(|_| sentence);
-    }
-
-    /// What went before has ended: the time counts from now on.
-    pub fn restart(&mut self) {
-        self.due = tokio::time::Instant::now() + SPEAK;
-    }
-
-    /// Says it, if it was not said.
-    pub fn now(&mut self) {
-        self.sentence.take().into_iter().for_each(self.tell);
-    }
-
-    pub async fn during<T>(&mut self, work: impl Future<Output = T>) -> T {
-        tokio::pin!(work);
-        loop {
-            tokio::select! {
-                done = &mut work => return done,
-                () = tokio::time::sleep_until(self.due), if self.sentence.is_some() => self.now(),
-            }
-        }
     }
 }
 
@@ -469,145 +283,6 @@ fn impostor(named_by: NamedBy) -> &'static str {
         }
         NamedBy::Lan => "Try again: who answered on this network is not there any more",
         NamedBy::Own => "Another program has taken its port: choose another with -d",
-    }
-}
-
-/// Where the trackers are that -i names, and who each must prove to be: what was found out before, or else what is given or stands
-/// in the certs folder.
-pub async fn trackers(
-    given: &[String],
-    port: u16,
-    arguments: &PeerArguments,
-    patience: Patience,
-    tell: &dyn Fn(String),
-) -> Result<Vec<TrackerAddress>, Failure> {
-    trackers_of(&trusted(given, port, arguments)?, patience, tell).await
-}
-
-/// The same before anything is looked up: for who goes on without them and asks again later.
-pub fn unresolved(given: &[String], port: u16, arguments: &PeerArguments) -> Result<Vec<TrackerAddress>, Failure> {
-    let trusted = trusted(given, port, arguments)?.into_iter();
-    let nowhere =
-        |TrustedTracker { named, id }| TrackerAddress { addresses: Vec::new(), id, name: Some(name_of(&named)) };
-    Ok(trusted.map(nowhere).collect())
-}
-
-fn trusted(given: &[String], port: u16, arguments: &PeerArguments) -> Result<Vec<TrustedTracker>, Failure> {
-    if !arguments.trusted.is_empty() {
-        return Ok(arguments.trusted.clone());
-    }
-    let named = named::trackers(given, port)?;
-    match &arguments.tracker_id[..] {
-        [] => named::with_ids(named, &[certified_id(arguments)?]),
-        ids => named::with_ids(named, ids),
-    }
-}
-
-fn name_of(NamedTracker { host, port }: &NamedTracker) -> String {
-    with_port(without_brackets(host), *port)
-}
-
-/// Where these trackers are. Of several, those whose names lead nowhere now are looked up again later.
-pub async fn trackers_of(
-    trusted: &[TrustedTracker],
-    patience: Patience,
-    tell: &dyn Fn(String),
-) -> Result<Vec<TrackerAddress>, Failure> {
-    if let [TrustedTracker { named, id }] = trusted {
-        let addresses = addresses(&named.host, named.port, patience, tell).await?;
-        return Ok(vec![TrackerAddress { addresses, id: *id, name: Some(name_of(named)) }]);
-    }
-    let mut lookups = JoinSet::new();
-    for (turn, TrustedTracker { named, .. }) in trusted.iter().enumerate() {
-        let name = name_of(named);
-        lookups.spawn(async move {
-            let found = tokio::time::timeout(ONE_TRY, tokio::net::lookup_host(name)).await;
-            (turn, found.ok().and_then(Result::ok).map(Iterator::collect::<Vec<_>>).unwrap_or_default())
-        });
-    }
-    let mut found = vec![Vec::new(); trusted.len()];
-    for (turn, addresses) in lookups.join_all().await {
-        found[turn] = addresses;
-    }
-    if found.iter().all(Vec::is_empty) {
-        // It says what is wrong, or waits for it.
-        let first = &trusted[0].named;
-        found[0] = addresses(&first.host, first.port, patience, tell).await?;
-    }
-    let tracker = |(trusted, addresses): (&TrustedTracker, Vec<SocketAddr>)| TrackerAddress {
-        addresses,
-        id: trusted.id,
-        name: Some(name_of(&trusted.named)),
-    };
-    Ok(trusted.iter().zip(found).map(tracker).collect())
-}
-
-/// An IPv6 address may stand in brackets, as in a URL.
-fn without_brackets(host: &str) -> &str {
-    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
-}
-
-/// Where a host is. A name that nobody knows is asked for again while `patience` lasts: a machine may start before its network.
-pub async fn addresses(
-    host: &str,
-    port: u16,
-    patience: Patience,
-    tell: &dyn Fn(String),
-) -> Result<Vec<SocketAddr>, Failure> {
-    let host = without_brackets(host);
-    let most = patience.at_most(ONE_TRY);
-    let mut speech =
-        Speech::new(tell, format!("The tracker's name {host:?} is not resolved yet; waiting for that, {most}."));
-    loop {
-        let asked = tokio::time::timeout(patience.bound(ONE_TRY), tokio::net::lookup_host((host, port)));
-        let reason = match speech.during(asked).await {
-            Ok(Ok(found)) => {
-                let addresses: Vec<_> = found.collect();
-                if !addresses.is_empty() {
-                    return Ok(addresses);
-                }
-                String::new()
-            }
-            Ok(Err(error)) => format!(": {error}"),
-            Err(_) => ": the name servers do not answer".to_owned(),
-        };
-        if !patience.waits() {
-            let advice = "Check it, or give an address; --wait 1m asks for it again";
-            let sentence = format!("the tracker's name {host:?} cannot be resolved{reason}. {advice}");
-            return Err(Failure::new(ExitCode::TrackerUnreachable, sentence));
-        }
-        speech.now();
-        tokio::time::sleep(patience.pause(TRY_AGAIN)).await;
-    }
-}
-
-/// The tracker's certificate, where the folder of certificates has one.
-pub fn tracker_certificate(arguments: &PeerArguments) -> PathBuf {
-    arguments.certs().join("tracker.pem")
-}
-
-/// The id by the tracker's certificate.
-pub fn certified_id(arguments: &PeerArguments) -> Result<PeerId, Failure> {
-    let certificate = tracker_certificate(arguments);
-    peer_id_of_certificate_pem(&certificate).map_err(|error| {
-        let reason = if certificate.exists() {
-            error.to_string()
-        } else {
-            format!("its certificate {} is not there", certificate.display())
-        };
-        let sentence = format!(
-            "who is the tracker? {reason}. Give --tracker-id with the id that the tracker prints at start, or --certs \
-             with the folder of its certificate"
-        );
-        Failure::new(ExitCode::Usage, sentence)
-    })
-}
-
-/// Whom this peer deals with.
-pub fn trust(arguments: &PeerArguments) -> Result<Trust, Failure> {
-    match &arguments.ca[..] {
-        [] => Ok(Trust::Anyone),
-        authorities => Trust::authorities(authorities).map_err(unusable),
     }
 }
 

@@ -7,7 +7,7 @@ use protocol::{ContentId, ContentMatch, Manifest, Query, Secret, Ticket, printab
 
 use crate::error::{ExitCode, Failure};
 use crate::session::ahead::Ahead;
-use crate::session::connect::Speech;
+use crate::session::notice::DelayedNotice;
 use crate::session::patience::Patience;
 use crate::session::query::{ANSWER, name_silent, silent};
 use crate::session::suggest;
@@ -90,7 +90,7 @@ pub async fn find_ahead(
         return private(node, ticket, None, ahead, patience, tell).await;
     }
     let most = patience.at_most(ANSWER);
-    let mut speech = Speech::new(tell, format!("The tracker has not answered yet; waiting for it, {most}."));
+    let mut notice = DelayedNotice::new(tell, format!("The tracker has not answered yet; waiting for it, {most}."));
     let mut said = false;
     loop {
         // The last answer, too, takes its time.
@@ -101,8 +101,8 @@ pub async fn find_ahead(
             }
         };
         let asked = tokio::time::timeout(patience.bound(ANSWER).max(LAST_ANSWER), ask);
-        speech.restart();
-        let mut found = match speech.during(asked).await {
+        notice.restart();
+        let mut found = match notice.during(asked).await {
             Ok(Ok(found)) => found,
             // It may come back while we wait anyway.
             Ok(Err(PeerError::NoTracker)) | Err(_) if patience.waits() => Vec::new(),

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::error::{ExitCode, Failure};
 use crate::flags::peer::PeerArguments;
-use crate::session::connect;
+use crate::session::bind;
 
 /// Sharers are listened to for so long: two questions, and the answers to them.
 const LISTEN: Duration = Duration::from_millis(1200);
@@ -42,7 +42,7 @@ pub fn start(arguments: &PeerArguments, by_default: ByDefault) -> Option<Lan> {
     if !is_used(arguments, by_default) {
         return None;
     }
-    match Multicast::join(&[connect::address(arguments)]) {
+    match Multicast::join(&[bind::address(arguments)]) {
         Ok(multicast) => Some(Lan::start(multicast)),
         Err(error) => {
             tracing::info!(%error, "the local network is not used");
@@ -81,7 +81,7 @@ pub async fn sharers(
             continue;
         }
         let tracker = TrackerAddress { addresses, id, name: None };
-        let node = connect::start(arguments, 0, 1, Path::new("output"))?;
+        let node = bind::start(arguments, 0, 1, Path::new("output"))?;
         let asked = async {
             node.join(tracker.clone()).await?;
             ask(&node).await
@@ -110,7 +110,7 @@ async fn trackers(
     wanted: Wanted,
     arguments: &PeerArguments,
 ) -> Result<BTreeMap<PeerId, Vec<SocketAddr>>, Failure> {
-    let trust = connect::trust(arguments)?;
+    let trust = bind::trust(arguments)?;
     let mut found = lan.trackers(wanted);
     let mut trackers: BTreeMap<u64, Vec<SocketAddr>> = BTreeMap::new();
     let until = Instant::now() + LISTEN;

@@ -2,9 +2,11 @@
 
 pub mod ahead;
 pub mod audience;
+pub mod bind;
 pub mod codes;
 pub mod connect;
 mod contents;
+mod downloads;
 mod ending;
 pub mod family;
 pub mod find;
@@ -13,6 +15,8 @@ pub mod input;
 pub mod known_trackers;
 pub mod lan;
 pub mod mapped;
+mod messages;
+pub mod notice;
 pub mod origin;
 pub mod own_tracker;
 pub mod patience;
@@ -26,11 +30,13 @@ pub mod port_mapping;
 pub mod query;
 mod reached;
 pub mod rendezvous;
+pub mod resolve;
 mod rows;
 mod run;
 #[cfg(feature = "metrics")]
 pub mod scraped;
 pub mod secrets;
+mod shares;
 pub mod site;
 pub mod standstill;
 mod state;

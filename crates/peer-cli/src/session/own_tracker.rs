@@ -11,7 +11,7 @@ use transport::{Certs, Identity, Transport, TransportError, Trust};
 
 use crate::error::{ExitCode, Failure};
 use crate::flags::peer::PeerArguments;
-use crate::session::connect;
+use crate::session::bind;
 use crate::ui::screen;
 
 /// How long the own tracker may be unreachable before it is reported; a change of networks is usually over by then.
@@ -67,11 +67,11 @@ impl OwnTracker {
         let id = identity.peer_id();
         let (node, transport) = match port.zip(tracker_port).filter(|(peer, tracker)| peer != tracker) {
             Some((port, own)) => {
-                let listener = SocketAddr::new(connect::address(arguments), own);
+                let listener = SocketAddr::new(bind::address(arguments), own);
                 let transport = arguments.transport.bind(transport_config(identity.clone(), trust, listener));
-                (connect::bind(arguments, port, 1)?, transport.map_err(not_bound)?)
+                (bind::bind(arguments, port, 1)?, transport.map_err(not_bound)?)
             }
-            None => connect::bind_with_tracker(arguments, port.or(tracker_port), identity.clone())?,
+            None => bind::bind_with_tracker(arguments, port.or(tracker_port), identity.clone())?,
         };
         Ok((node, OwnTracker { transport, identity, id }))
     }
@@ -124,8 +124,8 @@ fn here(address: SocketAddr) -> Vec<SocketAddr> {
 fn tracker_identity(arguments: &PeerArguments) -> Result<(Identity, Trust), Failure> {
     let certs = Certs::new(arguments.certs());
     if !arguments.ca.is_empty() {
-        let trust = Trust::authorities(&arguments.ca).map_err(connect::unusable)?;
-        return Ok((certs.tracker(&trust).map_err(connect::unusable)?, trust));
+        let trust = Trust::authorities(&arguments.ca).map_err(bind::unusable)?;
+        return Ok((certs.tracker(&trust).map_err(bind::unusable)?, trust));
     }
     let kept = match arguments.own.lacking {
         None => std::fs::create_dir_all(arguments.certs()).ok().map(|()| certs.open_tracker()),
@@ -145,9 +145,9 @@ fn tracker_identity(arguments: &PeerArguments) -> Result<(Identity, Trust), Fail
             if !arguments.quiet && !arguments.json {
                 screen::complain(&format!("the ticket ends with this run, since no key can be kept: {reason}"));
             }
-            Identity::generate().map_err(connect::unusable)?
+            Identity::generate().map_err(bind::unusable)?
         }
-        Some(Err(error)) => return Err(connect::unusable(error)),
+        Some(Err(error)) => return Err(bind::unusable(error)),
     };
     Ok((identity, Trust::Anyone))
 }

@@ -12,6 +12,10 @@ use std::time::{Duration, Instant};
 
 /// After this long it is said what is waited for.
 pub const SPEAK: Duration = Duration::from_secs(3);
+/// Longest time for one try to reach the tracker, and for the name servers to say where it is.
+pub const ONE_TRY: Duration = Duration::from_secs(10);
+/// Time between two tries.
+pub const TRY_AGAIN: Duration = Duration::from_millis(500);
 /// The same sentence is said again after this long.
 const AGAIN: Duration = Duration::from_secs(60);
 /// No network answers in no time: less is not waited for what has to be there.

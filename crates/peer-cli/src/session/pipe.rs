@@ -9,8 +9,8 @@ use protocol::{Manifest, printable};
 use tokio::io::AsyncReadExt;
 
 use crate::error::{ExitCode, Failure, failure};
-use crate::session::connect::Speech;
 use crate::session::find::Found;
+use crate::session::notice::DelayedNotice;
 use crate::session::temp_folder::parent_variable;
 
 /// What PowerShell does to what a program writes is no fault that the program could see.
@@ -42,7 +42,7 @@ pub fn must_be_one_file(manifest: &Manifest, found: &Found, wanted: &[Glob]) -> 
 /// Writes all of it as it comes. False if nobody reads it any more. Where the reader takes its time, `tell` is told so.
 pub async fn write(mut reader: Reader, tell: &dyn Fn(String)) -> Result<bool, Failure> {
     let slow = "The program that reads standard output is slow, or has stopped reading; waiting for it without limit.";
-    let mut speech = Speech::new(tell, slow.to_owned());
+    let mut notice = DelayedNotice::new(tell, slow.to_owned());
     let shows = std::io::stdout().is_terminal();
     loop {
         let mut block = BytesMut::with_capacity(BLOCK);
@@ -53,8 +53,8 @@ pub async fn write(mut reader: Reader, tell: &dyn Fn(String)) -> Result<bool, Fa
             return Err(Failure::new(ExitCode::Usage, no_text(cfg!(windows))));
         }
         // The download goes on meanwhile.
-        speech.restart();
-        let put = speech.during(tokio::task::spawn_blocking(move || put(&block))).await;
+        notice.restart();
+        let put = notice.during(tokio::task::spawn_blocking(move || put(&block))).await;
         if !put.unwrap_or_else(|error| Err(Failure::new(ExitCode::Other, error.to_string())))? {
             return Ok(false);
         }

@@ -10,9 +10,10 @@ use protocol::{ContentMatch, Ticket};
 use crate::error::{ExitCode, Failure};
 use crate::flags::named::{self, NamedTracker};
 use crate::flags::peer::PeerArguments;
-use crate::session::connect::{self, NamedBy, Speech};
+use crate::session::connect::{self, NamedBy};
+use crate::session::notice::DelayedNotice;
 use crate::session::patience::{Patience, shown};
-use crate::session::trust;
+use crate::session::{bind, resolve, trust};
 use crate::ui::screen;
 
 /// Longest wait for an answer of a tracker that is connected.
@@ -54,7 +55,7 @@ impl TrackerQuery {
     pub async fn trackers(&self, named: Vec<NamedTracker>, named_by: NamedBy) -> Result<Vec<TrackerAddress>, Failure> {
         let patience = self.patience();
         let trusted = trust::trackers(named, &self.peer, named_by, patience, &complain).await?;
-        connect::trackers_of(&trusted, patience, &complain).await
+        resolve::trackers_of(&trusted, patience, &complain).await
     }
 
     /// A node that is connected to these trackers.
@@ -64,14 +65,14 @@ impl TrackerQuery {
         named_by: NamedBy,
         patience: Patience,
     ) -> Result<Node, Failure> {
-        let node = connect::start(&self.peer, 0, 1, Path::new("output"))?;
+        let node = bind::start(&self.peer, 0, 1, Path::new("output"))?;
         connect::join(&node, trackers, named_by, patience, &complain).await?;
         Ok(node)
     }
 
     /// A node that is connected to the tracker of a ticket, and what that has told of a private share.
     pub async fn join_by_ticket(&self, ticket: &Ticket) -> Result<(Node, Option<ContentMatch>), Failure> {
-        let node = connect::bind(&self.peer, 0, 1)?.private(ticket.secret().is_some()).output("output").start();
+        let node = bind::bind(&self.peer, 0, 1)?.private(ticket.secret().is_some()).output("output").start();
         let joined = connect::join_by_ticket(&node, ticket, self.patience(), &complain).await?;
         Ok((node, joined.told))
     }
@@ -89,11 +90,11 @@ pub fn complain(sentence: String) {
 
 /// An answer of the tracker, if it comes in time.
 pub async fn answer<T>(asked: impl Future<Output = Result<T, peer::PeerError>>) -> Result<T, Failure> {
-    let mut speech = Speech::new(
+    let mut notice = DelayedNotice::new(
         &complain,
         format!("the tracker has not answered yet; waiting for it, for {} at most", shown(ANSWER)),
     );
-    Ok(speech.during(tokio::time::timeout(ANSWER, asked)).await.map_err(|_| silent())??)
+    Ok(notice.during(tokio::time::timeout(ANSWER, asked)).await.map_err(|_| silent())??)
 }
 
 /// Names those trackers in one line that have not answered, though others have.

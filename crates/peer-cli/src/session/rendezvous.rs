@@ -13,12 +13,12 @@ use transport::TransportError;
 use crate::error::{ExitCode, Failure};
 use crate::flags::named::{self, NamedTracker};
 use crate::flags::peer::PeerArguments;
-use crate::session::connect::Speech;
 use crate::session::connect::{self, NamedBy};
 use crate::session::lan::knowing_codes;
+use crate::session::notice::DelayedNotice;
 use crate::session::patience::Patience;
 use crate::session::place::is_public;
-use crate::session::trust;
+use crate::session::{resolve, trust};
 
 /// Where a code may be offered.
 pub struct Places {
@@ -72,7 +72,7 @@ pub async fn places(
     }
     if !arguments.tracker_id.is_empty() {
         let trusted = named::with_ids(named, &arguments.tracker_id)?;
-        return connect::trackers_of(&trusted, patience, tell).await.map(flags);
+        return resolve::trackers_of(&trusted, patience, tell).await.map(flags);
     }
     // It is offered at one of them; the others may be gone.
     loop {
@@ -107,9 +107,9 @@ pub async fn redeem(
 ) -> Result<(Ticket, TrackerAddress), Failure> {
     let mut failure = RedeemError::NoMailbox;
     let (mut wrong, mut silent) = (0, silent.clone());
-    let mut speech = Speech::new(tell, "The sharer of the code has not answered yet.".to_owned());
+    let mut notice = DelayedNotice::new(tell, "The sharer of the code has not answered yet.".to_owned());
     for place in places {
-        match redeem_at(node, place, code, patience, &mut speech).await {
+        match redeem_at(node, place, code, patience, &mut notice).await {
             Ok(ticket) => return Ok((ticket, place.clone())),
             Err(error) => failure = error,
         }
@@ -117,7 +117,7 @@ pub async fn redeem(
         let each = place.each();
         if failure == RedeemError::NoMailbox && each.len() > 1 {
             for place in each {
-                match redeem_at(node, &place, code, patience, &mut speech).await {
+                match redeem_at(node, &place, code, patience, &mut notice).await {
                     Ok(ticket) => return Ok((ticket, place)),
                     Err(RedeemError::NoMailbox | RedeemError::Tracker(_)) => {}
                     Err(error) => {
@@ -154,15 +154,15 @@ async fn redeem_at(
     place: &TrackerAddress,
     code: &Code,
     patience: Patience,
-    speech: &mut Speech<'_>,
+    notice: &mut DelayedNotice<'_>,
 ) -> Result<Ticket, RedeemError> {
     let mut tries = 1..TRIES;
     loop {
-        let redeemed = speech.during(node.redeem_code(place, code)).await;
+        let redeemed = notice.during(node.redeem_code(place, code)).await;
         if redeemed != Err(RedeemError::Busy) || tries.next().is_none() {
             return redeemed;
         }
-        speech.during(tokio::time::sleep(patience.pause(TRY_AGAIN))).await;
+        notice.during(tokio::time::sleep(patience.pause(TRY_AGAIN))).await;
     }
 }
 

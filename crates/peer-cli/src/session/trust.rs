@@ -4,54 +4,28 @@
 //! that is not known is shown, and confirmed on a terminal. Only then a new connection is made, which demands that id; and it is
 //! kept for the next time, when any other id is refused.
 
+mod confirm;
+mod probe;
+
 use std::collections::BTreeSet;
-use std::io::{BufRead, IsTerminal, Read, Write};
-use std::net::SocketAddr;
-use std::time::Duration;
 
 use peer::TrackerAddress;
 use protocol::{ContentMatch, PeerId, printable};
-use settings::terminal::{Turn, turn};
-use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
-use transport::{Kind, TransportError, Trust, peer_id_of_certificate_pem};
+use tokio::time::sleep;
+use transport::peer_id_of_certificate_pem;
 
 use crate::error::{ExitCode, Failure};
 use crate::flags::named::{self, NamedTracker, TrustedTracker};
 use crate::flags::peer::PeerArguments;
-use crate::session::connect::{self, NamedBy, Speech};
+use crate::session::connect::NamedBy;
 use crate::session::known_trackers::{KnownTrackers, place};
 use crate::session::lan::Sharer;
-use crate::session::patience::Patience;
+use crate::session::patience::{Patience, TRY_AGAIN};
+use crate::session::{bind, resolve};
 use crate::ui::amounts::amount;
 use crate::ui::screen;
-
-/// Most addresses of a host that are asked at once.
-const ADDRESSES: usize = 8;
-/// When one has answered, the others have so long: two that are not the same are to be seen.
-const OTHERS: Duration = Duration::from_millis(500);
-/// Longest time for all of them.
-const ONE_TRY: Duration = Duration::from_secs(10);
-/// Time between two tries.
-const TRY_AGAIN: Duration = Duration::from_millis(500);
-/// Longest answer that is read.
-const LONGEST: u64 = 4096;
-
-/// Who answers, and where.
-type Answer = (SocketAddr, PeerId);
-
-/// What the ids that answered come to.
-#[derive(Debug, PartialEq)]
-enum Judgement {
-    /// One that is known.
-    Known(PeerId),
-    /// One that nobody has vouched for.
-    New(PeerId),
-    /// Another one than was known of this place, with the line that says which.
-    Changed { found: PeerId, known: PeerId, line: usize },
-    /// Several, none of which is known.
-    Several(Vec<Answer>),
-}
+use confirm::{confirm, confirm_with, may_ask};
+use probe::{Judgement, ask, judge};
 
 /// The id that the tracker at this place must prove: from the command line, from a certificate in a folder that says so, from
 /// earlier times, or as it is confirmed now.
@@ -208,7 +182,7 @@ pub async fn trackers_at(
         let named = NamedTracker { host: host.to_owned(), port };
         let trusted: Vec<_> =
             arguments.tracker_id.iter().map(|&id| TrustedTracker { named: named.clone(), id }).collect();
-        return connect::trackers_of(&trusted, patience, tell).await;
+        return resolve::trackers_of(&trusted, patience, tell).await;
     }
     let (place, known) = (place(host, port), known_trackers(arguments)?);
     let entry = known.as_ref().and_then(|known| known.id_at(&place));
@@ -290,10 +264,10 @@ pub async fn sharer(mut sharers: Vec<Sharer>, wanted: &str, arguments: &PeerArgu
 
 /// The id by the tracker's certificate, where the folder of certificates says who the tracker is.
 fn pinned(arguments: &PeerArguments) -> Result<Option<PeerId>, Failure> {
-    if !arguments.own.pins_tracker || !connect::tracker_certificate(arguments).exists() {
+    if !arguments.own.pins_tracker || !bind::tracker_certificate(arguments).exists() {
         return Ok(None);
     }
-    connect::certified_id(arguments).map(Some)
+    bind::certified_id(arguments).map(Some)
 }
 
 fn known_trackers(arguments: &PeerArguments) -> Result<Option<KnownTrackers>, Failure> {
@@ -316,211 +290,5 @@ fn remember(known: Option<&KnownTrackers>, place: &str, id: PeerId) {
             screen::complain(&format!("it is trusted for this time only, and cannot be kept: {reason}"))
         }
         None => screen::complain("it is trusted for this time only: there is no home folder to keep it in"),
-    }
-}
-
-/// The answers at a host, of which all addresses are asked at the same time.
-async fn ask(
-    host: &str,
-    port: u16,
-    arguments: &PeerArguments,
-    named_by: NamedBy,
-    patience: Patience,
-    tell: &dyn Fn(String),
-) -> Result<Vec<Answer>, Failure> {
-    let trust = connect::trust(arguments)?;
-    let addresses = connect::addresses(host, port, patience, tell).await?;
-    let places: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
-    let (places, most) = (places.join(", "), patience.at_most(ONE_TRY));
-    let mut speech =
-        Speech::new(tell, format!("The tracker at {places} has not answered yet; waiting for it, {most}."));
-    loop {
-        let silent = || addresses.first().copied().map_or(TransportError::Closed, TransportError::Unreachable);
-        let tried = timeout(patience.bound(ONE_TRY), answers(&addresses, arguments.transport, &trust));
-        let error = match speech.during(tried).await {
-            Ok(Ok(answers)) => return Ok(answers),
-            Ok(Err(error)) => error,
-            Err(_) => silent(),
-        };
-        if !matches!(error, TransportError::Unreachable(_)) || !patience.waits() {
-            if let TransportError::NotTrusted(why) = error {
-                return Err(connect::untrusted(why, &places));
-            }
-            let advice = connect::unreached(named_by, &addresses);
-            let sentence = format!("the tracker at {places} cannot be reached: {error}. {advice}");
-            return Err(Failure::new(ExitCode::TrackerUnreachable, printable(&sentence)));
-        }
-        speech.now();
-        speech.during(sleep(patience.pause(TRY_AGAIN))).await;
-    }
-}
-
-/// The answers of those that answer at about the same time; if none does, why the first one does not.
-async fn answers(addresses: &[SocketAddr], transport: Kind, trust: &Trust) -> Result<Vec<Answer>, TransportError> {
-    let mut asked = JoinSet::new();
-    for &address in addresses.iter().take(ADDRESSES) {
-        let trust = trust.clone();
-        asked.spawn(async move { (address, transport.probe(address, &trust).await) });
-    }
-    let (mut answers, mut errors) = (Vec::new(), Vec::new());
-    loop {
-        let next = asked.join_next();
-        let next = if answers.is_empty() { next.await } else { timeout(OTHERS, next).await.unwrap_or(None) };
-        match next {
-            Some(Ok((address, Ok(id)))) => answers.push((address, id)),
-            Some(Ok((address, Err(error)))) => errors.push((address, error)),
-            Some(Err(_)) => {}
-            None => break,
-        }
-    }
-    if answers.is_empty() {
-        // One that is there says more than one that is not.
-        let silent = |error: &TransportError| matches!(error, TransportError::Unreachable(_));
-        errors.sort_by_key(|(address, error)| (silent(error), addresses.iter().position(|other| other == address)));
-        return Err(errors.into_iter().next().map_or(TransportError::Closed, |(_, error)| error));
-    }
-    answers.sort_by_key(|(address, _)| addresses.iter().position(|other| other == address));
-    Ok(answers)
-}
-
-/// `vouched` are ids that something else than an earlier contact says are right.
-fn judge(answers: &[Answer], vouched: &[PeerId], entry: Option<(PeerId, usize)>) -> Judgement {
-    let mut ids: Vec<PeerId> = Vec::new();
-    for (_, id) in answers {
-        if !ids.contains(id) {
-            ids.push(*id);
-        }
-    }
-    // Another tracker that answers at another address of the host is not talked to.
-    let is_known = |id: &&PeerId| vouched.contains(id) || entry.is_some_and(|(known, _)| known == **id);
-    match (ids.iter().find(is_known), entry, &ids[..]) {
-        (Some(&id), ..) => Judgement::Known(id),
-        (None, Some((known, line)), [found, ..]) => Judgement::Changed { found: *found, known, line },
-        (None, None, [id]) => Judgement::New(*id),
-        (None, ..) => Judgement::Several(answers.to_vec()),
-    }
-}
-
-/// Whether a person can be asked: both ways, and not in the background, where the question would stop the job.
-fn may_ask(arguments: &PeerArguments) -> bool {
-    !arguments.json && std::io::stdin().is_terminal() && std::io::stderr().is_terminal() && turn() == Turn::Ours
-}
-
-/// Asks on the terminal. An answer that is neither yes nor no is asked for again, once; then it is a no.
-fn confirm(place: &str, id: PeerId, elsewhere: &str) -> bool {
-    let before = match elsewhere {
-        "" => String::new(),
-        places => format!("You have trusted this id before, as {}.\n", printable(places)),
-    };
-    let question = format!(
-        "The tracker at {} is not known here. What answers there has this id:\n\n    {id}\n\n{before}Compare it with the id that the \
-         tracker printed when it was started. Trust it from now on (yes or no)? ",
-        printable(place)
-    );
-    confirm_with(&question, id)
-}
-
-fn confirm_with(question: &str, id: PeerId) -> bool {
-    let mut errors = std::io::stderr().lock();
-    let _ = write!(errors, "{question}").and_then(|()| errors.flush());
-    drop(errors);
-    let answer = read_reply(id);
-    if answer != Some(Reply::Unclear) {
-        return answer == Some(Reply::Yes);
-    }
-    let mut errors = std::io::stderr().lock();
-    let _ =
-        write!(errors, "Please type yes, or no, or the id that the tracker printed: ").and_then(|()| errors.flush());
-    drop(errors);
-    read_reply(id) == Some(Reply::Yes)
-}
-
-/// What is answered to a question.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reply {
-    Yes,
-    No,
-    Unclear,
-}
-
-/// Reads an answer. Nothing if there is none: the input has ended.
-fn read_reply(id: PeerId) -> Option<Reply> {
-    let mut answer = Vec::new();
-    let read = std::io::stdin().lock().take(LONGEST).read_until(b'\n', &mut answer);
-    if !answer.ends_with(b"\n") {
-        // Ctrl-D leaves the cursor behind the question.
-        let _ = writeln!(std::io::stderr());
-    }
-    let is_over = read.is_err() || answer.is_empty();
-    (!is_over).then(|| understood(&String::from_utf8_lossy(&answer), id))
-}
-
-/// Somebody who pastes the id that the tracker printed has compared it.
-fn understood(answer: &str, id: PeerId) -> Reply {
-    let answer = answer.trim().to_lowercase();
-    match &*answer {
-        "y" | "yes" => Reply::Yes,
-        "n" | "no" => Reply::No,
-        answer if answer == id.to_string() => Reply::Yes,
-        // Another id than this one is a no, as somebody meant to compare them.
-        answer if answer.parse::<PeerId>().is_ok() => Reply::No,
-        _ => Reply::Unclear,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use protocol::Digest;
-    use transport::{Config, Identity};
-
-    use super::*;
-
-    fn id(byte: u8) -> PeerId {
-        PeerId(Digest([byte; 32]))
-    }
-
-    fn at(port: u16) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], port))
-    }
-
-    #[test]
-    fn an_id_is_known_new_or_changed() {
-        let one = [(at(1), id(1))];
-        assert_eq!(judge(&one, &[], None), Judgement::New(id(1)));
-        assert_eq!(judge(&one, &[], Some((id(1), 3))), Judgement::Known(id(1)));
-        assert_eq!(judge(&one, &[id(1)], None), Judgement::Known(id(1)));
-        let changed = Judgement::Changed { found: id(1), known: id(2), line: 3 };
-        assert_eq!(judge(&one, &[], Some((id(2), 3))), changed);
-        assert_eq!(judge(&one, &[id(7)], Some((id(2), 3))), changed);
-    }
-
-    #[test]
-    fn of_several_that_answer_at_one_host_the_known_one_is_meant() {
-        let two = [(at(1), id(1)), (at(2), id(2))];
-        assert_eq!(judge(&two, &[], None), Judgement::Several(two.to_vec()));
-        assert_eq!(judge(&two, &[], Some((id(2), 3))), Judgement::Known(id(2)));
-        assert!(matches!(judge(&two, &[], Some((id(3), 3))), Judgement::Changed { .. }));
-        assert_eq!(judge(&[(at(1), id(1)), (at(2), id(1))], &[], None), Judgement::New(id(1)), "it is one tracker");
-    }
-
-    #[test]
-    fn only_a_yes_is_one_and_what_is_unclear_is_asked_again() {
-        assert!(["y\n", "YES\r\n", " yes "].iter().all(|answer| understood(answer, id(1)) == Reply::Yes));
-        assert_eq!(understood(&format!("{}\n", id(1)), id(1)), Reply::Yes);
-        assert_eq!(understood(&id(2).to_string(), id(1)), Reply::No);
-        assert!(["n", "NO\n"].iter().all(|answer| understood(answer, id(1)) == Reply::No));
-        assert!(["\n", "maybe", "yesterday"].iter().all(|answer| understood(answer, id(1)) == Reply::Unclear));
-    }
-
-    #[tokio::test]
-    async fn one_address_that_is_silent_keeps_nobody_from_the_other() {
-        let there = Kind::Quic.bind(Config::new(Identity::generate().unwrap(), vec![at(0)])).unwrap();
-        let silent = std::net::UdpSocket::bind(at(0)).unwrap();
-        let addresses = [silent.local_addr().unwrap(), there.listeners()[0]];
-        let found = answers(&addresses, Kind::Quic, &Trust::Anyone).await;
-        assert_eq!(found, Ok(vec![(addresses[1], there.peer_id())]));
-        let none = answers(&addresses[..1], Kind::Quic, &Trust::Anyone).await;
-        assert_eq!(none, Err(TransportError::Unreachable(addresses[0])));
-        there.close().await;
     }
 }

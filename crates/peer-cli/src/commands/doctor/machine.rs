@@ -14,7 +14,7 @@ use transport::{Kind, UdpSupport};
 use super::finding::Finding;
 use crate::error::{ALLOW_ON_MACOS, ExitCode};
 use crate::flags::peer::PeerArguments;
-use crate::session::connect;
+use crate::session::bind;
 use crate::ui::amounts;
 
 /// Bytes that are written and hashed: enough to be more than a disk's own cache of a moment.
@@ -28,7 +28,7 @@ const FEW_DESCRIPTORS: u64 = 1024;
 
 /// Buffers and offload of UDP sockets.
 pub(super) fn sockets(arguments: &PeerArguments) -> Vec<Finding> {
-    let support = match UdpSupport::ask(connect::address(arguments)) {
+    let support = match UdpSupport::ask(bind::address(arguments)) {
         Ok(support) => support,
         Err(error) => {
             let found = format!("no UDP socket can be opened: {error}");

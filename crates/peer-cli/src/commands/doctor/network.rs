@@ -13,8 +13,8 @@ use super::finding::Finding;
 use super::router::{self, Over};
 use crate::error::{ExitCode, Failure};
 use crate::session::audience::Audience;
-use crate::session::connect;
 use crate::session::query::TrackerQuery;
+use crate::session::{bind, connect};
 
 /// One address may take this long.
 const PATIENCE: Duration = Duration::from_secs(6);
@@ -54,8 +54,8 @@ pub(super) async fn way_to_tracker(query: &TrackerQuery, tracker: &TrackerAddres
 
 /// What to dial with, over UDP and over TCP, as one peer.
 pub(super) fn transports(query: &TrackerQuery) -> Result<[Arc<dyn Transport>; 2], Failure> {
-    let (identity, trust) = connect::who(&query.peer)?;
-    let listener = SocketAddr::new(connect::address(&query.peer), 0);
+    let (identity, trust) = bind::who(&query.peer)?;
+    let listener = SocketAddr::new(bind::address(&query.peer), 0);
     let config = Config::new(identity, vec![listener]).trust(trust).mtu(query.peer.mtu);
     let bind = |kind: Kind| kind.bind(config.clone()).map_err(|error| Failure::new(ExitCode::Other, error.to_string()));
     Ok([bind(Kind::Quic)?, bind(Kind::Tcp)?])

@@ -19,9 +19,9 @@ use super::network::{Reached, Whom, dial, transports};
 use crate::commands::ls;
 use crate::error::{ExitCode, Failure};
 use crate::session::connect::{self, NamedBy};
-use crate::session::family;
 use crate::session::patience::Patience;
 use crate::session::query::{TrackerQuery, complain};
+use crate::session::{bind, family};
 
 /// Contents whose peers are asked for, the newest first, and peers that are tried.
 const CONTENTS: usize = 4;
@@ -85,7 +85,7 @@ async fn some_peers(
     // Peers are dialled for a manifest only where it is not here already.
     let nowhere = query.peer.hashes().join("none");
     let private = ticket.is_some_and(|ticket| ticket.secret().is_some());
-    let node = connect::bind(&query.peer, 0, 1)?.private(private).hashes(nowhere).output("output").start();
+    let node = bind::bind(&query.peer, 0, 1)?.private(private).hashes(nowhere).output("output").start();
     let peers = async {
         let (mut secret, patience) = (None, Patience::new(None));
         let contents: Vec<ContentId> = match ticket {

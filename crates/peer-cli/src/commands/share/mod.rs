@@ -1,18 +1,17 @@
 //! `peer-cli share`: share files and folders, with a tracker in this process unless one is named, and say how to get them.
 
+mod begin;
 mod expiry;
 mod shared;
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use lan::{Lan, Offers};
-use peer::{CodeOptions, ScanOptions, Shares, TrackerAddress, TrackerState};
-use protocol::ContentId;
+use lan::Offers;
+use peer::{ScanOptions, Shares};
 
 use crate::error::{ExitCode, Failure};
 use crate::features::Feature;
@@ -26,25 +25,24 @@ use crate::flags::paths::{must_be_readable, must_exist};
 use crate::flags::peer::{PeerArguments, with_port};
 use crate::flags::{patterns, sizes};
 use crate::session::audience::Audience;
-use crate::session::codes::Codes;
-use crate::session::connect::{self, NamedBy, TRACKER_PORT};
+use crate::session::bind::{self, TRACKER_PORT};
+use crate::session::connect::NamedBy;
 use crate::session::gateway::{self, Source};
 use crate::session::lan::{self as network, ByDefault};
-use crate::session::origin::{self, OriginContent, OriginRequest};
 use crate::session::own_tracker::OwnTracker;
 use crate::session::patience::Patience;
 use crate::session::pipe::BYTES;
-use crate::session::place::Place;
 use crate::session::port_mapping::PortMapping;
 use crate::session::query::complain;
-use crate::session::secrets::{Secrets, random_secrets, secrets_of};
+use crate::session::secrets::{random_secrets, secrets_of};
 use crate::session::temp_folder::{self, TempFolder};
 use crate::session::{Session, SessionOptions, site, stdin, trust};
 use crate::ui::prompt;
 use crate::ui::screen::{self, OutputStream};
 use crate::ui::sentence::capitalised;
+use begin::begin;
 use expiry::{Moment, expired};
-use shared::{Adding, Shared, as_all};
+use shared::Shared;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -61,9 +59,6 @@ everyone who reaches this machine.
 Without -i the tracker runs in this process, and listens on the same port as all of it: 9999 or a free one, UDP and TCP. A \
 firewall or a router needs to let in that port alone. Its key is kept in a folder of the user's own: started \
 again on the same port, it is the same tracker, and the tickets from before still hold, unless --expires or --receivers is given.";
-
-/// The first ticket waits for the router no longer than this.
-const ROUTER: Duration = Duration::from_millis(500);
 
 /// What is shared, and how.
 #[derive(Debug, Args)]
@@ -203,7 +198,7 @@ pub async fn run(mut arguments: ShareArguments) -> Result<(), Failure> {
     let shares = Arc::<Shares>::default();
     shares.expect_more(true);
     let (node, own) = match arguments.tracker_ip {
-        Some(_) => (connect::bind(&arguments.peer, arguments.port.unwrap_or(0), 1)?, None),
+        Some(_) => (bind::bind(&arguments.peer, arguments.port.unwrap_or(0), 1)?, None),
         None => {
             let (node, own) = OwnTracker::bind(&arguments.peer, arguments.port, arguments.tracker_port)?;
             own.start(arguments.tracker_memory, !arguments.open, &shares, node.id());
@@ -344,132 +339,4 @@ impl ShareArguments {
         self.name.as_deref().map_or(Ok(()), stdin::check_name)?;
         stdin::must_be_piped()
     }
-}
-
-/// Joins the tracker and shares the first path. The others are shared as each of these goes on.
-async fn begin<'a>(
-    session: &'a Session,
-    arguments: &'a ShareArguments,
-    own: Option<(TrackerAddress, Vec<SocketAddr>)>,
-    lan: Option<&Lan>,
-    (secrets, shares): (Option<Secrets>, Arc<Shares>),
-    spool: Option<&'a TempFolder>,
-    mapping: &PortMapping,
-) -> Result<(Shared, VecDeque<Adding<'a>>), Failure> {
-    let (patience, tell) = (Patience::new(arguments.peer.wait), |sentence: String| session.waits(&sentence));
-    let (trackers, listening) = match own {
-        Some((tracker, listening)) => (vec![tracker], listening),
-        None => (connect::trackers_of(&arguments.peer.trusted, patience, &tell).await?, Vec::new()),
-    };
-    if trackers.len() > 1 && !arguments.ticket_address.is_empty() {
-        let sentence = "--ticket-address says where one tracker is, and -i names several: leave it out";
-        return Err(Failure::new(ExitCode::Usage, sentence));
-    }
-    let named_by = if arguments.tracker_ip.is_some() { NamedBy::Flags } else { NamedBy::Own };
-    let joined = connect::join(&session.node, trackers.clone(), named_by, patience, &tell).await?;
-    session.joined(joined.tracker);
-    let known = session.node.trackers_to_ask().await;
-    let mut named = trackers.clone();
-    let (first, mut others) = shared::apart(&mut named, &known).expect("a tracker was named");
-    let (is_elsewhere, is_told) = (listening.is_empty(), !arguments.ticket_address.is_empty());
-    if is_told {
-        // All of them are behind the address that was given.
-        others.clear();
-    }
-    let are_several = known.len() > 1;
-    let place = match (&arguments.ticket_address[..], listening.is_empty()) {
-        ([], true) => Place::Known(first.addresses.clone()),
-        ([], false) => Place::Here(listening),
-        (told, _) => Place::Told(told.to_vec()),
-    };
-    let mut shared = Shared {
-        tracker: first.id,
-        others,
-        named: if is_elsewhere && !is_told { named } else { Vec::new() },
-        is_own: arguments.tracker_ip.is_none(),
-        is_near: arguments.tracker_ip.is_none()
-            && lan.is_some()
-            && Audience::of(&arguments.peer) != Audience::ThisMachine,
-        told: Vec::new(),
-        forwarded: Vec::new(),
-        said_near: false,
-        place,
-        mapped: mapping.mapped(),
-        qr: arguments.qr,
-        cut: arguments.cut.clone(),
-        secrets,
-        shares,
-        receivers: arguments.receivers,
-        contents: Vec::new(),
-        since: None,
-        host: arguments.tracker_ip.as_deref().map(named::to_type),
-        named_port: arguments.tracker_port,
-        codes: None,
-        takes_commands: session.takes_commands() || arguments.peer.commands,
-    };
-    shared.told = shared.addresses();
-    if shared.leads_nowhere() {
-        let sentence = "This machine has no address in any network now, so the ticket leads here from this machine alone. \
-                        When it has one, a new ticket is given.";
-        session.note(sentence);
-    }
-    if !arguments.no_code {
-        // With several trackers, the code is offered at one that answers and stays there; receivers ask all of them.
-        let is_first = |one: &&TrackerAddress| joined.tracker.answers_to(one.id);
-        let up = known.iter().find(|one| one.state == TrackerState::Up && one.id == joined.tracker);
-        let lives = match up.and_then(|up| up.at).filter(|_| are_several) {
-            // It is asked for by its name when it is there no more.
-            Some(at) => {
-                let name = trackers.iter().find(is_first).and_then(|tracker| tracker.name.clone());
-                TrackerAddress { addresses: vec![at], id: joined.tracker, name }
-            }
-            None => trackers.iter().find(is_first).unwrap_or(&trackers[0]).clone(),
-        };
-        let options = CodeOptions::new(arguments.code_for).uses(arguments.receivers);
-        // At others there may be the same numbers.
-        let options = options.own_tracker(shared.is_own || trackers.len() > 1 || are_several);
-        shared.codes = Some(Codes::new(session.node.clone(), lives, shared.before_code(), options));
-    }
-    let named =
-        |path: &'a PathBuf| -> Adding<'a> { Box::pin(share(session, arguments, spool, path, shared.secrets.clone())) };
-    let mut others: VecDeque<_> = arguments.paths.iter().map(named).collect();
-    let Some(first) = others.pop_front() else { return Ok((shared, others)) };
-    let (at, content) = first.await?;
-    if let Some(content) = content.filter(|&content| shared.is_new(session, &at, content)) {
-        let name = session.called(content).filter(|_| !others.is_empty());
-        // The router may have answered meanwhile, or answers at once; what it grants later makes a new ticket.
-        mapping.asked(ROUTER).await;
-        (shared.told, shared.forwarded) = (shared.addresses(), shared.forwarded());
-        shared.give_ticket(session, 0, name.as_deref()).await?;
-    }
-    Ok((shared, others))
-}
-
-/// Shares what a path leads to that was named at the start. Gives where it lies, and the content.
-async fn share(
-    session: &Session,
-    arguments: &ShareArguments,
-    spool: Option<&TempFolder>,
-    path: &Path,
-    secrets: Option<Secrets>,
-) -> Result<(PathBuf, Option<ContentId>), Failure> {
-    let (share, at) = match (spool, origins::url(path)) {
-        (_, Some(url)) => {
-            let (flags, cache) = (&arguments.origin, arguments.cache.cache);
-            let request = OriginRequest { url, cut: &arguments.cut, flags, cache };
-            let OriginContent { manifest, storage, shown } = origin::open(session, request).await?;
-            (session.node.share(&shown).remote(manifest, storage), shown)
-        }
-        (Some(folder), None) if is_stdin(path) => {
-            let (name, keep_free) = (arguments.name.as_deref().unwrap_or(stdin::NAME), arguments.peer.keep_free);
-            let spooled = stdin::spool(session, folder.path(), name, &arguments.cut, keep_free).await?;
-            (session.node.share(&spooled.path).hashed(spooled.manifest), spooled.path)
-        }
-        _ => {
-            let Cut { hash, piece_size, .. } = arguments.cut;
-            (session.node.share(path).algorithm(hash).piece_size(piece_size), path.to_owned())
-        }
-    };
-    let content = session.share_as(&at, as_all(share, secrets)).await?;
-    Ok((at, content))
 }

@@ -1,31 +1,30 @@
 //! What is shared while it is: its tickets and codes, what is added, and when it is over.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+mod renewal;
+mod tickets;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 
-use peer::{CodeEvent, PeerEvent, ShareBuilder, Shares, TrackerAddress, TrackerStatus};
-use protocol::{ContentId, MAX_TICKET_TRACKERS, PeerId, Query, Secret, Ticket, TicketTracker, printable};
+use peer::{CodeEvent, PeerEvent, ShareBuilder, Shares, TrackerAddress};
+use protocol::{ContentId, PeerId, Secret, printable};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
-use transport::{Likelihood, OwnAddress};
+use transport::OwnAddress;
 
 use super::expiry::Moment;
 use crate::error::{ExitCode, Failure};
 use crate::flags::cut::Cut;
-use crate::flags::guess::quoted;
 use crate::session::Session;
-use crate::session::codes::{CodeCommand, Codes};
-use crate::session::connect::TRACKER_PORT;
-use crate::session::mapped::{Mapped, MappedPort};
-use crate::session::place::{Place, is_better, is_private, is_public, is_public_ipv4};
+use crate::session::codes::Codes;
+use crate::session::mapped::Mapped;
+use crate::session::place::Place;
 use crate::session::secrets::Secrets;
 use crate::ui::sentence::capitalised;
-
-/// Most addresses of all trackers in a ticket together.
-const TICKET_ADDRESSES: usize = 16;
+pub(super) use renewal::apart;
 
 /// What is shared, and what its tickets say.
 pub(super) struct Shared {
@@ -70,113 +69,10 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Says how what is shared openly can be had on this network.
-    pub(super) fn say_names(&self, session: &Session) {
-        let names = self.contents.iter().filter_map(|(content, _)| session.called(*content));
-        let names: Vec<_> = names.filter(|name| Query::is_name(name)).collect();
-        names.iter().for_each(|name| session.note(&format!("On this network: peer-cli get {}", quoted(name))));
-        if !names.is_empty() {
-            session.note(&format!("The id to compare there: {}", self.tracker));
-        }
-    }
-
-    /// The addresses that a ticket has: those of this machine, and those at which a router forwards the tracker's port.
-    pub(super) fn addresses(&self) -> Vec<OwnAddress> {
-        self.place.with_mapped(&self.mapped.borrow().ports)
-    }
-
-    /// Those at which a router forwards the tracker's port.
-    pub(super) fn forwarded(&self) -> Vec<SocketAddr> {
-        self.place.forwarded(&self.mapped.borrow().ports)
-    }
-
-    /// Says with which ticket a content can be had.
-    pub(super) async fn give_ticket(
-        &mut self,
-        session: &Session,
-        number: usize,
-        of_several: Option<&str>,
-    ) -> Result<(), Failure> {
-        let no_ticket = |error| Failure::new(ExitCode::Other, format!("there is no ticket: {error}"));
-        let addresses = self.told.iter().map(|own| own.address).collect();
-        let (content, secret) = self.contents[number];
-        let ticket = match secret {
-            _ if !self.others.is_empty() => Ticket::of_trackers(self.all_trackers(addresses), content, secret),
-            // This process cannot lie to itself: its tracker tells the content to holders of the ticket.
-            Some(secret) => Ticket::private(self.tracker, addresses, secret, (!self.is_own).then_some(content)),
-            None => Ticket::new(self.tracker, addresses, content),
-        };
-        let ticket = ticket.map_err(no_ticket)?;
-        session.ticket(content, &ticket, of_several, self.qr)?;
-        let command = self.before_code();
-        if let Some(codes) = &mut self.codes {
-            codes.set_command(command);
-            codes.offer(session, content, ticket).await;
-        }
-        Ok(())
-    }
-
-    /// All trackers of a ticket, the first of which is at these addresses. Of all addresses that others have, each tracker gets as
-    /// many as there is room for.
-    fn all_trackers(&self, first: Vec<SocketAddr>) -> Vec<TicketTracker> {
-        let others = self.others.iter().map(|other| {
-            let addresses = Place::Known(other.addresses.clone()).for_ticket();
-            (other.id, addresses.into_iter().map(|own| own.address).collect::<Vec<_>>())
-        });
-        let all: Vec<_> = std::iter::once((self.tracker, first)).chain(others).collect();
-        // A name may lead nowhere now.
-        let all: Vec<_> = all.into_iter().filter(|(_, addresses)| !addresses.is_empty()).collect();
-        let room = (TICKET_ADDRESSES / all.len().max(1)).max(1);
-        let tracker = |(id, mut addresses): (PeerId, Vec<SocketAddr>)| {
-            addresses.truncate(room);
-            TicketTracker { id, addresses }
-        };
-        all.into_iter().map(tracker).collect()
-    }
-
-    /// What is typed elsewhere before a code: it has to name a tracker that both know, unless that is found on the network.
-    pub(super) fn before_code(&self) -> CodeCommand {
-        // Where this machine is seen from everywhere, that is of use to more people.
-        let public = self.told.iter().find(|own| is_public_ipv4(own));
-        let told = public.or(self.told.first()).map(|own| own.address);
-        let near = told.is_some_and(|told| is_private(told.ip()));
-        if self.is_near && near {
-            return CodeCommand { words: "peer-cli get".to_owned(), near };
-        }
-        let bare = |host: &str| host.trim_start_matches('[').trim_end_matches(']').parse();
-        let is_here = |host: &str| host == "localhost" || bare(host).is_ok_and(|ip: IpAddr| ip.is_loopback());
-        let port = match &self.place {
-            Place::Known(known) => known.first().map(SocketAddr::port),
-            _ => told.map(|told| told.port()),
-        };
-        let (host, near) = match (&self.host, told) {
-            (Some(host), _) if !is_here(host) => (host.clone(), false),
-            (_, Some(told)) => (told.ip().to_string(), near),
-            (host, None) => (host.clone().unwrap_or_else(|| "localhost".to_owned()), false),
-        };
-        if let Some(several) = self.host.as_ref().filter(|host| host.contains(',')) {
-            let port = self.named_port.filter(|&port| port != TRACKER_PORT);
-            let port = port.map_or_else(String::new, |port| format!(" -d {port}"));
-            return CodeCommand { words: format!("peer-cli get -i {several}{port}"), near: false };
-        }
-        let words = match port.filter(|&port| port != TRACKER_PORT) {
-            Some(port) => format!("peer-cli get -i {host} -d {port}"),
-            None => format!("peer-cli get -i {host}"),
-        };
-        CodeCommand { words, near }
-    }
-
     /// Whether everything has as many receivers as it is for. What was stopped meanwhile is for none.
     fn all_received(&self) -> bool {
         let shared = self.contents.iter().filter(|(content, _)| self.shares.contains(*content));
         shared.clone().count() > 0 && shared.clone().all(|(content, _)| self.shares.is_complete(*content))
-    }
-
-    /// Whether no other machine can be meant to get here, though nobody has said so.
-    pub(super) fn leads_nowhere(&self) -> bool {
-        let everywhere = |listening: &Vec<SocketAddr>| listening.iter().any(|address| address.ip().is_unspecified());
-        let here = matches!(&self.place, Place::Here(listening) if everywhere(listening));
-        here && self.told.iter().all(|own| own.likelihood == Likelihood::Loopback)
     }
 
     /// Notes what is shared from now on. False if it was shared already.
@@ -321,173 +217,6 @@ impl Shared {
         let name = session.called(content);
         self.give_ticket(session, self.contents.len() - 1, name.as_deref()).await
     }
-
-    /// Tells others where a router forwards the ports of this node.
-    async fn announce_mapped(&self, session: &Session) {
-        let listeners = session.node.listeners();
-        let is_peer = |mapped: &&MappedPort| listeners.iter().any(|listener| listener.port() == mapped.port);
-        let ports = self.mapped.borrow().ports.clone();
-        let addresses = ports.iter().filter(is_peer).map(|mapped| mapped.address).collect();
-        session.node.announce_also(addresses).await;
-    }
-
-    /// Gives new tickets when those from before lead here no more: this machine has other addresses, or its network is up now; or
-    /// when a router lets others in. Says so when it does that no more.
-    async fn renew(&mut self, session: &Session) {
-        let (told, forwarded) = (self.addresses(), self.forwarded());
-        let change = Change::of((&told, &forwarded), (&self.told, &self.forwarded));
-        let sentence = match change {
-            Change::None => return,
-            Change::Moved => {
-                "This machine has other addresses now. Tickets from before may not lead here any more; these do:"
-            }
-            Change::Opened => "The router lets others in now. These tickets lead here from other networks, too:",
-            Change::Reopened => {
-                "The router is reached at another address or port now. Tickets from before lead here from this network alone; these \
-                 lead here from others, too:"
-            }
-            Change::Closed => {
-                let why = self.mapped.borrow().reason.as_ref().map_or_else(String::new, |why| format!(": {why}"));
-                session.note(&format!(
-                    "The router lets nobody in any more{why}. Until it does, the tickets above lead here from this network alone."
-                ));
-                (self.told, self.forwarded, self.said_near) = (told, forwarded, true);
-                return;
-            }
-        };
-        (self.told, self.forwarded) = (told, forwarded);
-        self.give_all(session, sentence).await;
-    }
-
-    /// Gives new tickets for everything.
-    async fn give_all(&mut self, session: &Session, sentence: &str) {
-        if self.contents.is_empty() {
-            return;
-        }
-        session.note(sentence);
-        for number in 0..self.contents.len() {
-            // What was stopped meanwhile has no name any more.
-            if let Some(name) = session.called(self.contents[number].0)
-                && let Err(failure) = self.give_ticket(session, number, Some(&name)).await
-            {
-                say_no_ticket(session, failure);
-            }
-        }
-    }
-
-    /// Gives new tickets when a tracker elsewhere is at other addresses than those from before say.
-    async fn follow(&mut self, session: &Session, joined: &[TrackerStatus]) {
-        let Some((first, others)) = apart(&mut self.named, joined) else { return };
-        let before = places(self.place.known(), self.tracker, &self.others);
-        if !has_moved(&before, &places(&first.addresses, first.id, &others)) {
-            return;
-        }
-        (self.place, self.others) = (Place::Known(first.addresses), others);
-        self.told = self.addresses();
-        let who = if self.others.is_empty() { "The" } else { "A" };
-        let sentence = format!(
-            "{who} tracker is at another address now. Tickets from before may not lead there any more; these do:"
-        );
-        self.give_all(session, &sentence).await;
-    }
-
-    /// Says once that nobody elsewhere gets here, where that is so.
-    fn say_if_near(&mut self, session: &Session) {
-        if let Some(sentence) = self.only_near().filter(|_| !self.said_near) {
-            session.note(&sentence);
-            self.said_near = true;
-        }
-    }
-
-    /// That nobody elsewhere gets here, and what to do, where the router was asked to let others in and does not.
-    fn only_near(&self) -> Option<String> {
-        let mapped = self.mapped.borrow();
-        let reason = mapped.reason.as_ref().filter(|_| mapped.asked && matches!(self.place, Place::Here(_)))?;
-        let way_out = self.told.iter().find(|own| own.likelihood == Likelihood::DefaultRoute)?;
-        if way_out.address.is_ipv6() || self.told.iter().any(is_public_ipv4) {
-            return None;
-        }
-        let them = if self.contents.len() == 1 { "This ticket leads" } else { "These tickets lead" };
-        let over_ipv6 = self.told.iter().any(|own| is_public(own.address.ip()));
-        let from = if over_ipv6 { "from other networks over IPv6 at most" } else { "from this network alone" };
-        let port = way_out.address.port();
-        Some(format!(
-            "{them} here {from}: {reason}. For others, share with -i and a tracker that they reach; or forward port {port} in the \
-             router, UDP and TCP, and give its public address with --ticket-address."
-        ))
-    }
-}
-
-/// What has become of the tickets that were given.
-#[derive(Debug, PartialEq, Eq)]
-enum Change {
-    /// They lead here as before.
-    None,
-    /// They may not lead here any more, and others do.
-    Moved,
-    /// Others lead here from other networks, too.
-    Opened,
-    /// They lead here from other networks no more, and others do.
-    Reopened,
-    /// They lead here from other networks no more, and no others do.
-    Closed,
-}
-
-impl Change {
-    /// By the addresses in tickets, and those of them at which a router forwards the tracker's port: as they are, and as they were.
-    fn of(
-        (told, forwarded): (&[OwnAddress], &[SocketAddr]),
-        (old, old_forwarded): (&[OwnAddress], &[SocketAddr]),
-    ) -> Self {
-        let is_gone = !old_forwarded.is_empty() && !old_forwarded.iter().any(|address| forwarded.contains(address));
-        // A machine whose network is down for a moment has no router to speak of.
-        let is_up = || told.iter().any(|own| own.likelihood == Likelihood::DefaultRoute);
-        if is_better(told, old) {
-            Change::Moved
-        } else if is_gone && !forwarded.is_empty() {
-            Change::Reopened
-        } else if is_gone && is_up() {
-            Change::Closed
-        } else if forwarded.iter().any(|address| !old_forwarded.contains(address)) {
-            Change::Opened
-        } else {
-            Change::None
-        }
-    }
-}
-
-/// The trackers elsewhere, as they are told apart by what is known of those that were joined, the first one and the others. Where they are is
-/// kept in `named`: of those that are gone now, it is known no better.
-pub(super) fn apart(
-    named: &mut [TrackerAddress],
-    joined: &[TrackerStatus],
-) -> Option<(TrackerAddress, Vec<TrackerAddress>)> {
-    let each = named.iter_mut().flat_map(|tracker| {
-        let apart = tracker.told_apart(joined);
-        tracker.addresses = apart.iter().flat_map(|one| one.addresses.iter().copied()).collect();
-        apart
-    });
-    let mut each: Vec<_> = each.take(MAX_TICKET_TRACKERS).collect();
-    if each.is_empty() {
-        return None;
-    }
-    let first = each.remove(0);
-    Some((first, each))
-}
-
-/// Where each tracker of a ticket is. Several may have one id.
-fn places(first: &[SocketAddr], id: PeerId, others: &[TrackerAddress]) -> BTreeMap<PeerId, BTreeSet<SocketAddr>> {
-    let mut places: BTreeMap<PeerId, BTreeSet<SocketAddr>> = BTreeMap::new();
-    places.entry(id).or_default().extend(first);
-    for other in others {
-        places.entry(other.id).or_default().extend(&other.addresses);
-    }
-    places
-}
-
-/// Whether one of the trackers is at none of the addresses at which it was.
-fn has_moved(before: &BTreeMap<PeerId, BTreeSet<SocketAddr>>, now: &BTreeMap<PeerId, BTreeSet<SocketAddr>>) -> bool {
-    before.iter().any(|(id, old)| now.get(id).is_some_and(|new| !new.is_empty() && new.is_disjoint(old)))
 }
 
 /// What is to be shared, privately if there are secrets.
@@ -526,18 +255,18 @@ async fn next_code(codes: &mut Option<Codes>) -> (ContentId, CodeEvent) {
 }
 
 #[cfg(test)]
-mod tests {
-    use Likelihood::{DefaultRoute, Network};
+mod fixtures {
     use protocol::{Algorithm, Digest};
+    use transport::Likelihood;
 
     use super::*;
 
-    fn at(address: &str, likelihood: Likelihood) -> OwnAddress {
+    pub(super) fn at(address: &str, likelihood: Likelihood) -> OwnAddress {
         OwnAddress { address: address.parse().unwrap(), likelihood }
     }
 
     /// A share with a tracker in its process, of a machine with these addresses.
-    fn shared(told: &[OwnAddress], mapped: Mapped) -> Shared {
+    pub(super) fn shared(told: &[OwnAddress], mapped: Mapped) -> Shared {
         Shared {
             tracker: PeerId::of_public_key(b"tracker"),
             others: Vec::new(),
@@ -561,78 +290,5 @@ mod tests {
             codes: None,
             takes_commands: false,
         }
-    }
-
-    #[test]
-    fn a_code_names_the_address_that_leads_here_from_everywhere() {
-        let command = |told: &[OwnAddress]| {
-            let CodeCommand { words, near } = shared(told, Mapped::default()).before_code();
-            (words, near)
-        };
-        let home = at("192.168.1.5:9999", DefaultRoute);
-        assert_eq!(command(&[home]), ("peer-cli get".to_owned(), true));
-        let (public, other_port) = (at("203.0.113.7:9999", Network), at("203.0.113.7:4711", Network));
-        assert_eq!(command(&[home, public]), ("peer-cli get -i 203.0.113.7".to_owned(), false));
-        assert_eq!(command(&[home, other_port]), ("peer-cli get -i 203.0.113.7 -d 4711".to_owned(), false));
-        // A firewall of the router keeps most from it.
-        assert_eq!(command(&[home, at("[2001:db8::5]:9999", DefaultRoute)]).0, "peer-cli get");
-        let far = Shared { is_near: false, ..shared(&[home], Mapped::default()) };
-        assert_eq!(far.before_code(), CodeCommand { words: "peer-cli get -i 192.168.1.5".to_owned(), near: true });
-        let named =
-            Shared { host: Some("trk.example".to_owned()), is_near: false, ..shared(&[home], Mapped::default()) };
-        assert_eq!(named.before_code(), CodeCommand { words: "peer-cli get -i trk.example".to_owned(), near: false });
-    }
-
-    #[test]
-    fn that_nobody_elsewhere_gets_here_is_said_where_a_router_was_asked() {
-        let refused = Mapped { asked: true, reason: Some("it says no".to_owned()), ..Mapped::default() };
-        let said = |told: &[OwnAddress], mapped: &Mapped| shared(told, mapped.clone()).only_near();
-        let (home, inner) = (at("192.168.1.5:9999", DefaultRoute), at("172.17.0.1:9999", Likelihood::Inner));
-        let sentence = said(&[home], &refused).unwrap();
-        assert!(sentence.starts_with("This ticket leads here from this network alone: it says no."), "{sentence}");
-        assert!(sentence.contains("port 9999") && sentence.contains("-i"), "{sentence}");
-        let over_ipv6 = said(&[home, at("[2001:db8::5]:9999", DefaultRoute)], &refused).unwrap();
-        assert!(over_ipv6.contains("over IPv6 at most"), "{over_ipv6}");
-        let (public, not_asked) = (at("203.0.113.7:9999", Network), Mapped { reason: None, ..refused.clone() });
-        assert_eq!(said(&[home], &Mapped::default()), None, "it has not answered yet");
-        assert_eq!(said(&[home], &not_asked), None);
-        assert_eq!(said(&[home, public], &refused), None);
-        assert_eq!(said(&[inner], &refused), None, "there is no other network");
-        let elsewhere = Shared { place: Place::Told(vec![home.address]), ..shared(&[home], refused) };
-        assert_eq!(elsewhere.only_near(), None, "somebody has said where it is");
-    }
-
-    #[test]
-    fn what_becomes_of_tickets_follows_from_the_router_and_the_network() {
-        let (home, moved) = (at("192.168.1.5:9", DefaultRoute), at("10.0.0.5:9", DefaultRoute));
-        let (bridge, port) = (at("172.17.0.1:9", Likelihood::Inner), |n: u16| SocketAddr::from(([203, 0, 113, 7], n)));
-        let of = |new: (&[OwnAddress], &[SocketAddr]), old: &[SocketAddr]| Change::of(new, (&[home], old));
-        assert_eq!(of((&[home], &[]), &[]), Change::None);
-        assert_eq!(of((&[home], &[port(1)]), &[]), Change::Opened);
-        assert_eq!(of((&[home], &[port(1)]), &[port(1)]), Change::None);
-        assert_eq!(of((&[home], &[port(1), port(2)]), &[port(1)]), Change::Opened);
-        assert_eq!(of((&[home], &[port(2)]), &[port(1)]), Change::Reopened);
-        assert_eq!(of((&[home], &[]), &[port(1)]), Change::Closed);
-        assert_eq!(of((&[moved], &[]), &[port(1)]), Change::Moved);
-        assert_eq!(of((&[bridge], &[]), &[port(1)]), Change::None, "its network is down, and may be back");
-    }
-
-    #[test]
-    fn a_tracker_has_moved_if_it_is_nowhere_where_it_was() {
-        let id = |name: &str| PeerId::of_public_key(name.as_bytes());
-        let places = |all: &[(&str, &[&str])]| {
-            let of = |all: &[&str]| all.iter().map(|text| text.parse().unwrap()).collect::<Vec<SocketAddr>>();
-            let other = |(name, at): &(&str, &[&str])| TrackerAddress { addresses: of(at), id: id(name), name: None };
-            let others: Vec<_> = all[1..].iter().map(other).collect();
-            super::places(&of(all[0].1), id(all[0].0), &others)
-        };
-        let [one, two, three] = ["45.10.1.1:9", "45.10.1.2:9", "45.10.1.3:9"];
-        let moved = |before: &[(&str, &[&str])], now: &[(&str, &[&str])]| has_moved(&places(before), &places(now));
-        assert!(moved(&[("a", &[one])], &[("a", &[two])]));
-        assert!(!moved(&[("a", &[one])], &[("a", &[one, two])]));
-        assert!(moved(&[("a", &[one]), ("b", &[two])], &[("a", &[one]), ("b", &[three])]));
-        // Replicas behind one name have one id.
-        assert!(!moved(&[("a", &[one]), ("a", &[two])], &[("a", &[three]), ("a", &[two])]));
-        assert!(!moved(&[("a", &[one])], &[("a", &[])]), "nobody knows where it is");
     }
 }
