@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::os::windows::ffi::{OsStrExt, OsStringExt};
 use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
 use std::path::{Component, Path, Prefix};
-use std::ptr::{null, null_mut};
+use std::ptr::null_mut;
 
 use windows_sys::Win32::Foundation::{GENERIC_WRITE, INVALID_HANDLE_VALUE, LocalFree};
 use windows_sys::Win32::Security::Authorization::{
@@ -17,12 +17,14 @@ use windows_sys::Win32::Security::Authorization::{
 };
 use windows_sys::Win32::Security::{GetTokenInformation, SECURITY_ATTRIBUTES, TOKEN_QUERY, TOKEN_USER, TokenUser};
 use windows_sys::Win32::Storage::FileSystem::{
-    BY_HANDLE_FILE_INFORMATION, CREATE_NEW, CreateFileW, FILE_ATTRIBUTE_NORMAL, FILE_ID_INFO, FILE_SHARE_DELETE,
-    FILE_SHARE_READ, FILE_SHARE_WRITE, FileIdInfo, GetFileInformationByHandle, GetFileInformationByHandleEx,
-    GetVolumeInformationByHandleW, MoveFileExW,
+    BY_HANDLE_FILE_INFORMATION, CREATE_NEW, CreateFileW, FILE_ATTRIBUTE_NORMAL, FILE_COMPRESSION_INFO, FILE_ID_INFO,
+    FILE_SHARE_DELETE, FILE_SHARE_READ, FILE_SHARE_WRITE, FileCompressionInfo, FileIdInfo, GetFileInformationByHandle,
+    GetFileInformationByHandleEx, GetVolumeInformationByHandleW, MoveFileExW,
 };
 use windows_sys::Win32::System::IO::DeviceIoControl;
-use windows_sys::Win32::System::Ioctl::{FILE_ZERO_DATA_INFORMATION, FSCTL_SET_SPARSE, FSCTL_SET_ZERO_DATA};
+use windows_sys::Win32::System::Ioctl::{
+    FILE_SET_SPARSE_BUFFER, FILE_ZERO_DATA_INFORMATION, FSCTL_SET_SPARSE, FSCTL_SET_ZERO_DATA,
+};
 use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken};
 
 use crate::FileId;
@@ -66,24 +68,37 @@ pub fn file_id(file: &impl AsRawHandle) -> Option<FileId> {
     FileId::new(seen.dwVolumeSerialNumber.into(), number.into()).filter(|_| known)
 }
 
-/// Lets a file take space only where something is written: otherwise a piece far behind costs that all before it is filled with
-/// zeros. NTFS can do that, and FAT and exFAT can't ([`fills_gaps`]).
-pub fn set_sparse(file: &File) {
+/// Lets a file take space only where something is written, if it is `on`: otherwise a piece far behind costs that all before it is filled
+/// with zeros. NTFS can do that, and FAT and exFAT can't ([`fills_gaps`]). If it is not `on`, the file takes all its space: its holes
+/// are filled with zeros, which may take a while.
+pub fn set_sparse(file: &File, on: bool) {
+    let wanted = FILE_SET_SPARSE_BUFFER { SetSparse: on };
     let mut returned = 0;
-    // SAFETY: the handle is that of an open file; there is neither input nor output, and the call is not overlapped, so
-    // `returned` is written before it returns.
+    // SAFETY: the handle is that of an open file; the input lives until the call returns, and its size is given. There is no
+    // output, and the call is not overlapped, so `returned` is written before it returns.
     unsafe {
         DeviceIoControl(
             file.as_raw_handle(),
             FSCTL_SET_SPARSE,
-            null(),
-            0,
+            (&raw const wanted).cast(),
+            size_of::<FILE_SET_SPARSE_BUFFER>() as u32,
             null_mut(),
             0,
             &raw mut returned,
             null_mut(),
         );
     }
+}
+
+/// Bytes that a file takes on its disk, without its holes.
+pub fn space_taken(file: &File) -> io::Result<u64> {
+    let mut seen = FILE_COMPRESSION_INFO::default();
+    let size = size_of::<FILE_COMPRESSION_INFO>() as u32;
+    // SAFETY: the handle is that of an open file; what is written fits, since its size is given.
+    let known = unsafe {
+        GetFileInformationByHandleEx(file.as_raw_handle(), FileCompressionInfo, (&raw mut seen).cast(), size) != 0
+    };
+    if known { Ok(seen.CompressedFileSize.max(0) as u64) } else { Err(io::Error::last_os_error()) }
 }
 
 /// A flag of file systems that have sparse files.

@@ -67,10 +67,8 @@ impl Output {
                 let touched = walk.touch(&inside);
                 touched.map_err(|source| error(&inside, source))?;
             }
-            // Who could read and write the old one can the new one.
-            let old =
-                self.replaces.then(|| if self.is_folder { self.name.join(&file.path) } else { self.name.clone() });
-            let result = folder.finish_file(&inside, old.as_deref(), file.executable);
+            let name = if self.is_folder { &self.name.join(&file.path) } else { &self.name };
+            let result = folder.finish_file(&inside, name, self.replaces, file.executable);
             result.map_err(|source| error(&inside, source))?;
         }
         Ok(())
