@@ -127,7 +127,8 @@ impl Scan {
         let metadata = fs::metadata(path).map_err(|source| error_at(path, source))?;
         // A link to a key is a key, whatever it is called.
         for at in [path, &real_root] {
-            if let Some(reason) = own.why(&Candidate { at, real: &real_root, metadata: &metadata }) {
+            let reason = own.why(&Candidate { at, real: &real_root, metadata: &metadata });
+            if let Some(reason) = reason.map_err(|source| error_at(at, source))? {
                 return Err(unfit(path, &reason.to_string()));
             }
         }
@@ -295,7 +296,8 @@ impl Walk<'_> {
             metadata if is_unsized(&target, metadata) => Some(LeftOutReason::Unsized),
             metadata => {
                 let candidate = Candidate { at: &target, real: &real, metadata };
-                self.rules.as_ref().and_then(|rules| rules.own.why_inside(&candidate))
+                let own = self.rules.as_ref().map(|rules| rules.own.why_inside(&candidate));
+                own.transpose().map_err(|source| error_at(at, source))?.flatten()
             }
         };
         if let Some(reason) = reason {
