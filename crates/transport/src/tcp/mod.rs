@@ -4,6 +4,7 @@
 //! once; streams take turns on stream connections. So nothing waits behind anything else, each stream has TCP's own flow control, and
 //! no byte is copied to be multiplexed. Only the side that dialled opens TCP connections; the other asks for them.
 
+mod accept_error;
 mod connection;
 mod connection_core;
 mod control;
@@ -43,6 +44,7 @@ use crate::keep_alive;
 use crate::shared_port::TrackerDoor;
 use crate::thread::NetworkThread;
 use crate::{BoxFuture, Config, Connection, Identity, Legs, OverRelay, Transport, TransportError, Trust, Whom, relay};
+use accept_error::is_of_one;
 use connection::TcpConnection;
 use connection_core::{Core, End, Kind, Share};
 pub(crate) use dial::probe;
@@ -345,6 +347,10 @@ impl Door {
         loop {
             let (socket, from) = match listener.accept().await {
                 Ok(arrived) => arrived,
+                Err(error) if is_of_one(&error) => {
+                    tokio::task::yield_now().await;
+                    continue;
+                }
                 Err(error) => {
                     if said.is_none_or(|said| said.elapsed() >= SAY_AGAIN) {
                         tracing::warn!(%error, "no connection over TCP can be taken");
