@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -17,6 +16,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::blobs::folder;
 use crate::error::{GatewayError, Refusal};
+use crate::removal::remove_all;
 use crate::root_lock;
 
 /// How often the times of last use are saved.
@@ -390,12 +390,12 @@ async fn remove(folder: PathBuf, open: Vec<Open>) -> Option<u64> {
             tracing::warn!(%content, %error, "a content could not be stopped before it is removed");
         }
     }
-    let removing = spawn_blocking(move || match fs::remove_dir_all(&folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+    let removing = spawn_blocking(move || match remove_all(&folder) {
+        Err(error) => {
             tracing::warn!(%error, folder = %folder.display(), "could not be removed");
             Some(size_of(&folder))
         }
-        _ => None,
+        Ok(()) => None,
     });
     removing.await.ok().flatten()
 }
@@ -435,7 +435,8 @@ fn size_of(folder: &Path) -> u64 {
 fn read_notes(root: &Path) -> HashMap<PathBuf, SystemTime> {
     let path = root.join(NOTES);
     let is_fine = path.metadata().is_ok_and(|found| found.is_file() && found.len() <= LONGEST);
-    let text = if is_fine { fs::read_to_string(path).unwrap_or_default() } else { String::new() };
+    let read = || atomic_file::open_patiently(|| fs::read_to_string(&path)).unwrap_or_default();
+    let text = if is_fine { read() } else { String::new() };
     let line = |line: &str| {
         let (used, folder) = line.split_once(' ')?;
         Some((root.join(folder), UNIX_EPOCH.checked_add(Duration::from_secs(used.parse().ok()?))?))
