@@ -1,5 +1,5 @@
 //! What Windows can do with files and the standard library does not ask for: a rename that replaces nothing, in one step; files
-//! that take no space where nothing was written; files for one user alone; and what tells a file from all others.
+//! that take no space where nothing was written; files for one user alone; what tells a file from all others, and when it was changed.
 #![allow(unsafe_code)]
 
 use std::ffi::{OsString, c_void};
@@ -7,9 +7,10 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::windows::ffi::{OsStrExt, OsStringExt};
+use std::os::windows::fs::OpenOptionsExt;
 use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
 use std::path::{Component, Path, Prefix};
-use std::ptr::{null, null_mut};
+use std::ptr::null_mut;
 
 use windows_sys::Win32::Foundation::{GENERIC_WRITE, INVALID_HANDLE_VALUE, LocalFree};
 use windows_sys::Win32::Security::Authorization::{
@@ -17,12 +18,15 @@ use windows_sys::Win32::Security::Authorization::{
 };
 use windows_sys::Win32::Security::{GetTokenInformation, SECURITY_ATTRIBUTES, TOKEN_QUERY, TOKEN_USER, TokenUser};
 use windows_sys::Win32::Storage::FileSystem::{
-    BY_HANDLE_FILE_INFORMATION, CREATE_NEW, CreateFileW, FILE_ATTRIBUTE_NORMAL, FILE_ID_INFO, FILE_SHARE_DELETE,
-    FILE_SHARE_READ, FILE_SHARE_WRITE, FileIdInfo, GetFileInformationByHandle, GetFileInformationByHandleEx,
-    GetVolumeInformationByHandleW, MoveFileExW,
+    BY_HANDLE_FILE_INFORMATION, CREATE_NEW, CreateFileW, FILE_ATTRIBUTE_NORMAL, FILE_BASIC_INFO, FILE_COMPRESSION_INFO,
+    FILE_FLAG_BACKUP_SEMANTICS, FILE_ID_INFO, FILE_READ_ATTRIBUTES, FILE_SHARE_DELETE, FILE_SHARE_READ,
+    FILE_SHARE_WRITE, FileBasicInfo, FileCompressionInfo, FileIdInfo, GetFileInformationByHandle,
+    GetFileInformationByHandleEx, GetVolumeInformationByHandleW, MoveFileExW,
 };
 use windows_sys::Win32::System::IO::DeviceIoControl;
-use windows_sys::Win32::System::Ioctl::{FILE_ZERO_DATA_INFORMATION, FSCTL_SET_SPARSE, FSCTL_SET_ZERO_DATA};
+use windows_sys::Win32::System::Ioctl::{
+    FILE_SET_SPARSE_BUFFER, FILE_ZERO_DATA_INFORMATION, FSCTL_SET_SPARSE, FSCTL_SET_ZERO_DATA,
+};
 use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken};
 
 use crate::FileId;
@@ -66,24 +70,53 @@ pub fn file_id(file: &impl AsRawHandle) -> Option<FileId> {
     FileId::new(seen.dwVolumeSerialNumber.into(), number.into()).filter(|_| known)
 }
 
-/// Lets a file take space only where something is written: otherwise a piece far behind costs that all before it is filled with
-/// zeros. NTFS can do that, and FAT and exFAT can't ([`fills_gaps`]).
-pub fn set_sparse(file: &File) {
+/// When anything of a file was changed last, in nanoseconds since 1970; long before where its file system does not keep that, as FAT. A
+/// program that sets the other times cannot set this one back. Links are followed, and it does not matter who has the file open.
+pub fn change_time(path: &Path) -> io::Result<i128> {
+    let mut options = File::options();
+    let file = options.access_mode(FILE_READ_ATTRIBUTES).custom_flags(FILE_FLAG_BACKUP_SEMANTICS).open(path)?;
+    let mut seen = FILE_BASIC_INFO::default();
+    let size = size_of::<FILE_BASIC_INFO>() as u32;
+    // SAFETY: the handle is that of an open file; what is written fits, since its size is given.
+    let known =
+        unsafe { GetFileInformationByHandleEx(file.as_raw_handle(), FileBasicInfo, (&raw mut seen).cast(), size) != 0 };
+    if known { Ok((i128::from(seen.ChangeTime) - FROM_1601_TO_1970) * 100) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Windows counts time from 1601 on, in steps of 100 nanoseconds.
+const FROM_1601_TO_1970: i128 = 116_444_736_000_000_000;
+
+/// Lets a file take space only where something is written, if it is `on`: otherwise a piece far behind costs that all before it is filled
+/// with zeros. NTFS can do that, and FAT and exFAT can't ([`fills_gaps`]). If it is not `on`, the file takes all its space: its holes
+/// are filled with zeros, which may take a while.
+pub fn set_sparse(file: &File, on: bool) {
+    let wanted = FILE_SET_SPARSE_BUFFER { SetSparse: on };
     let mut returned = 0;
-    // SAFETY: the handle is that of an open file; there is neither input nor output, and the call is not overlapped, so
-    // `returned` is written before it returns.
+    // SAFETY: the handle is that of an open file; the input lives until the call returns, and its size is given. There is no
+    // output, and the call is not overlapped, so `returned` is written before it returns.
     unsafe {
         DeviceIoControl(
             file.as_raw_handle(),
             FSCTL_SET_SPARSE,
-            null(),
-            0,
+            (&raw const wanted).cast(),
+            size_of::<FILE_SET_SPARSE_BUFFER>() as u32,
             null_mut(),
             0,
             &raw mut returned,
             null_mut(),
         );
     }
+}
+
+/// Bytes that a file takes on its disk, without its holes.
+pub fn space_taken(file: &File) -> io::Result<u64> {
+    let mut seen = FILE_COMPRESSION_INFO::default();
+    let size = size_of::<FILE_COMPRESSION_INFO>() as u32;
+    // SAFETY: the handle is that of an open file; what is written fits, since its size is given.
+    let known = unsafe {
+        GetFileInformationByHandleEx(file.as_raw_handle(), FileCompressionInfo, (&raw mut seen).cast(), size) != 0
+    };
+    if known { Ok(seen.CompressedFileSize.max(0) as u64) } else { Err(io::Error::last_os_error()) }
 }
 
 /// A flag of file systems that have sparse files.
@@ -232,6 +265,21 @@ mod tests {
         // Not every file system has one.
         assert_eq!(id(&one), id(&one));
         assert!(id(&one).is_none() || id(&one) != id(&other));
+    }
+
+    #[test]
+    fn a_change_shows_though_the_time_is_set_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, "1").unwrap();
+        let (before, modified) = (change_time(&path).unwrap(), std::fs::metadata(&path).unwrap().modified().unwrap());
+        assert_eq!(change_time(&path).unwrap(), before);
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        std::fs::write(&path, "2").unwrap();
+        File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
+        // FAT keeps no such time.
+        assert!(before < 0 || change_time(&path).unwrap() > before);
+        assert!(change_time(&folder.path().join("absent")).is_err());
     }
 
     #[test]

@@ -59,9 +59,11 @@ impl Shared {
     }
 
     fn find(&self, asked: &str) -> Option<String> {
-        let mut answer = String::new();
-        fs::File::open(self.at(asked)).ok()?.take(self.most).read_to_string(&mut answer).ok()?;
-        Some(answer)
+        let read = || {
+            let mut answer = String::new();
+            fs::File::open(self.at(asked))?.take(self.most).read_to_string(&mut answer).map(|_| answer)
+        };
+        atomic_file::open_patiently(read).ok()
     }
 
     fn keep(&self, asked: &str, answer: &str) {
@@ -104,7 +106,7 @@ impl Shared {
             if is_newest || bytes <= self.most / 4 * 3 {
                 break;
             }
-            if fs::remove_file(path).is_ok() {
+            if atomic_file::patiently(|| fs::remove_file(&path)).is_ok() {
                 bytes -= size;
             }
         }

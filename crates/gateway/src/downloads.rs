@@ -10,6 +10,7 @@ use tokio::sync::{Mutex, watch};
 
 use crate::error::Refusal;
 use crate::kept::Kept;
+use crate::removal::remove_outside;
 use crate::swarm::Swarm;
 
 /// Whether a download is open and there is room for it, once that is known.
@@ -154,7 +155,7 @@ impl Downloads {
         }
         if let Some(folder) = folder {
             self.kept.forget(&folder);
-            let _ = tokio::fs::remove_dir_all(folder).await;
+            remove_outside(folder).await;
         }
     }
 }

@@ -8,7 +8,6 @@ mod found;
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -19,6 +18,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
 use crate::error::{GatewayError, Refusal};
+use crate::removal::remove_all;
 use crate::root_lock;
 use entry::{Entry, Open};
 use found::{NOTES, found_in, read_notes, size_of};
@@ -326,12 +326,12 @@ async fn remove(folder: PathBuf, open: Vec<Open>) -> Option<u64> {
             tracing::warn!(%content, %error, "a content could not be stopped before it is removed");
         }
     }
-    let removing = spawn_blocking(move || match fs::remove_dir_all(&folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+    let removing = spawn_blocking(move || match remove_all(&folder) {
+        Err(error) => {
             tracing::warn!(%error, folder = %folder.display(), "could not be removed");
             Some(size_of(&folder))
         }
-        _ => None,
+        Ok(()) => None,
     });
     removing.await.ok().flatten()
 }

@@ -38,6 +38,7 @@ mod patient;
 mod range;
 mod recent;
 mod registry;
+mod removal;
 mod root_lock;
 mod routes;
 mod s3;

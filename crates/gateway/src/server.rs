@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use atomic_file::descriptor_limit;
 use axum::Extension;
-use http_access::Token;
+use http_access::{Token, is_of_one_connection};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -174,6 +174,10 @@ impl Gateway {
             let Some(room) = self.crowd.doors.room().await else { return };
             let stream = match self.listener.accept().await {
                 Ok((stream, _)) => stream,
+                Err(error) if is_of_one_connection(&error) => {
+                    tokio::task::yield_now().await;
+                    continue;
+                }
                 Err(error) => {
                     if said.is_none_or(|said| said.elapsed() >= SAY_AGAIN) {
                         tracing::warn!(%error, "the gateway cannot accept connections");

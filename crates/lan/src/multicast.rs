@@ -120,7 +120,7 @@ impl Multicast {
                         return Received::Packet(bytes.to_vec(), from);
                     }
                 }
-                // On Windows, a packet that is too long, or word that nobody has heard one of ours.
+                Err(error) if is_of_one_packet(&error, cfg!(windows)) => {}
                 Err(error) => {
                     tracing::debug!(%error, "the beacon's socket");
                     sleep(PAUSE).await;
@@ -128,6 +128,12 @@ impl Multicast {
             }
         }
     }
+}
+
+/// Whether an error is about one packet alone. Windows gives it for one that is too long (WSAEMSGSIZE), and for one of ours that nobody has
+/// heard (WSAECONNRESET); the next one need not wait.
+fn is_of_one_packet(error: &io::Error, windows: bool) -> bool {
+    windows && matches!(error.raw_os_error(), Some(10040 | 10054))
 }
 
 impl Link for Multicast {
@@ -229,6 +235,14 @@ fn bind_v6() -> io::Result<UdpSocket> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_packet_that_is_too_long_is_told_from_a_socket_that_fails() {
+        let of_one = |code, windows| is_of_one_packet(&io::Error::from_raw_os_error(code), windows);
+        assert!(of_one(10040, true) && of_one(10054, true));
+        // WSAENETDOWN, and what the numbers mean elsewhere.
+        assert!(!of_one(10050, true) && !of_one(10040, false));
+    }
 
     /// As on every system but Linux.
     #[tokio::test]

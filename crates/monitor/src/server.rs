@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use http_access::Room;
+use http_access::{Room, is_of_one_connection};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -104,6 +104,10 @@ impl Server {
         loop {
             let stream = match self.0.accept().await {
                 Ok((stream, _)) => stream,
+                Err(error) if is_of_one_connection(&error) => {
+                    tokio::task::yield_now().await;
+                    continue;
+                }
                 Err(error) => {
                     if said.is_none_or(|said| said.elapsed() >= SAY_AGAIN) {
                         tracing::warn!(%error, "no connection for metrics can be taken");

@@ -124,6 +124,18 @@ impl Entries {
         self.by_key.insert(key, Entry { len, used, noted });
     }
 
+    /// Forgets parts until `len` bytes more are no more than the `most`, those first that were used longest ago. Says which.
+    fn make_room(&mut self, most: u64, len: u64) -> Vec<PartKey> {
+        let mut gone = Vec::new();
+        while self.total + len > most
+            && let Some(oldest) = self.oldest()
+        {
+            self.remove(&oldest);
+            gone.push(oldest);
+        }
+        gone
+    }
+
     fn remove(&mut self, key: &PartKey) {
         if let Some(entry) = self.by_key.remove(key) {
             self.by_use.remove(&entry.used);
@@ -178,13 +190,15 @@ impl Cache {
                     found.push((seen.modified().unwrap_or(SystemTime::UNIX_EPOCH), key, seen.len()));
                 }
                 // Half of something, from a run that ended.
-                _ => drop(fs::remove_file(file.path())),
+                _ => remove_file(&file.path()),
             }
         }
         found.sort_by_key(|(used, ..)| *used);
         let mut entries = self.lock();
         found.into_iter().for_each(|(used, key, len)| entries.add(key, len, used));
-        self.make_room(&mut entries, 0);
+        let gone = entries.make_room(self.most, 0);
+        drop(entries);
+        self.remove_files(&gone);
         Ok(())
     }
 
@@ -258,30 +272,30 @@ impl Cache {
     /// Makes room for a part, and counts it before it is written: many are at a time. Nothing if those leave none.
     fn reserve(&self, key: &PartKey, len: u64) -> Option<Reserved<'_>> {
         let mut entries = self.lock();
+        let mut gone = Vec::new();
         if entries.by_key.contains_key(key) {
             entries.remove(key);
-            let _ = fs::remove_file(self.folder.join(key.file()));
+            gone.push(key.clone());
         }
-        self.make_room(&mut entries, len);
-        if entries.total + len > self.most {
-            return None;
+        gone.extend(entries.make_room(self.most, len));
+        let fits = entries.total + len <= self.most;
+        if fits {
+            entries.total += len;
         }
-        entries.total += len;
-        Some(Reserved { cache: self, len })
+        drop(entries);
+        self.remove_files(&gone);
+        fits.then_some(Reserved { cache: self, len })
     }
 
     /// Forgets a part that is of no use. Blocks.
     pub(crate) fn remove(&self, key: &PartKey) {
         self.lock().remove(key);
-        let _ = fs::remove_file(self.folder.join(key.file()));
+        self.remove_files(std::slice::from_ref(key));
     }
 
-    fn make_room(&self, entries: &mut Entries, len: u64) {
-        while entries.total + len > self.most {
-            let Some(oldest) = entries.oldest() else { return };
-            entries.remove(&oldest);
-            let _ = fs::remove_file(self.folder.join(oldest.file()));
-        }
+    /// Removes parts that are not counted any more. May block for some seconds, so nobody who does it has the entries locked.
+    fn remove_files(&self, keys: &[PartKey]) {
+        keys.iter().for_each(|key| remove_file(&self.folder.join(key.file())));
     }
 
     fn lock(&self) -> MutexGuard<'_, Entries> {
@@ -318,9 +332,14 @@ fn empty_others(folder: &Path, own: u32) {
         }
         let Ok(files) = fs::read_dir(&other) else { continue };
         for file in files.flatten().filter(|file| file.file_name() != LOCK) {
-            let _ = fs::remove_file(file.path());
+            remove_file(&file.path());
         }
     }
+}
+
+/// Removes a file, though a virus scanner may have it open for a moment. What cannot be removed stays.
+fn remove_file(path: &Path) {
+    let _ = atomic_file::patiently(|| fs::remove_file(path));
 }
 
 #[cfg(test)]

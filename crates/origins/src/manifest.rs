@@ -198,7 +198,7 @@ impl KeptManifests {
     /// Forgets a manifest that a piece did not fit, and takes it from nowhere again.
     pub(crate) fn refuse(&self, origin: &Origin, listing: &Listing, manifest: &Manifest) {
         let Some(path) = self.path(origin, listing, manifest.header()) else { return };
-        let _ = std::fs::remove_file(&path);
+        let _ = atomic_file::patiently(|| std::fs::remove_file(&path));
         let refused = || {
             std::fs::create_dir_all(&self.folder)?;
             atomic_file::replace_cache(&path.with_extension(REFUSED), manifest.id().to_string().as_bytes())

@@ -12,7 +12,7 @@ use axum::http::header::{HeaderName, HeaderValue, WWW_AUTHENTICATE};
 use axum::http::{Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use http_access::{Place, Room, Token, is_of_another_site, names_this_machine};
+use http_access::{Place, Room, Token, is_of_another_site, is_of_one_connection, names_this_machine};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -56,6 +56,10 @@ impl Server {
         loop {
             let stream = match self.listener.accept().await {
                 Ok((stream, _)) => stream,
+                Err(error) if is_of_one_connection(&error) => {
+                    tokio::task::yield_now().await;
+                    continue;
+                }
                 Err(error) => {
                     if said.is_none_or(|said| said.elapsed() >= SAY_AGAIN) {
                         tracing::warn!(%error, "no connection for the page can be taken");

@@ -45,6 +45,8 @@ pub mod prompt;
 mod recent;
 mod refusal;
 mod service_manager;
+#[cfg(windows)]
+mod session_end;
 mod signals;
 mod spelling;
 mod stack;

@@ -163,12 +163,14 @@ mod platform {
 }
 
 /// Windows ends a program some five seconds after it has told it that a window closes or a session ends; tokio keeps the
-/// handler from returning, which would end it at once.
+/// handler from returning, which would end it at once. Of the end of a session services are told in the same way, and all other
+/// programs by [`SessionEnd`].
 #[cfg(windows)]
 mod platform {
     use tokio::signal::windows;
 
     use super::Signal;
+    use crate::session_end::SessionEnd;
 
     pub struct Signals {
         interrupt: Option<windows::CtrlC>,
@@ -176,6 +178,7 @@ mod platform {
         close: Option<windows::CtrlClose>,
         log_off: Option<windows::CtrlLogoff>,
         shut_down: Option<windows::CtrlShutdown>,
+        session_end: SessionEnd,
     }
 
     impl Signals {
@@ -186,6 +189,7 @@ mod platform {
                 close: windows::ctrl_close().ok(),
                 log_off: windows::ctrl_logoff().ok(),
                 shut_down: windows::ctrl_shutdown().ok(),
+                session_end: SessionEnd::listen(),
             }
         }
 
@@ -201,13 +205,14 @@ mod platform {
                     }
                 };
             }
-            let Signals { interrupt, interrupt_too, close, log_off, shut_down } = self;
+            let Signals { interrupt, interrupt_too, close, log_off, shut_down, session_end } = self;
             tokio::select! {
                 () = arrives!(interrupt) => Signal::Interrupt,
                 () = arrives!(interrupt_too) => Signal::Interrupt,
                 () = arrives!(close) => Signal::HangUp,
                 () = arrives!(log_off) => Signal::Terminate,
                 () = arrives!(shut_down) => Signal::Terminate,
+                () = session_end.comes() => Signal::Terminate,
             }
         }
     }

@@ -15,6 +15,7 @@ mod plain;
 #[cfg(unix)]
 mod unix;
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -64,11 +65,6 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// Whether its file system numbers files.
-    pub(crate) fn has_identity(&self) -> bool {
-        self.identity.1 != 0
-    }
-
     /// What shows whether anyone writes to it.
     pub(crate) fn state(&self) -> FileState {
         let Seen { len, modified, changed, identity, is_named, .. } = *self;
@@ -76,8 +72,52 @@ impl Seen {
     }
 }
 
+/// Files that were seen, as far as their file systems tell files apart.
+#[derive(Debug, Default)]
+pub(crate) struct Identities(HashSet<(u64, u64)>);
+
+impl Identities {
+    /// Whether this file is one of them, by this name or another.
+    pub(crate) fn contains(&self, seen: &Seen) -> bool {
+        Self::tells(seen) && self.0.contains(&seen.identity)
+    }
+
+    /// Adds a file. False if it is one of them.
+    pub(crate) fn insert(&mut self, seen: &Seen) -> bool {
+        !Self::tells(seen) || self.0.insert(seen.identity)
+    }
+
+    /// Whether a number is this file's alone. Some file systems number no files, and on FAT and exFAT macOS gives the same number to all
+    /// files without bytes.
+    fn tells(seen: &Seen) -> bool {
+        seen.identity.1 != 0 && seen.len > 0
+    }
+}
+
 /// Whether a path has names alone, and at least one.
 fn is_inside(path: &Path) -> bool {
     let mut parts = path.components().peekable();
     parts.peek().is_some() && parts.all(|part| matches!(part, std::path::Component::Normal(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(number: u64, len: u64) -> Seen {
+        let (modified, mode, changed, is_named) = (None, 0, (0, 0), true);
+        let identity = (7, number);
+        Seen { is_file: true, is_folder: false, len, modified, taken: len, mode, identity, changed, is_named }
+    }
+
+    #[test]
+    fn files_without_bytes_or_number_are_not_one_file() {
+        let mut seen = Identities::default();
+        for other in [file(1, 0), file(999_999_999, 0), file(0, 5)] {
+            assert!(seen.insert(&other) && seen.insert(&other) && !seen.contains(&other), "{other:?}");
+        }
+        assert!(!seen.contains(&file(8, 5)) && seen.insert(&file(8, 5)));
+        assert!(seen.contains(&file(8, 5)) && !seen.insert(&file(8, 5)), "one file with two names");
+        assert!(seen.insert(&file(9, 5)));
+    }
 }

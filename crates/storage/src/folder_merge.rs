@@ -8,7 +8,7 @@ use protocol::PathTree;
 
 use crate::StorageError;
 use crate::error::{error_at, error_of_rename};
-use crate::folder::{Folder, Seen, Walk};
+use crate::folder::{Folder, Identities, Walk};
 use crate::system_files::{is_system_file, is_system_folder};
 
 /// What was built in `part` and belongs into `target`, both in one folder.
@@ -63,16 +63,18 @@ impl FolderMerge<'_> {
             self.folder.make_folder(&path, false).map_err(|source| error(&path, source))?;
         }
         let (mut from, mut to) = (self.folder.walk(), self.folder.walk());
-        let mut placed = HashSet::new();
+        let mut placed = Identities::default();
         for path in self.paths.files() {
             let (built, place) = (self.part.join(path), self.target.join(path));
             if replaces {
                 let look = |walk: &mut Walk, path: &Path| walk.look(path).map_err(|source| error(path, source));
                 // What is replaced must be an old file, and none of these.
-                if look(&mut to, &place)?.is_some_and(|seen| placed.contains(&seen.identity)) {
+                if look(&mut to, &place)?.is_some_and(|seen| placed.contains(&seen)) {
                     return Err(StorageError::SameFile(self.folder.path().join(&place)));
                 }
-                placed.extend(look(&mut from, &built)?.filter(Seen::has_identity).map(|seen| seen.identity));
+                if let Some(seen) = look(&mut from, &built)? {
+                    placed.insert(&seen);
+                }
             }
             let renamed = from.rename(&built, &mut to, &place, replaces);
             renamed.map_err(|source| error_of_rename(&self.folder.path().join(&place), source))?;

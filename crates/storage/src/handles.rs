@@ -391,11 +391,11 @@ fn sync_before_last(file: &File) -> std::io::Result<()> {
     Ok(rustix::fs::fsync(file)?)
 }
 
-/// What tells a file from all others on this machine.
+/// What tells a file from all others on this machine: nothing of one without bytes (see [`Identities`](crate::folder::Identities)).
 #[cfg(unix)]
 fn identity(_: &File, seen: &Metadata) -> Option<FileId> {
     use std::os::unix::fs::MetadataExt;
-    FileId::new(seen.dev(), seen.ino().into())
+    FileId::new(seen.dev(), seen.ino().into()).filter(|_| seen.len() > 0)
 }
 
 /// The same on Windows, where it has to be asked for.

@@ -8,6 +8,9 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 
+#[cfg(any(target_os = "linux", target_vendor = "apple"))]
+use rustix::{fs::SeekFrom, io::Errno};
+
 use crate::positioned::write_all_at;
 
 /// File systems keep blocks of this size, or of a part of it.
@@ -62,10 +65,27 @@ fn makes_hole(file: &File, at: u64, len: u64) -> bool {
     fallocate(file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, at, len).is_ok()
 }
 
-/// What was never written is a hole already.
+/// What was never written is a hole already, and what is zeros need not be written again.
 #[cfg(all(unix, not(target_os = "linux")))]
 fn makes_hole(file: &File, at: u64, len: u64) -> bool {
-    data_from(file, at).is_ok_and(|next| next.is_none_or(|next| next >= at + len))
+    is_zeros(file, at, len).unwrap_or(false)
+}
+
+/// Whether a range of a file is zeros. It is read: bytes of an earlier version may lie there, and what a system says of holes is not enough
+/// to leave anything out.
+#[cfg(any(test, all(unix, not(target_os = "linux"))))]
+fn is_zeros(file: &File, at: u64, len: u64) -> io::Result<bool> {
+    let mut block = vec![0; SHORTEST];
+    let mut done = 0;
+    while done < len {
+        let next = (len - done).min(SHORTEST as u64) as usize;
+        crate::positioned::read_exact_at(file, &mut block[..next], at + done)?;
+        if block[..next].iter().any(|&byte| byte != 0) {
+            return Ok(false);
+        }
+        done += next as u64;
+    }
+    Ok(true)
 }
 
 #[cfg(windows)]
@@ -73,32 +93,46 @@ fn makes_hole(file: &File, at: u64, len: u64) -> bool {
     atomic_file::windows::zero_range(file, at..at + len).is_ok()
 }
 
-/// Where the next bytes lie that take space; nothing if there are none up to the end.
+/// Where the next bytes lie that take space, as `seek` says; nothing if there are none up to the end. From the middle of data macOS goes on to
+/// the data behind the next hole, and says that there is none if there is no such hole. So it is asked first whether this is a hole at
+/// all.
 #[cfg(any(target_os = "linux", target_vendor = "apple"))]
-fn data_from(file: &File, at: u64) -> io::Result<Option<u64>> {
-    match rustix::fs::seek(file, rustix::fs::SeekFrom::Data(at)) {
+fn data_from(seek: impl Fn(SeekFrom) -> Result<u64, Errno>, apple: bool, at: u64) -> io::Result<Option<u64>> {
+    if apple {
+        match seek(SeekFrom::Hole(at)) {
+            Ok(hole) if hole == at => {}
+            Ok(_) | Err(Errno::NXIO) => return Ok(Some(at)),
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    match seek(SeekFrom::Data(at)) {
         Ok(next) => Ok(Some(next)),
-        Err(rustix::io::Errno::NXIO) => Ok(None),
+        Err(Errno::NXIO) => Ok(None),
         Err(errno) => Err(errno.into()),
     }
-}
-
-#[cfg(all(unix, not(any(target_os = "linux", target_vendor = "apple"))))]
-fn data_from(_: &File, at: u64) -> io::Result<Option<u64>> {
-    Ok(Some(at))
 }
 
 /// The ranges of a file of this size that hold something, as far as the file system says; all of it where it says nothing.
 #[cfg(any(target_os = "linux", target_vendor = "apple"))]
 pub(crate) fn data(file: &File, size: u64) -> Vec<Range<u64>> {
+    data_by(|to| rustix::fs::seek(file, to), cfg!(target_vendor = "apple"), size)
+}
+
+#[cfg(any(target_os = "linux", target_vendor = "apple"))]
+fn data_by(seek: impl Fn(SeekFrom) -> Result<u64, Errno>, apple: bool, size: u64) -> Vec<Range<u64>> {
     let (mut found, mut at) = (Vec::new(), 0);
     while at < size {
-        let start = match data_from(file, at) {
-            Ok(Some(start)) => start,
-            Ok(None) => return found,
+        let start = match data_from(&seek, apple, at) {
+            Ok(Some(start)) if start < size => start,
+            Ok(_) => return found,
             Err(_) => break,
         };
-        let Ok(end) = rustix::fs::seek(file, rustix::fs::SeekFrom::Hole(start)) else { break };
+        let end = match seek(SeekFrom::Hole(start)) {
+            Ok(end) => end,
+            // macOS does not count the end of a file as a hole.
+            Err(Errno::NXIO) => size,
+            Err(_) => break,
+        };
         if end <= start {
             break;
         }
@@ -146,6 +180,48 @@ mod tests {
         let mut expected = vec![7; 1 << 20];
         expected[5000..305_000].copy_from_slice(&bytes);
         assert!(std::fs::read(&path).unwrap() == expected);
+    }
+
+    #[test]
+    fn a_range_is_zeros_only_if_all_of_it_is() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(200_000).unwrap();
+        assert!(is_zeros(&file, 0, 200_000).unwrap());
+        write_all_at(&file, &[1], 150_000).unwrap();
+        assert!(!is_zeros(&file, 0, 200_000).unwrap() && !is_zeros(&file, 100_000, 50_001).unwrap());
+        assert!(is_zeros(&file, 100_000, 50_000).unwrap() && is_zeros(&file, 150_001, 49_999).unwrap());
+        assert!(is_zeros(&file, 150_001, 50_000).is_err(), "beyond the end");
+    }
+
+    /// What `lseek` says on macOS of a file with these ranges of data: in data of the next data behind a hole, and of no hole where
+    /// there is none at or behind the offset.
+    #[cfg(target_os = "linux")]
+    fn seek_on_macos(data: &[Range<u64>], size: u64, to: SeekFrom) -> Result<u64, Errno> {
+        let holds = |at: u64| data.iter().find(|range| range.contains(&at));
+        match to {
+            SeekFrom::Data(at) => data.iter().map(|range| range.start).find(|&start| start > at).ok_or(Errno::NXIO),
+            SeekFrom::Hole(at) => match holds(at) {
+                None if at < size => Ok(at),
+                Some(range) if range.end < size => Ok(range.end),
+                _ => Err(Errno::NXIO),
+            },
+            _ => Err(Errno::INVAL),
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn data_is_not_taken_for_a_hole_though_macos_goes_on_to_the_data_behind_it() {
+        let (regions, size) = ([10..20, 30..40], 50);
+        let data = |data: &[Range<u64>], size| data_by(|to| seek_on_macos(data, size, to), true, size);
+        assert_eq!(data(&regions, size), regions);
+        assert_eq!(data(&[0..20, 30..50], size), [0..20, 30..50], "up to the end");
+        let whole = 0..size;
+        assert_eq!(data(&[whole.clone()], size), [whole], "without a hole");
+        assert_eq!(data(&regions, 25), regions[..1], "no further than is asked");
+        assert_eq!(data(&[], size), []);
+        let next = |at| data_from(|to| seek_on_macos(&regions, size, to), true, at).unwrap();
+        assert_eq!([0, 10, 15, 20, 35, 40].map(next), [Some(10), Some(10), Some(15), Some(30), Some(35), None]);
     }
 
     #[cfg(target_os = "linux")]

@@ -46,6 +46,8 @@ mod overlay;
 pub mod positioned;
 mod remote;
 mod room;
+#[cfg(any(windows, test))]
+mod sparse_end;
 mod state_names;
 mod system_files;
 pub mod wrappers;

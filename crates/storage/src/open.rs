@@ -75,7 +75,7 @@ pub(crate) fn open_file(held: Option<&Held>, spec: &FileSpec, access: Access) ->
             }
             #[cfg(windows)]
             if spec.size > SMALL {
-                atomic_file::windows::set_sparse(&file);
+                atomic_file::windows::set_sparse(&file, true);
             }
             give_size(held, &file, spec, there.len())?;
             Ok(file)
@@ -160,7 +160,7 @@ pub(crate) fn make_late(
     *is_ours = true;
     #[cfg(windows)]
     if spec.size > SMALL {
-        atomic_file::windows::set_sparse(&file);
+        atomic_file::windows::set_sparse(&file, true);
     }
     match whole && spec.size <= SMALL {
         // It gets its size as it is written.

@@ -99,7 +99,7 @@ impl Room {
         let there = nearest(folder);
         let error = |source| error_at(there, source);
         let (free, total) = space(there).map_err(error)?;
-        let keeps = keep_free.unwrap_or((total / 100).min(MOST_KEPT));
+        let keeps = keep_free.unwrap_or(usually_kept(total));
         let part = decorated_name(".", name, PART);
         let taken = taken(folder, Path::new(&part), is_folder, files);
         let rounded = |size: u64| size.div_ceil(BLOCK).saturating_mul(BLOCK);
@@ -192,6 +192,17 @@ fn nearest(folder: &Path) -> &Path {
 pub(crate) fn space(folder: &Path) -> io::Result<(u64, u64)> {
     let stats = fs4::statvfs(of_any_length(folder)?)?;
     Ok((stats.available_space(), stats.total_space()))
+}
+
+/// What stays free on a file system of so many bytes.
+fn usually_kept(total: u64) -> u64 {
+    (total / 100).min(MOST_KEPT)
+}
+
+/// Whether so many bytes more can be written there, and as much stays free as is usual.
+#[cfg(windows)]
+pub(crate) fn has_room(folder: &Path, bytes: u64) -> bool {
+    space(nearest(folder)).is_ok_and(|(free, total)| bytes.saturating_add(usually_kept(total)) <= free)
 }
 
 /// More than this many characters of a path are too many for calls of Windows that are given one as it is.

@@ -15,6 +15,7 @@ use super::growing::Verdict;
 use super::held::Held;
 use super::swarm::Found;
 use crate::error::Refusal;
+use crate::removal::remove_outside;
 
 /// How often as long as the swarm is waited for otherwise, the next piece is before the file is looked for elsewhere.
 const STALL: u32 = 6;
@@ -109,6 +110,6 @@ pub(super) async fn remove(shared: &Shared, found: Found) {
         tracing::warn!(%error, "a wrong content is not stopped");
     } else if let Some(folder) = folder {
         shared.kept.forget(&folder);
-        let _ = tokio::fs::remove_dir_all(folder).await;
+        remove_outside(folder).await;
     }
 }

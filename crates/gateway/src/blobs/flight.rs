@@ -254,7 +254,7 @@ pub(super) async fn kept(shared: &Arc<Shared>, digest: FileDigest, size: Option<
 }
 
 fn is_right(path: &Path, mut check: FileCheck) -> bool {
-    let Ok(mut file) = File::open(path) else { return false };
+    let Ok(mut file) = atomic_file::open_patiently(|| File::open(path)) else { return false };
     let mut bytes = vec![0; AT_ONCE];
     loop {
         match file.read(&mut bytes) {

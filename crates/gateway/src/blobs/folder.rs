@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::removal::remove_all;
+
 /// Most gateways at a time that keep files in one folder.
 const PROCESSES: u32 = 16;
 /// What is locked in such a folder.
@@ -50,7 +52,7 @@ impl Folder {
         self.path.join(ANSWERS)
     }
 
-    /// Makes the folder of a file, without anything in it.
+    /// Makes the folder of a file, without anything in it. May block for some seconds.
     pub(super) fn make(&self, key: &str) -> io::Result<PathBuf> {
         self.remove(key);
         let path = self.of(key);
@@ -58,13 +60,10 @@ impl Folder {
         Ok(path)
     }
 
-    /// Removes a file and its folder.
+    /// Removes a file and its folder. May block for some seconds.
     pub(super) fn remove(&self, key: &str) {
-        match fs::remove_dir_all(self.of(key)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!(%error, key, "could not be removed");
-            }
-            _ => {}
+        if let Err(error) = remove_all(&self.of(key)) {
+            tracing::warn!(%error, key, "could not be removed");
         }
     }
 }

@@ -122,7 +122,7 @@ async fn block(
     let reading = spawn_blocking(move || {
         let mut file = match file {
             Some(file) => file,
-            None => File::open(&growing.path)?,
+            None => atomic_file::open_patiently(|| File::open(&growing.path))?,
         };
         let mut bytes = vec![0; len];
         file.seek(SeekFrom::Start(range.start))?;

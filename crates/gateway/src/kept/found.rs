@@ -49,7 +49,8 @@ pub(super) fn size_of(folder: &Path) -> u64 {
 pub(super) fn read_notes(root: &Path) -> HashMap<PathBuf, SystemTime> {
     let path = root.join(NOTES);
     let is_fine = path.metadata().is_ok_and(|found| found.is_file() && found.len() <= LONGEST);
-    let text = if is_fine { fs::read_to_string(path).unwrap_or_default() } else { String::new() };
+    let read = || atomic_file::open_patiently(|| fs::read_to_string(&path)).unwrap_or_default();
+    let text = if is_fine { read() } else { String::new() };
     let line = |line: &str| {
         let (used, folder) = line.split_once(' ')?;
         Some((root.join(folder), UNIX_EPOCH.checked_add(Duration::from_secs(used.parse().ok()?))?))

@@ -9,9 +9,9 @@ pub struct NameArguments {
     /// What to do about doubtful names
     ///
     /// What to do about names that are hidden at the top of a home or the working folder, would be read there by these
-    /// programs, are none on this platform or the file system there, or the same as another one there: refuse the download,
-    /// skip those files, or rename them, as %2Ebashrc. Where it is given, also about names with control characters or
-    /// invisible marks [default: refuse]
+    /// programs or by others, are none on this platform or the file system there, or the same as another one there: refuse
+    /// the download, skip those files, or rename them, as %2Ebashrc. Where it is given, also about names with control
+    /// characters or invisible marks [default: refuse]
     #[arg(long, value_name = "POLICY", value_enum)]
     names: Option<NameAction>,
 }

@@ -1,6 +1,6 @@
 //! A path that was typed and leads nowhere: said before any work is done, with what is called nearly so.
 
-use std::io::ErrorKind;
+use std::io::{Error, ErrorKind};
 use std::path::{MAIN_SEPARATOR, Path};
 
 use protocol::{Ticket, printable, redacted};
@@ -31,6 +31,10 @@ pub fn must_exist(path: &Path) -> Result<(), Failure> {
             let sentence = format!("{} is a link to nothing: what it leads to is not there", path.display());
             Err(Failure::new(ExitCode::NotFound, sentence))
         }
+        Err(error) if is_of_device(&error, cfg!(windows)) => {
+            let sentence = format!("{} is a device, and neither a file nor a folder", path.display());
+            Err(Failure::new(ExitCode::Other, sentence))
+        }
         Err(error) => match slip(path, error.kind()) {
             Some(sentence) => Err(Failure::new(ExitCode::NotFound, sentence)),
             // A name that there cannot be, as Windows says of one with a star, is not there either.
@@ -52,6 +56,11 @@ pub fn must_be_readable(path: &Path) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
+}
+
+/// Whether an error says that a path leads to a device, as Windows says ERROR_INVALID_FUNCTION of `NUL`.
+fn is_of_device(error: &Error, windows: bool) -> bool {
+    windows && error.raw_os_error() == Some(1)
 }
 
 /// What is wrong with a path by itself, of which the system says this.
@@ -133,6 +142,12 @@ mod tests {
         assert!(failure.message.contains(&expected), "{}", failure.message);
         let failure = must_exist(&folder.path().join("xyz/file")).unwrap_err();
         assert!(!failure.message.contains("Did you mean"), "{}", failure.message);
+    }
+
+    #[test]
+    fn a_device_of_windows_is_told_from_what_cannot_be_looked_at() {
+        let says = |code, windows| is_of_device(&Error::from_raw_os_error(code), windows);
+        assert!(says(1, true) && !says(1, false) && !says(5, true));
     }
 
     #[test]

@@ -153,8 +153,12 @@ fn known_size() -> Option<u64> {
         let is_file = rustix::fs::FileType::from_raw_mode(seen.st_mode).is_file();
         is_file.then(|| u64::try_from(seen.st_size).ok())?
     }
-    #[cfg(not(unix))]
-    None
+    #[cfg(windows)]
+    {
+        use winapi_util::{HandleRef, file};
+        let is_file = file::typ(HandleRef::stdin()).is_ok_and(|kind| kind.is_disk());
+        is_file.then(|| file::information(HandleRef::stdin()).ok().map(|seen| seen.file_size()))?
+    }
 }
 
 fn read_all(mut spool: Spool, progress: &Progress) -> Result<Spooled, Failure> {

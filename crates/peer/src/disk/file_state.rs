@@ -38,25 +38,28 @@ pub(crate) enum Change {
 struct Inode {
     /// Device and number.
     identity: (u64, u64),
-    changed: (i64, i64),
+    /// When anything of it was changed last, in nanoseconds since 1970. A program that sets the modification time cannot set this one.
+    changed: i128,
     /// Rights, owner, group and number of names: what explains a new change time.
     attributes: (u32, u32, u32, u64),
 }
 
 impl Inode {
     #[cfg(unix)]
-    fn of(metadata: &Metadata) -> Self {
+    fn of(_: &Path, metadata: &Metadata) -> Self {
         use std::os::unix::fs::MetadataExt;
         Inode {
             identity: (metadata.dev(), metadata.ino()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
+            changed: i128::from(metadata.ctime()) * 1_000_000_000 + i128::from(metadata.ctime_nsec()),
             attributes: (metadata.mode(), metadata.uid(), metadata.gid(), metadata.nlink()),
         }
     }
 
-    #[cfg(not(unix))]
-    fn of(_: &Metadata) -> Self {
-        Inode::default()
+    /// On Windows the change time has to be asked for; what cannot be asked about may change at any time. The attributes explain no change:
+    /// a program that writes sets one of them, too.
+    #[cfg(windows)]
+    fn of(at: &Path, _: &Metadata) -> Self {
+        Inode { changed: atomic_file::windows::change_time(at).unwrap_or(i128::MAX), ..Inode::default() }
     }
 }
 
@@ -72,8 +75,14 @@ pub(crate) fn removed_or(error: StorageError) -> StorageError {
 }
 
 impl FileState {
-    pub(crate) fn of(metadata: &Metadata) -> Self {
-        FileState { len: metadata.len(), modified: metadata.modified().ok(), inode: Inode::of(metadata) }
+    /// What was seen there.
+    pub(crate) fn of(at: &Path, metadata: &Metadata) -> Self {
+        FileState { len: metadata.len(), modified: metadata.modified().ok(), inode: Inode::of(at, metadata) }
+    }
+
+    /// When anything of it was changed last, in nanoseconds since 1970; long before where the file system does not keep that.
+    pub(crate) fn changed(&self) -> i128 {
+        self.inode.changed
     }
 
     /// What `now` says of the bytes that were there when this was seen.
@@ -128,7 +137,7 @@ mod tests {
     use super::*;
 
     fn state(path: &Path) -> FileState {
-        FileState::of(&fs::metadata(path).unwrap())
+        FileState::of(path, &fs::metadata(path).unwrap())
     }
 
     /// Far enough from the last change for any clock.
@@ -150,9 +159,22 @@ mod tests {
         assert_eq!(before.change(&state(&path)), Change::Certain);
     }
 
+    /// As programs do that keep the time of an encrypted container.
+    #[test]
+    fn a_write_with_the_old_time_set_again_is_doubtful() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, "bytes").unwrap();
+        let before = state(&path);
+        tick();
+        fs::write(&path, "other").unwrap();
+        File::options().write(true).open(&path).unwrap().set_modified(before.modified.unwrap()).unwrap();
+        assert_eq!(before.change(&state(&path)), Change::Doubtful);
+    }
+
     #[cfg(unix)]
     #[test]
-    fn a_write_with_the_old_time_set_again_is_doubtful_and_other_rights_or_names_are_not() {
+    fn other_rights_or_names_are_no_change_and_another_file_is_doubtful() {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
@@ -166,10 +188,6 @@ mod tests {
         fs::hard_link(&path, folder.path().join("link")).unwrap();
         assert_eq!(before.change(&state(&path)), Change::None);
         let before = state(&path);
-        tick();
-        fs::write(&path, "other").unwrap();
-        File::options().write(true).open(&path).unwrap().set_modified(before.modified.unwrap()).unwrap();
-        assert_eq!(before.change(&state(&path)), Change::Doubtful);
         fs::copy(&path, folder.path().join("new")).unwrap();
         fs::rename(folder.path().join("new"), &path).unwrap();
         assert_eq!(before.change(&state(&path)), Change::Doubtful, "another file of the same length");

@@ -15,7 +15,7 @@ use protocol::{
 use storage::{Access, Backend, StorageError};
 
 use crate::PeerError;
-use crate::disk::file_state::{Change, FileState};
+use crate::disk::file_state::Change;
 use crate::disk::left_out::{LeftOut, LeftOutReason};
 use crate::disk::scan::Scan;
 
@@ -181,7 +181,7 @@ impl Hashing<'_> {
     /// Looks at all files again: what is gone is left out, and what was written to has no digests any more.
     fn look_again(&self, scan: &mut Scan, files: &mut Vec<HashedFile>) -> Result<(), PeerError> {
         let (mut kept, mut progress) = (Vec::new(), Vec::new());
-        for (mut file, mut state) in std::mem::take(&mut scan.files).into_iter().zip(std::mem::take(files)) {
+        for (file, mut state) in std::mem::take(&mut scan.files).into_iter().zip(std::mem::take(files)) {
             let Some(now) = file.look_again()? else {
                 if !scan.folder {
                     return Err(StorageError::NotFound(file.at).into());
@@ -189,12 +189,11 @@ impl Hashing<'_> {
                 scan.left_out.push(LeftOut { path: file.at, reason: LeftOutReason::Vanished });
                 continue;
             };
-            if file.state().change(&FileState::of(&now)) != Change::None {
+            if file.state().change(now.state()) != Change::None {
                 state = HashedFile { digests: None, restless: true };
                 scan.stale = true;
             }
-            file.metadata = now;
-            kept.push(file);
+            kept.push(now);
             progress.push(state);
         }
         (scan.files, *files) = (kept, progress);

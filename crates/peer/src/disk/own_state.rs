@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use atomic_file::FileId;
@@ -69,32 +69,32 @@ impl OwnState {
     }
 
     /// Why it is not shared with the folder that it lies in, where what programs make for a moment is nothing to share either.
-    pub(crate) fn why_inside(&self, candidate: &Candidate<'_>) -> Option<LeftOutReason> {
-        let name = candidate.at.file_name().and_then(OsStr::to_str)?;
+    pub(crate) fn why_inside(&self, candidate: &Candidate<'_>) -> io::Result<Option<LeftOutReason>> {
+        let name = candidate.at.file_name().and_then(OsStr::to_str).unwrap_or_default();
         let probe = PROBES.iter().any(|probe| name.starts_with(probe));
-        if probe { Some(LeftOutReason::OwnState) } else { self.why(candidate) }
+        if probe { Ok(Some(LeftOutReason::OwnState)) } else { self.why(candidate) }
     }
 
-    /// Why it is not to be shared, if it is not. If it cannot be looked at, reading it fails later and says so.
-    pub(crate) fn why(&self, Candidate { at, real, metadata }: &Candidate<'_>) -> Option<LeftOutReason> {
-        let name = at.file_name().and_then(OsStr::to_str)?;
+    /// Why it is not to be shared, if it is not. That it cannot be looked at is an error: it may be a key.
+    pub(crate) fn why(&self, Candidate { at, real, metadata }: &Candidate<'_>) -> io::Result<Option<LeftOutReason>> {
+        let Some(name) = at.file_name().and_then(OsStr::to_str) else { return Ok(None) };
         if is_of_download(at, name, metadata) {
-            return Some(LeftOutReason::Unfinished);
+            return Ok(Some(LeftOutReason::Unfinished));
         }
         if metadata.is_dir() {
             let [piped, in_use] = PIPED;
             let own = name.starts_with(piped) && at.join(in_use).is_file();
-            return own.then_some(LeftOutReason::OwnState);
+            return Ok(own.then_some(LeftOutReason::OwnState));
         }
-        if holds_key(at, metadata.len()) {
-            return Some(LeftOutReason::PrivateKey);
+        if holds_key(at, metadata.len())? {
+            return Ok(Some(LeftOutReason::PrivateKey));
         }
         let own = self.is_used(real)
             || atomic_file::is_beside(name)
             || self.is_output(at, metadata)
-            || self.is_manifest(at, real, name, metadata.len())
-            || self.is_certificate(at, real, name, metadata.len());
-        own.then_some(LeftOutReason::OwnState)
+            || self.is_manifest(at, real, name, metadata.len())?
+            || self.is_certificate(at, real, name, metadata.len())?;
+        Ok(own.then_some(LeftOutReason::OwnState))
     }
 
     fn is_output(&self, at: &Path, metadata: &fs::Metadata) -> bool {
@@ -102,16 +102,16 @@ impl OwnState {
     }
 
     /// Whether it is a manifest, or something that is kept beside those, in a folder for them.
-    fn is_manifest(&self, at: &Path, real: &Path, name: &str, len: u64) -> bool {
+    fn is_manifest(&self, at: &Path, real: &Path, name: &str, len: u64) -> io::Result<bool> {
         let fits = match name.rsplit_once('.') {
-            Some((_, "manifest")) => begins_with(at, MANIFEST_MAGIC),
+            Some((_, "manifest")) => begins_with(at, MANIFEST_MAGIC)?,
             Some((_, "stamp")) => len == STAMP_BYTES,
             Some((content, "names")) => is_content_id(content),
             Some((rest, digits)) => rest.starts_with('.') && is_digits(digits, DIGITS),
             None => false,
         };
-        let (Some(folder), Some(real)) = (at.parent(), real.parent()) else { return false };
-        fits && (self.keeps_manifests(folder, real) || is_folder_by_id(folder, name))
+        let (Some(folder), Some(real)) = (at.parent(), real.parent()) else { return Ok(false) };
+        Ok(fits && (self.keeps_manifests(folder, real) || is_folder_by_id(folder, name)))
     }
 
     /// Whether a folder is one for manifests: used as that now, called so, or with what no other folder has.
@@ -122,7 +122,7 @@ impl OwnState {
         let stamped = |entry: fs::DirEntry| {
             let path = entry.path();
             let of = path.with_extension("manifest");
-            path.extension() == Some("stamp".as_ref()) && begins_with(&of, MANIFEST_MAGIC)
+            path.extension() == Some("stamp".as_ref()) && begins_with(&of, MANIFEST_MAGIC).unwrap_or(false)
         };
         let keeps = self.is_used(real)
             || real.file_name() == Some("hashes".as_ref())
@@ -133,13 +133,15 @@ impl OwnState {
     }
 
     /// Whether it is the certificate of a key that lies beside it, or one in the folder where this process has its own.
-    fn is_certificate(&self, at: &Path, real: &Path, name: &str, len: u64) -> bool {
-        if !name.ends_with(".pem") || len > LARGEST_WITH_KEY || !begins_with(at, b"-----BEGIN CERTIFICATE") {
-            return false;
+    fn is_certificate(&self, at: &Path, real: &Path, name: &str, len: u64) -> io::Result<bool> {
+        if !name.ends_with(".pem") || len > LARGEST_WITH_KEY || !begins_with(at, b"-----BEGIN CERTIFICATE")? {
+            return Ok(false);
         }
         let key = at.with_extension("key");
-        let has_key = fs::metadata(&key).is_ok_and(|found| found.is_file() && holds_key(&key, found.len()));
-        has_key || (SWARM.contains(&name) && real.parent().is_some_and(|folder| self.is_used(folder)))
+        // Many a key beside a certificate may be read by root alone; the certificate is no secret.
+        let holds_key = |len| holds_key(&key, len).unwrap_or(false);
+        let has_key = fs::metadata(&key).is_ok_and(|found| found.is_file() && holds_key(found.len()));
+        Ok(has_key || (SWARM.contains(&name) && real.parent().is_some_and(|folder| self.is_used(folder))))
     }
 }
 
@@ -179,23 +181,26 @@ fn is_digits(text: &str, count: usize) -> bool {
     text.len() == count && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-fn begins_with(path: &Path, magic: &[u8]) -> bool {
-    let mut bytes = vec![0; magic.len()];
+fn begins_with(path: &Path, magic: &[u8]) -> io::Result<bool> {
     // A pipe would wait for someone who writes to it.
-    if !path.is_file() {
-        return false;
-    }
-    File::open(path).and_then(|mut file| file.read_exact(&mut bytes)).is_ok() && bytes == magic
+    Ok(path.is_file() && start_of(path, magic.len() as u64)? == magic)
 }
 
 /// Whether a file holds a private key as these programs make them, whatever it is called.
-fn holds_key(at: &Path, len: u64) -> bool {
-    if len == 0 || len > LARGEST_WITH_KEY {
-        return false;
+fn holds_key(at: &Path, len: u64) -> io::Result<bool> {
+    Ok((1..=LARGEST_WITH_KEY).contains(&len) && transport::holds_private_key(&start_of(at, LARGEST_WITH_KEY)?))
+}
+
+/// The first bytes of a file, at most so many; none of one that is gone by now.
+fn start_of(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let read = || {
+        let mut bytes = Vec::new();
+        File::open(path)?.take(most).read_to_end(&mut bytes).map(|_| bytes)
+    };
+    match atomic_file::open_patiently(read) {
+        Err(error) if atomic_file::is_gone(&error) => Ok(Vec::new()),
+        read => read,
     }
-    let mut bytes = Vec::new();
-    let read = File::open(at).and_then(|file| file.take(LARGEST_WITH_KEY).read_to_end(&mut bytes));
-    read.is_ok() && transport::holds_private_key(&bytes)
 }
 
 /// The files that standard output and standard error go to: their bytes change with every word that is said.
@@ -228,7 +233,7 @@ fn identity(_: &Path, metadata: &fs::Metadata) -> Option<FileId> {
 
 #[cfg(windows)]
 fn identity(at: &Path, _: &fs::Metadata) -> Option<FileId> {
-    file_id(&File::open(at).ok()?)
+    file_id(&atomic_file::open_patiently(|| File::open(at)).ok()?)
 }
 
 #[cfg(test)]
@@ -296,6 +301,21 @@ mod tests {
         }
         let error = Scan::of(&root.join("certs"), &ScanOptions::default()).err().unwrap();
         assert!(matches!(error, crate::PeerError::NothingLeft { .. }), "{error}");
+    }
+
+    /// A folder, by now, is nothing that bytes can be read of; so is a file of which the process may open no more.
+    #[test]
+    fn what_cannot_be_read_is_not_taken_for_something_that_is_no_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let [file, at] = ["file", "file.manifest"].map(|name| folder.path().join(name));
+        fs::write(&file, "bytes").unwrap();
+        fs::create_dir(&at).unwrap();
+        let metadata = fs::metadata(&file).unwrap();
+        let why = |at: &Path| OwnState::of(&[]).why(&Candidate { at, real: at, metadata: &metadata });
+        assert!(why(&at).is_err());
+        assert_eq!(why(&file).unwrap(), None);
+        fs::remove_file(&file).unwrap();
+        assert_eq!(why(&file).unwrap(), None, "what is gone is shared by nobody");
     }
 
     #[cfg(unix)]

@@ -79,21 +79,28 @@ pub(crate) struct ScannedFile {
     pub(crate) path: String,
     pub(crate) at: PathBuf,
     pub(crate) metadata: Metadata,
+    state: FileState,
 }
 
 impl ScannedFile {
+    fn new(path: String, at: PathBuf, metadata: Metadata) -> Self {
+        let state = FileState::of(&at, &metadata);
+        ScannedFile { path, at, metadata, state }
+    }
+
     pub(crate) fn executable(&self) -> bool {
         executable(&self.metadata)
     }
 
-    pub(crate) fn state(&self) -> FileState {
-        FileState::of(&self.metadata)
+    pub(crate) fn state(&self) -> &FileState {
+        &self.state
     }
 
     /// What lies there now; nothing if no file does any more.
-    pub(crate) fn look_again(&self) -> Result<Option<Metadata>, PeerError> {
+    pub(crate) fn look_again(&self) -> Result<Option<ScannedFile>, PeerError> {
         match fs::metadata(&self.at) {
-            Ok(now) => Ok(Some(now).filter(Metadata::is_file)),
+            Ok(now) if now.is_file() => Ok(Some(Self::new(self.path.clone(), self.at.clone(), now))),
+            Ok(_) => Ok(None),
             Err(error) if is_gone(&error) => Ok(None),
             Err(error) => Err(error_at(&self.at, error).into()),
         }
@@ -109,7 +116,8 @@ impl Scan {
         let metadata = fs::metadata(path).map_err(|source| error_at(path, source))?;
         // A link to a key is a key, whatever it is called.
         for at in [path, &real_root] {
-            if let Some(reason) = own.why(&Candidate { at, real: &real_root, metadata: &metadata }) {
+            let reason = own.why(&Candidate { at, real: &real_root, metadata: &metadata });
+            if let Some(reason) = reason.map_err(|source| error_at(at, source))? {
                 return Err(unfit(path, &reason.to_string()));
             }
         }
@@ -145,7 +153,7 @@ impl Scan {
         let (files, empty_folders, left_out) = Default::default();
         let mut scan = Scan { name, folder, files, empty_folders, left_out, stale: false };
         if metadata.is_file() {
-            scan.files.push(ScannedFile { path: scan.name.clone(), at: path.to_owned(), metadata });
+            scan.files.push(ScannedFile::new(scan.name.clone(), path.to_owned(), metadata));
         } else if !folder {
             return Err(unfit(path, &LeftOutReason::NotAFile.to_string()));
         }
@@ -175,7 +183,7 @@ impl Scan {
     pub(crate) fn changed_file(&self) -> Result<Option<&ScannedFile>, PeerError> {
         for file in &self.files {
             let now = file.look_again()?;
-            if now.is_none_or(|now| file.state().change(&FileState::of(&now)) != Change::None) {
+            if now.is_none_or(|now| file.state().change(now.state()) != Change::None) {
                 return Ok(Some(file));
             }
         }

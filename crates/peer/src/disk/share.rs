@@ -203,7 +203,7 @@ pub(crate) fn share(
         }
         let have = options.held.pieces(manifest.geometry().pieces());
         let watched = scan.files.iter().enumerate();
-        let watched = watched.map(|(number, file)| WatchedFile::new(number, &file.at, file.state())).collect();
+        let watched = watched.map(|(number, file)| WatchedFile::new(number, &file.at, file.state().clone())).collect();
         let all: Vec<usize> = (0..manifest.header().files.len()).collect();
         let store = ContentStore::new(manifest.into(), storage, path.to_owned(), all)
             .shared_from(watched, scan.left_out.len() as u32);

@@ -13,7 +13,9 @@ use super::{How, Seen, is_inside};
 #[cfg(windows)]
 use atomic_file::windows::rename_new;
 #[cfg(windows)]
-use windows_sys::Win32::Storage::FileSystem::{FILE_ATTRIBUTE_REPARSE_POINT, FILE_FLAG_OPEN_REPARSE_POINT};
+use windows_sys::Win32::Storage::FileSystem::{
+    FILE_ATTRIBUTE_REPARSE_POINT, FILE_ATTRIBUTE_SPARSE_FILE, FILE_FLAG_OPEN_REPARSE_POINT,
+};
 
 #[cfg(not(windows))]
 fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
@@ -124,8 +126,15 @@ impl Folder {
         Ok(())
     }
 
-    /// Nothing: what replaces a file that may only be read becomes one when it has its name. If that fails it is still written to.
-    pub(crate) fn finish_file(&self, _inside: &Path, _old: Option<&Path>, _: bool) -> io::Result<()> {
+    /// Has a file that was built be sparse no longer, if it need not or must not be. There are no rights to give: what replaces a file that
+    /// may only be read becomes one when it has its name. If that fails it is still written to.
+    pub(crate) fn finish_file(&self, inside: &Path, name: &Path, _replaces: bool, _executable: bool) -> io::Result<()> {
+        #[cfg(windows)]
+        if is_sparse(&fs::symlink_metadata(self.reach(inside)?)?)
+            && let Ok(file) = self.open_file(inside, How::Write)
+        {
+            crate::sparse_end::end_sparse(&file, &self.path.join(name));
+        }
         Ok(())
     }
 
@@ -163,6 +172,12 @@ fn open_itself(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
 #[cfg(not(windows))]
 fn open_itself(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     options.open(path)
+}
+
+/// Whether the file system calls it sparse, whatever its bytes are.
+#[cfg(windows)]
+fn is_sparse(seen: &fs::Metadata) -> bool {
+    std::os::windows::fs::MetadataExt::file_attributes(seen) & FILE_ATTRIBUTE_SPARSE_FILE != 0
 }
 
 /// Junctions are links, too: whatever stands for another place.

@@ -147,3 +147,14 @@ fn a_file_is_opened_anew_once_its_disk_has_failed() {
     content.read_again(0, read).unwrap();
     assert!(content.read_again(0, || Err::<(), _>(failed())).is_err(), "it fails still");
 }
+
+/// On FAT and exFAT macOS gives all files without bytes one number.
+#[cfg(unix)]
+#[test]
+fn a_file_without_bytes_is_not_told_from_others_by_its_number() {
+    let file = tempfile::tempfile().unwrap();
+    let tells = || identity(&file, &file.metadata().unwrap()).is_some();
+    assert!(!tells());
+    file.set_len(1).unwrap();
+    assert!(tells());
+}

@@ -1,6 +1,5 @@
 //! How a download that is complete gets its name.
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use protocol::PathTree;
@@ -9,7 +8,7 @@ use super::Output;
 use crate::StorageError;
 use crate::changes::Clock;
 use crate::error::{error_at, error_of_new, error_of_rename};
-use crate::folder::{Folder, How, Seen};
+use crate::folder::{Folder, How, Identities, Seen};
 use crate::folder_merge::FolderMerge;
 use crate::open::{gone, make_late};
 
@@ -50,7 +49,7 @@ impl Output {
         let folder = self.folder();
         let error = |path: &Path, source| error_at(&folder.path().join(path), source);
         let mut walk = folder.walk();
-        let mut identities = HashSet::new();
+        let mut identities = Identities::default();
         for file in &self.files {
             let inside = self.inside(file);
             // What was verified was written; a program that has cut the file since then, or put something else in its place, takes
@@ -60,17 +59,15 @@ impl Output {
             if !seen.is_file || seen.len != file.spec.size {
                 return Err(StorageError::Changed(file.spec.path.clone()));
             }
-            if seen.has_identity() && !identities.insert(seen.identity) {
+            if !identities.insert(&seen) {
                 return Err(StorageError::SameFile(file.spec.path.clone()));
             }
             if Clock::may_be_back(seen.modified) {
                 let touched = walk.touch(&inside);
                 touched.map_err(|source| error(&inside, source))?;
             }
-            // Who could read and write the old one can the new one.
-            let old =
-                self.replaces.then(|| if self.is_folder { self.name.join(&file.path) } else { self.name.clone() });
-            let result = folder.finish_file(&inside, old.as_deref(), file.executable);
+            let name = if self.is_folder { &self.name.join(&file.path) } else { &self.name };
+            let result = folder.finish_file(&inside, name, self.replaces, file.executable);
             result.map_err(|source| error(&inside, source))?;
         }
         Ok(())

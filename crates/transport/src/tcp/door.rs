@@ -16,6 +16,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_rustls::{LazyConfigAcceptor, TlsStream};
 
+use super::accept_error::is_of_one;
 use super::connection::TcpConnection;
 use super::connection_core::Kind;
 use super::dial::{Purpose, Token, WELCOME};
@@ -62,6 +63,14 @@ impl Door {
         loop {
             let (socket, from) = match listener.accept().await {
                 Ok(arrived) => arrived,
+                Err(error) if is_of_one(&error) => {
+                    tokio::task::yield_now().await;
+                    continue;
+                }
+                Err(error) if is_of_one(&error) => {
+                    tokio::task::yield_now().await;
+                    continue;
+                }
                 Err(error) => {
                     if said.is_none_or(|said| said.elapsed() >= SAY_AGAIN) {
                         tracing::warn!(%error, "no connection over TCP can be taken");

@@ -4,6 +4,7 @@
 //! once; streams take turns on stream connections. So nothing waits behind anything else, each stream has TCP's own flow control, and
 //! no byte is copied to be multiplexed. Only the side that dialled opens TCP connections; the other asks for them.
 
+mod accept_error;
 mod connection;
 mod connection_core;
 mod control;

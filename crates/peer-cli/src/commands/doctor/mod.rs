@@ -1,6 +1,7 @@
 //! `peer-cli doctor`: why it is slow, or does not work at all, and what to do about it.
 
 mod finding;
+mod local_network;
 mod machine;
 mod network;
 mod peers;

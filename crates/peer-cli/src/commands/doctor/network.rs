@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use transport::{Config, Connection, Kind, Transport, TransportError, Untrusted, first_hop_datagram};
 
 use super::finding::Finding;
+use super::local_network;
 use super::router::{self, Over};
 use crate::error::{ExitCode, Failure};
 use crate::session::audience::Audience;
@@ -123,7 +124,11 @@ fn judge(
         (Ok(reached), _) => Finding::good("udp", where_is(reached)),
         (Err(error), Ok(_)) => router::whose_firewall(error, udp_works),
         (Err(error), Err(_)) => {
-            Finding::bad("udp", ExitCode::TrackerUnreachable, error.to_string(), advice(error, tried))
+            let advice = match error {
+                TransportError::Unreachable(_) => local_network::advice_for(tried, advice(error, tried)),
+                _ => advice(error, tried).to_owned(),
+            };
+            Finding::bad("udp", ExitCode::TrackerUnreachable, error.to_string(), advice)
         }
     });
     findings.push(match tcp {

@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep};
 use transport::{RELAY, Transport, TransportError};
 
 use super::finding::Finding;
+use super::local_network;
 use super::network::{Reached, Whom, dial, transports};
 use crate::commands::ls;
 use crate::error::{ExitCode, Failure};
@@ -222,9 +223,12 @@ impl Tried {
                 let (found, advice) = match lacking {
                     Some(family) => (
                         format!("{at} is known by {family} alone, and this machine has no {family}"),
-                        "A tracker with --relay would carry it, and so would anyone who takes part and has both",
+                        "A tracker with --relay would carry it, and so would anyone who takes part and has both"
+                            .to_owned(),
                     ),
-                    None => (format!("{at} answers neither UDP nor TCP"), firewall),
+                    None => {
+                        (format!("{at} answers neither UDP nor TCP"), local_network::advice_for(addresses, firewall))
+                    }
                 };
                 if some {
                     Finding::poor("peer", found, advice)

@@ -127,7 +127,7 @@ impl ContentStore {
                 return None;
             }
             let seen = std::fs::metadata(&at).ok()?;
-            Some(WatchedFile::new(file, &at, FileState::of(&seen)))
+            Some(WatchedFile::new(file, &at, FileState::of(&at, &seen)))
         };
         *lock(&self.watched) = self.table.files.iter().filter_map(look).collect();
     }

@@ -1,8 +1,8 @@
 //! What becomes of a download's names that should not, or cannot, be where it goes: refused, left out, or mapped to others.
 //!
 //! A name comes from the sharer, and some are more than names where they lie: a hidden file at the top of a home folder
-//! is read at the next login, `p2p-fileshare.toml` at the next start. What counts is where a file would be in the end, so each
-//! component of its path is judged with the folder that it would lie in.
+//! is read at the next login, as is what lies there in `AppData` (Windows) or `Library` (macOS), and `p2p-fileshare.toml` at the next
+//! start. What counts is where a file would be in the end, so each component of its path is judged with the folder that it would lie in.
 
 pub(crate) mod local;
 mod places;
@@ -21,7 +21,7 @@ use storage::is_state_name;
 use crate::config::{Choice, DownloadSettings};
 use crate::disk::manifests::put;
 use crate::error::PeerError;
-use places::{Kind, Places, is_hidden};
+use places::{Kind, Places, System, is_hidden};
 use refused::{Probe, Refused};
 use twins::{may_have_twins, twins};
 
@@ -235,7 +235,7 @@ impl Judge<'_> {
             || (component == prefix && self.refused.refuses(&decorated_name(".", component, STATE)))
         {
             Some(NameDoubt::FileSystem)
-        } else if is_reserved || within.reserves(component, cfg!(windows)) {
+        } else if is_reserved || within.reserves(component, System::HERE) {
             Some(NameDoubt::Reserved)
         } else if within.is_top() && is_hidden(component) {
             Some(NameDoubt::Hidden)

@@ -17,12 +17,47 @@ const READ_WHERE_WE_WORK: [&str; 2] = ["certs", "hashes"];
 /// Ends of the names that Windows looks for beside a program that starts: what it loads, and what says how it does.
 const LOADED: [&str; 8] = [".dll", ".exe", ".com", ".bat", ".cmd", ".local", ".manifest", ".config"];
 
+/// The folder of a user's documents, and those in it from which PowerShell reads what it does when it starts.
+const DOCUMENTS: &str = "documents";
+const PROFILES: [&str; 2] = ["powershell", "windowspowershell"];
+
+/// The system, as far as it decides what programs read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum System {
+    Windows,
+    MacOs,
+    Other,
+}
+
+impl System {
+    /// This one.
+    pub(crate) const HERE: Self = if cfg!(windows) {
+        System::Windows
+    } else if cfg!(target_vendor = "apple") {
+        System::MacOs
+    } else {
+        System::Other
+    };
+
+    /// Whether programs read what has this name at the top of a home, though it is not hidden by a dot.
+    fn reads_in_homes(self, folded: &str) -> bool {
+        match self {
+            // Programs that come from Unix take `_` for the dot: `_vimrc`, `_netrc`.
+            System::Windows => folded == "appdata" || folded.starts_with('_'),
+            System::MacOs => folded == "library",
+            System::Other => false,
+        }
+    }
+}
+
 /// What a folder is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Kind {
     home: bool,
     working: bool,
     settings: bool,
+    /// It is called as that of a user's documents, which may lie elsewhere than in the home.
+    documents: bool,
     /// The running program lies there, and its system reads what lies beside it.
     program: bool,
     missing: bool,
@@ -36,7 +71,8 @@ impl Kind {
 
     /// What a folder of this name is that is not there yet.
     pub(crate) fn of_missing(name: &str) -> Self {
-        Kind { settings: folded(name) == SETTINGS_FOLDER, missing: true, ..Kind::default() }
+        let name = folded(name);
+        Kind { settings: name == SETTINGS_FOLDER, documents: name == DOCUMENTS, missing: true, ..Kind::default() }
     }
 
     /// Whether it is known that no such folder is there, nor one in it.
@@ -44,15 +80,21 @@ impl Kind {
         self.missing
     }
 
-    /// Whether programs of this project read what has this name in it, or may do so on this platform (`windows` or not).
-    pub(crate) fn reserves(self, name: &str, windows: bool) -> bool {
+    /// Whether programs of this project, or of the `system`, read what has this name in it, or may do so.
+    pub(crate) fn reserves(self, name: &str, system: System) -> bool {
+        let windows = system == System::Windows;
         // `P2P-FI~1.TOM` is another name of `p2p-fileshare.toml` on NTFS, and `BASHRC~1` of `.bashrc`.
         if windows && is_short_name(name) && (self.is_top() || self.settings) {
             return true;
         }
         let name = folded(name);
         let settings = name == SETTINGS && (self.is_top() || self.settings);
-        settings || (self.working && READ_WHERE_WE_WORK.contains(&name.as_str())) || (self.program && is_loaded(&name))
+        let at_start = windows && self.documents && PROFILES.contains(&name.as_str());
+        settings
+            || at_start
+            || (self.working && READ_WHERE_WE_WORK.contains(&name.as_str()))
+            || (self.program && is_loaded(&name))
+            || (self.home && system.reads_in_homes(&name))
     }
 }
 
@@ -132,7 +174,11 @@ impl Places {
     pub(crate) fn kind(&mut self, folder: &Path, name: &str) -> Kind {
         let name_matters = is_hidden(name) || is_short_name(name) || {
             let name = folded(name);
-            name == SETTINGS || READ_WHERE_WE_WORK.contains(&name.as_str()) || (cfg!(windows) && is_loaded(&name))
+            let of_windows = is_loaded(&name) || PROFILES.contains(&name.as_str());
+            name == SETTINGS
+                || READ_WHERE_WE_WORK.contains(&name.as_str())
+                || System::HERE.reads_in_homes(&name)
+                || (cfg!(windows) && of_windows)
         };
         if !name_matters {
             return Kind::default();
@@ -174,11 +220,12 @@ impl Folders {
     fn kind(&self, folder: &Path) -> Kind {
         let id = FolderId::of(folder);
         let called = atomic_file::real_path(folder).unwrap_or_else(|_| folder.to_owned());
-        let name = called.file_name().unwrap_or_default().to_string_lossy();
+        let name = folded(&called.file_name().unwrap_or_default().to_string_lossy());
         Kind {
             home: self.homes.contains(&id),
             working: self.working.as_ref() == Some(&id),
-            settings: folded(&name) == SETTINGS_FOLDER,
+            settings: name == SETTINGS_FOLDER,
+            documents: name == DOCUMENTS,
             program: self.program.as_ref() == Some(&id),
             missing: !self.some_are_missing && !folder.exists(),
         }
@@ -241,15 +288,17 @@ mod tests {
         for name in
             ["p2p-fileshare.toml", "P2P-FileShare.TOML", "p2p-file\u{200b}share.toml", "p2p-ﬁleshare.toml", "Certs"]
         {
-            assert!(working.reserves(name, false), "{name:?}");
-            assert!(!Kind::default().reserves(name, false), "{name:?}");
+            assert!(working.reserves(name, System::Other), "{name:?}");
+            assert!(!Kind::default().reserves(name, System::Other), "{name:?}");
         }
-        assert!(Kind { settings: true, ..Kind::default() }.reserves("p2p-fileshare.toml", false));
+        assert!(Kind { settings: true, ..Kind::default() }.reserves("p2p-fileshare.toml", System::Other));
         let program = Kind { program: true, ..Kind::default() };
         let loaded = ["version.DLL", "peer-cli.exe.local"];
-        assert!(loaded.iter().all(|name| program.reserves(name, false)) && !program.reserves("a.bin", false));
-        assert!(!working.reserves("version.dll", false));
-        assert!(!working.reserves("p2p-fileshare.toml.txt", false) && !working.reserves("input", true));
+        assert!(loaded.iter().all(|name| program.reserves(name, System::Windows)));
+        assert!(!program.reserves("a.bin", System::Windows) && !working.reserves("version.dll", System::Windows));
+        assert!(
+            !working.reserves("p2p-fileshare.toml.txt", System::Other) && !working.reserves("input", System::Windows)
+        );
         assert!(is_hidden(".x") && is_hidden("\u{200c}.x") && !is_hidden("x.") && !is_hidden(""));
     }
 
@@ -258,11 +307,40 @@ mod tests {
     fn short_names_of_windows_stand_for_files_with_long_ones() {
         let working = Kind { working: true, ..Kind::default() };
         for name in ["P2P-FI~1.TOM", "p2p-fi~2.tom", "P22B1A~1.TOM", "GITCON~1", "CERTIF~9.PEM"] {
-            assert!(is_short_name(name) && working.reserves(name, true), "{name}");
-            assert!(!working.reserves(name, false) && !Kind::default().reserves(name, true), "{name}");
+            assert!(is_short_name(name) && working.reserves(name, System::Windows), "{name}");
+            assert!(
+                !working.reserves(name, System::Other) && !Kind::default().reserves(name, System::Windows),
+                "{name}"
+            );
         }
         for name in ["report~1.final", "longname~1.txt", "~1.txt", "notes~", "a~b.txt", "x.y~1"] {
             assert!(!is_short_name(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_a_system_reads_in_a_home_is_reserved_there() {
+        let home = Kind { home: true, ..Kind::default() };
+        let working = Kind { working: true, ..Kind::default() };
+        for (name, system) in [
+            ("AppData", System::Windows),
+            ("_vimrc", System::Windows),
+            ("_netrc", System::Windows),
+            ("library", System::MacOs),
+        ] {
+            assert!(home.reserves(name, system) && !working.reserves(name, system), "{name}");
+            assert!(!home.reserves(name, System::Other), "{name}");
+        }
+        assert!(!home.reserves("Library", System::Windows) && !home.reserves("Documents", System::Windows));
+        // Where no such folder is there yet, as well.
+        for documents in [Kind { documents: true, ..Kind::default() }, Kind::of_missing("Documents")] {
+            for name in ["PowerShell", "WindowsPowerShell"] {
+                assert!(
+                    documents.reserves(name, System::Windows) && !documents.reserves(name, System::MacOs),
+                    "{name}"
+                );
+                assert!(!home.reserves(name, System::Windows), "{name}");
+            }
         }
     }
 

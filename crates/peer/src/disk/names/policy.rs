@@ -24,7 +24,7 @@ pub enum NamePolicy {
 pub enum NameDoubt {
     /// Hidden, at the top of a home folder or of the working folder.
     Hidden,
-    /// There it would be read by programs of this project, as settings, certificates or manifests.
+    /// There it would be read by programs of this project, as settings, certificates or manifests; or by others, as in `AppData`.
     Reserved,
     /// This platform does not take it.
     Platform,
@@ -42,7 +42,7 @@ impl fmt::Display for NameDoubt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             NameDoubt::Hidden => "hidden, at the top of a home or working folder",
-            NameDoubt::Reserved => "there it would be read by these programs",
+            NameDoubt::Reserved => "there it would be read by these programs, or by others",
             NameDoubt::Platform => "no file name on this platform",
             NameDoubt::FileSystem => "a name that the file system there does not take",
             NameDoubt::State => "how the state of a download is called",

@@ -133,7 +133,8 @@ impl Walk<'_> {
             metadata if is_unsized(&target, metadata) => Some(LeftOutReason::Unsized),
             metadata => {
                 let candidate = Candidate { at: &target, real: &real, metadata };
-                self.rules.as_ref().and_then(|rules| rules.own.why_inside(&candidate))
+                let own = self.rules.as_ref().map(|rules| rules.own.why_inside(&candidate));
+                own.transpose().map_err(|source| error_at(at, source))?.flatten()
             }
         };
         if let Some(reason) = reason {
@@ -150,7 +151,7 @@ impl Walk<'_> {
             self.walk(&target, &real, &path)?;
             self.within.pop();
         } else {
-            self.scan.files.push(ScannedFile { path, at: target, metadata });
+            self.scan.files.push(ScannedFile::new(path, target, metadata));
         }
         Ok(())
     }

@@ -118,7 +118,16 @@ fn is_local(folder: &Path) -> bool {
     rustix::fs::statfs(folder).is_ok_and(|found| !SHARED.contains(&(found.f_type as u64 & 0xffff_ffff)))
 }
 
-#[cfg(not(target_os = "linux"))]
+/// On macOS the system says it of every file system. It tells of nothing that others write to one on the network.
+#[cfg(target_vendor = "apple")]
+fn is_local(folder: &Path) -> bool {
+    /// MNT_LOCAL.
+    const LOCAL: u32 = 0x1000;
+    rustix::fs::statfs(folder).is_ok_and(|found| found.f_flags & LOCAL != 0)
+}
+
+/// Windows tells of what others write to a drive on the network, too.
+#[cfg(not(any(target_os = "linux", target_vendor = "apple")))]
 fn is_local(_: &Path) -> bool {
     true
 }

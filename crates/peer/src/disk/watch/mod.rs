@@ -244,7 +244,7 @@ impl Watcher {
         let Some(watched) = self.contents.get_mut(&content) else { return false };
         let file = &mut watched.files[index];
         let now = match fs::metadata(&file.at) {
-            Ok(now) if now.is_file() => Some(FileState::of(&now)),
+            Ok(now) if now.is_file() => Some(FileState::of(&file.at, &now)),
             Ok(_) => None,
             Err(error) if is_gone(&error) => None,
             // It may be there again in a moment: a network may be down.

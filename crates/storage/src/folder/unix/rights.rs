@@ -31,10 +31,11 @@ impl Folder {
         set_rights(&folder, now, usual)
     }
 
-    /// Gives a file that was built its rights: those of the `old` one that it replaces, or, of one that stands alone and was
-    /// for its owner alone until now, those that any new file has; and makes it executable for all who may read it, if that is said.
-    pub(crate) fn finish_file(&self, inside: &Path, old: Option<&Path>, executable: bool) -> io::Result<()> {
-        let old = old.and_then(|old| self.look(old).ok().flatten()).filter(|old| old.is_file);
+    /// Gives a file that was built its rights: those of the one that has its `name`, if it `replaces` that, or, of one that stands alone
+    /// and was for its owner alone until now, those that any new file has; and makes it executable for all who may read it, if that is
+    /// said. Who could read and write the old one can the new one.
+    pub(crate) fn finish_file(&self, inside: &Path, name: &Path, replaces: bool, executable: bool) -> io::Result<()> {
+        let old = if replaces { self.look(name).ok().flatten().filter(|old| old.is_file) } else { None };
         let alone = inside.parent().is_none_or(|parent| parent.as_os_str().is_empty());
         if old.is_none() && !alone && !executable {
             return Ok(());
