@@ -67,5 +67,6 @@ pub use limits::Limits;
 pub use manifest::{KeptManifests, Pieces, make_manifest};
 pub use object::{ByteStream, FileDigest, Listing, Object, Source, Version};
 pub use open::Options;
+pub use pace::Pace;
 pub use reader::{Origin, RangeReader};
 pub use redirects::Allowed;

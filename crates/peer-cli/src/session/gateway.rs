@@ -172,6 +172,8 @@ fn origins(brought: &Brought<'_>) -> Result<gateway::Origins, Failure> {
 
     use gateway::{Hub, Limits, Login, Registry, login};
 
+    use crate::session::origin::pace;
+
     // Those who wait for it do not wait for ever.
     let limits = Limits::default().patience(Duration::from_secs(30));
     let wrong = |error: gateway::OriginError| Failure::new(ExitCode::Usage, protocol::printable(&error.to_string()));
@@ -180,10 +182,11 @@ fn origins(brought: &Brought<'_>) -> Result<gateway::Origins, Failure> {
         let (name, url) = registry(text);
         let at = url.clone();
         let login: Login = Arc::new(move || login(&at));
-        origins = origins.registry(name, Registry::new(&url, Some(login), &limits).map_err(wrong)?);
+        let registry = Registry::new(&url, Some(login), &limits).map_err(wrong)?;
+        origins = origins.registry(name, registry.paced(pace(brought.from.origin_rate)));
     }
     Ok(match &brought.from.hf_origin {
-        Some(url) => origins.hub(Hub::at_url(url, &limits).map_err(wrong)?),
+        Some(url) => origins.hub(Hub::at_url(url, &limits).map_err(wrong)?.paced(pace(brought.from.origin_rate))),
         None => origins,
     })
 }

@@ -20,6 +20,8 @@ use crate::session::patience::Patience;
 use crate::session::{Session, SessionOptions};
 use crate::ui::sentence::capitalised;
 
+#[cfg(feature = "gateway")]
+pub use reading::pace;
 #[cfg(feature = "origins")]
 pub use reading::{PublishRequest, publish};
 
