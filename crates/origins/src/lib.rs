@@ -52,6 +52,7 @@ pub mod registry;
 mod signed;
 mod storage;
 mod store;
+mod tls;
 #[cfg(test)]
 #[allow(dead_code)]
 #[path = "../../../tests/src/web.rs"]

@@ -20,7 +20,7 @@ use protocol::{MAX_MANIFEST_BYTES, redacted};
 use connector::Connector;
 
 use crate::client::{chain, use_ring};
-use crate::{ByteStream, Limits, Listing, Object, OriginError, Source, Version};
+use crate::{ByteStream, Limits, Listing, Object, OriginError, Source, Version, tls};
 
 /// How manifests end that lie beside what they are of.
 pub(crate) const BESIDE: &str = ".p2p-manifest";
@@ -282,7 +282,10 @@ fn failed(url: &str, error: Error) -> OriginError {
             if all.contains("status 400") || all.contains("400 Bad Request") {
                 return OriginError::refused(url, last);
             }
-            if last.contains("certificate") || last.contains("answer is longer than") {
+            if let Some(reason) = tls::refusal(&*source) {
+                return OriginError::refused(url, reason);
+            }
+            if last.contains("answer is longer than") {
                 return OriginError::refused(url, last);
             }
             OriginError::unreachable(
