@@ -7,7 +7,7 @@ use std::process::Output;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tests::web::{Request, Response, Sending, WebServer};
 use user::{Program, User, pattern, said};
@@ -251,6 +251,63 @@ fn an_origin_that_was_not_allowed_is_not_asked() {
         assert_eq!(read, 0, "{said}");
         assert_eq!(said.contains("--origin-allow 127.0.0.1"), flags.len() > 1, "{said}");
     }
+}
+
+/// What a gateway or a daemon is told about origins that publishers name.
+const ALLOWED: [&str; 2] = ["--origin-fallback", "--origin-allow=127.0.0.1"];
+
+#[cfg(feature = "gateway")]
+#[test]
+fn a_gateway_reads_what_is_lost_from_where_the_publisher_said() {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+
+    let bytes = pattern(4_000_000);
+    let origin = Origin::start(bytes.clone(), |_, response| response);
+    let (sharer, user) = (User::new(), User::new());
+    let share = sharer.share(&["--open", "--name-origin", "--up-rate=200KiB", &origin.url()]);
+    let (ticket, _) = share.ticket();
+    let content = ticket.parse::<protocol::Ticket>().unwrap().content().unwrap();
+    let words = [&["gateway", &ticket, "--gateway=0", "--bind=127.0.0.1"][..], &ALLOWED].concat();
+    let gateway = Program::start(user.command(&words));
+    let (line, _) = gateway.line("Gateway at http://");
+    let address = line.rsplit("//").next().unwrap();
+    let mut answer = TcpStream::connect(address).unwrap();
+    write!(answer, "GET /content/{content} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut came = vec![0; 1000];
+    answer.read_exact(&mut came).unwrap();
+    drop(share);
+    answer.read_to_end(&mut came).unwrap();
+    let head = came.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+    assert!(came[head..] == bytes, "{} bytes came", came.len() - head);
+}
+
+#[test]
+fn a_daemon_reads_what_is_lost_from_where_the_publisher_said() {
+    let bytes = pattern(4_000_000);
+    let origin = Origin::start(bytes.clone(), |_, response| response);
+    let (sharer, user) = (User::new(), User::new());
+    let share = sharer.share(&["--open", "--name-origin", "--up-rate=200KiB", &origin.url()]);
+    let (ticket, _) = share.ticket();
+    let socket = user.folder.path().join("control").display().to_string();
+    let flags = ["daemon", "-p0", "--bind=127.0.0.1", "--state=state", "--output=out", "--socket", &socket];
+    let daemon = Program::start(user.command(&[&flags[..], &ALLOWED].concat()));
+    daemon.line("Controlled at ");
+    let added = user.run(&["add", &ticket, "--socket", &socket]);
+    assert!(added.status.success(), "{}", said(&added));
+    let until = |is_so: &dyn Fn() -> bool| {
+        let began = Instant::now();
+        while !is_so() {
+            let status = user.run(&["status", "--socket", &socket]);
+            assert!(began.elapsed() < Duration::from_secs(120), "{}", said(&status));
+            thread::sleep(Duration::from_millis(50));
+        }
+    };
+    until(&|| !said(&user.run(&["status", "--json", "--socket", &socket])).contains("\"have\":0,"));
+    drop(share);
+    let file = user.folder.path().join("out/file.bin");
+    until(&|| file.exists());
+    assert!(std::fs::read(file).unwrap() == bytes);
 }
 
 #[test]

@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::error::{ExitCode, Failure};
 use crate::features::Feature;
+use crate::flags::fallback::NamedOriginArguments;
 use crate::flags::gateway::{GatewayArguments, GatewayOriginArguments};
 use crate::flags::named::{self, NamedTracker, TrustedTracker};
 use crate::flags::peer::PeerArguments;
@@ -24,7 +25,7 @@ use crate::session::gateway::{self, Brought, Running, Source};
 use crate::session::lan::{self, ByDefault};
 use crate::session::patience::Patience;
 use crate::session::query::complain;
-use crate::session::{site, trust};
+use crate::session::{origin, site, trust};
 use crate::ui::screen::{OutputStream, print, tell};
 use crate::ui::signals::heard;
 
@@ -84,19 +85,28 @@ pub struct GatewayCommand {
     #[command(flatten)]
     origins: GatewayOriginArguments,
     #[command(flatten)]
+    named: NamedOriginArguments,
+    #[command(flatten)]
     pub peer: PeerArguments,
 }
 
 impl GatewayCommand {
     /// What it brings that nobody has.
     fn brought(&self) -> Brought<'_> {
-        Brought { from: &self.origins, folder: &self.output, keep_free: self.peer.keep_free, cache: self.cache }
+        Brought {
+            from: &self.origins,
+            folder: &self.output,
+            keep_free: self.peer.keep_free,
+            cache: self.cache,
+            rate: self.named.origin_rate,
+        }
     }
 }
 
 /// Serves until it is told to stop.
 pub async fn run(mut arguments: GatewayCommand) -> Result<(), Failure> {
     gateway::check(&arguments.gateway, &arguments.brought())?;
+    origin::check_named(&arguments.named)?;
     if arguments.metrics.is_some() {
         Feature::Metrics.must_be_built()?;
     }
@@ -186,7 +196,7 @@ async fn begin(arguments: &mut GatewayCommand, tickets: Vec<Ticket>) -> Result<(
         let trusted = trust::trackers(named, &arguments.peer, NamedBy::Flags, patience, &complain).await?;
         let trackers = connect::trackers_of(&trusted, patience, &complain).await?;
         let node = connect::bind(&arguments.peer, arguments.port, 1)?.lan(lan::start(&arguments.peer, ByDefault::Off));
-        let node = node.output(&arguments.output).start();
+        let node = origin::with_named(node, &arguments.named).output(&arguments.output).start();
         connect::join(&node, trackers, NamedBy::Flags, patience, &complain).await?;
         let kind = if Audience::of(&arguments.peer) == Audience::Closed { "closed" } else { "open" };
         let at = |TrustedTracker { named: NamedTracker { host, port }, id }: &TrustedTracker| {
@@ -201,7 +211,8 @@ async fn begin(arguments: &mut GatewayCommand, tickets: Vec<Ticket>) -> Result<(
     for ticket in tickets {
         let port = if sources.is_empty() { arguments.port } else { 0 };
         let node = connect::bind(&arguments.peer, port, 1)?.private(ticket.secret().is_some());
-        let node = node.lan(lan::start(&arguments.peer, ByDefault::On)).output(&arguments.output).start();
+        let node = node.lan(lan::start(&arguments.peer, ByDefault::On)).output(&arguments.output);
+        let node = origin::with_named(node, &arguments.named).start();
         let joined = connect::join_by_ticket(&node, &ticket, patience, &complain).await?;
         let content = ticket.content().or(joined.told.as_ref().map(|told| told.content));
         let Some(content) = content else {

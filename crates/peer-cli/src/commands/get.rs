@@ -191,10 +191,10 @@ pub async fn run(mut arguments: GetArguments) -> Result<(), Failure> {
     let output = temporary.as_ref().map_or(arguments.output.as_deref().unwrap_or(&default), TempFolder::path);
     // A file for standard output never appears under its name, so any name is accepted.
     let names = if arguments.to_stdout() { NamePolicy::Rename } else { arguments.names.policy() };
-    let node = origin::with_named(node, &arguments.fallback);
+    let node = origin::with_named(node, &arguments.fallback.named);
     let node = node.output(output).overwrite(arguments.force).names(names).start();
     let folder = output.to_owned();
-    let named_origins = arguments.fallback.origin_fallback.then(|| arguments.peer.hashes().to_owned());
+    let named_origins = arguments.fallback.named.origin_fallback.then(|| arguments.peer.hashes().to_owned());
     let mut options = SessionOptions {
         folder,
         output_stream,
@@ -355,7 +355,7 @@ async fn nearby(lan: Option<&Lan>, arguments: &GetArguments, query: Query) -> Re
     } else {
         "Paste the line that `peer-cli share` printed, or say with -i which tracker to ask for that name"
     };
-    let may_be_here = lan.is_some() || arguments.fallback.origin.is_some() || arguments.fallback.origin_fallback;
+    let may_be_here = lan.is_some() || arguments.fallback.origin.is_some() || arguments.fallback.named.origin_fallback;
     if let Some(id) = content_of(&query).filter(|_| may_be_here) {
         return Ok(What::Id(id));
     }

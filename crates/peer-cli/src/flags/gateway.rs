@@ -5,8 +5,6 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::flags::sizes;
-
 /// Where a gateway listens unless something else is said.
 pub const PORT: u16 = 8642;
 
@@ -54,11 +52,6 @@ pub struct GatewayOriginArguments {
     /// compared with what the hub lists, also where the swarm has it
     #[arg(long, value_name = "URL", requires = "tracker_ip")]
     pub hf_origin: Option<String>,
-    /// Most bytes a second to read from origins
-    ///
-    /// Most bytes a second to read from origins, from all together, as 10MiB or in bits as 80mbit; unlimited if not given
-    #[arg(long, value_name = "RATE", value_parser = sizes::rate)]
-    pub origin_rate: Option<u64>,
 }
 
 impl GatewayOriginArguments {

@@ -39,6 +39,8 @@ pub struct Brought<'a> {
     pub keep_free: Option<u64>,
     /// Most bytes that are kept of all that was downloaded and brought, if that is said.
     pub cache: Option<u64>,
+    /// Most bytes a second that are read from origins, if that is said.
+    pub rate: Option<u64>,
 }
 
 /// How much a gateway keeps of what it has downloaded and brought.
@@ -183,10 +185,10 @@ fn origins(brought: &Brought<'_>) -> Result<gateway::Origins, Failure> {
         let at = url.clone();
         let login: Login = Arc::new(move || login(&at));
         let registry = Registry::new(&url, Some(login), &limits).map_err(wrong)?;
-        origins = origins.registry(name, registry.paced(pace(brought.from.origin_rate)));
+        origins = origins.registry(name, registry.paced(pace(brought.rate)));
     }
     Ok(match &brought.from.hf_origin {
-        Some(url) => origins.hub(Hub::at_url(url, &limits).map_err(wrong)?.paced(pace(brought.from.origin_rate))),
+        Some(url) => origins.hub(Hub::at_url(url, &limits).map_err(wrong)?.paced(pace(brought.rate))),
         None => origins,
     })
 }
@@ -210,7 +212,8 @@ pub fn check(arguments: &GatewayArguments, brought: &Brought<'_>) -> Result<(), 
     return places(arguments).and_then(|_| origins(brought)).map(|_| ());
     #[cfg(not(feature = "gateway"))]
     {
-        let _ = (arguments, brought.from.are_none(), brought.folder, brought.keep_free, brought.cache);
+        let Brought { from, folder, keep_free, cache, rate } = brought;
+        let _ = (arguments, from.are_none(), folder, keep_free, cache, rate);
         Ok(())
     }
 }

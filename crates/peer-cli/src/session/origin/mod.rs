@@ -13,7 +13,7 @@ use protocol::printable;
 use crate::error::{ExitCode, Failure};
 use crate::features::Feature;
 use crate::flags::cut::Cut;
-use crate::flags::fallback::FallbackArguments;
+use crate::flags::fallback::{FallbackArguments, NamedOriginArguments};
 use crate::flags::origins::OriginArguments;
 use crate::session::find::Found;
 use crate::session::patience::Patience;
@@ -135,9 +135,7 @@ impl Session {
 
 /// The origin that the user names for a download, if it is one. Fails where this build reads none.
 pub fn fallback(flags: &FallbackArguments) -> Result<Option<Arc<dyn Fallback>>, Failure> {
-    if flags.origin_fallback {
-        Feature::Origins.must_be_built()?;
-    }
+    check_named(&flags.named)?;
     let Some(url) = &flags.origin else { return Ok(None) };
     if crate::flags::origins::url(url.as_ref()).is_none() {
         let url = printable(&protocol::redacted(url));
@@ -150,8 +148,13 @@ pub fn fallback(flags: &FallbackArguments) -> Result<Option<Arc<dyn Fallback>>, 
     Err(Feature::Origins.not_built())
 }
 
+/// Fails where this build reads no origins that manifests name, and the user wants that.
+pub fn check_named(flags: &NamedOriginArguments) -> Result<(), Failure> {
+    if flags.origin_fallback { Feature::Origins.must_be_built() } else { Ok(()) }
+}
+
 /// Lets a node read origins that manifests name, as far as the user allows it.
-pub fn with_named(node: NodeBuilder, flags: &FallbackArguments) -> NodeBuilder {
+pub fn with_named(node: NodeBuilder, flags: &NamedOriginArguments) -> NodeBuilder {
     #[cfg(feature = "origins")]
     if flags.origin_fallback {
         return reading::with_named(node, flags);

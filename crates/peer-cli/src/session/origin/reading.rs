@@ -14,7 +14,7 @@ use protocol::{OriginUrl, printable, redacted};
 use super::{OriginContent, OriginRequest};
 use crate::error::{ExitCode, Failure};
 use crate::flags::cut::Cut;
-use crate::flags::fallback::FallbackArguments;
+use crate::flags::fallback::{FallbackArguments, NamedOriginArguments};
 use crate::flags::origins::OriginArguments;
 use crate::flags::peer::HASHES;
 use crate::session::Session;
@@ -115,12 +115,12 @@ fn named(url: &str, flags: &OriginArguments, listing: &Listing) -> Result<Option
 
 /// The origin that the user names for a download.
 pub(super) fn fallback(url: &str, flags: &FallbackArguments) -> Result<Arc<dyn Fallback>, Failure> {
-    let options = Options::default().endpoint(flags.endpoint.clone()).pace(pace(flags.origin_rate));
+    let options = Options::default().endpoint(flags.endpoint.clone()).pace(pace(flags.named.origin_rate));
     Ok(Arc::new(OriginFallback::new(url, &options).map_err(failure)?))
 }
 
 /// Lets a node read origins that manifests name, of the hosts that the user allows.
-pub(super) fn with_named(node: NodeBuilder, flags: &FallbackArguments) -> NodeBuilder {
+pub(super) fn with_named(node: NodeBuilder, flags: &NamedOriginArguments) -> NodeBuilder {
     let options = Options::default().pace(pace(flags.origin_rate));
     let allowed = Allowed::new(flags.origin_allow.iter().cloned());
     node.named_origins(move |url: &OriginUrl| match OriginFallback::named(url, &allowed, &options) {
