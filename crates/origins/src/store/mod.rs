@@ -262,9 +262,17 @@ fn failed(url: &str, error: Error) -> OriginError {
             let (all, last) = (whole_chain(&*source), chain(&*source));
             // They are asked where there are no other credentials, and are on no other machine.
             if ROLES.iter().any(|role| all.contains(role)) && !all.contains("status code: 5") && !all.contains("429 ") {
-                let reason = "there are no credentials for it, neither in the environment nor in a profile, and this machine has no role \
-                              that gives any (profiles with sso_session, role_arn or credential_process are not read)";
-                return OriginError::Denied { url: url.to_owned(), reason: reason.to_owned() };
+                let prefix = match url.split_once("://") {
+                    Some(("gs", _)) => "GOOGLE",
+                    Some(("az", _)) => "AZURE",
+                    _ => "AWS",
+                };
+                let reason = format!(
+                    "there are no credentials for it, neither in the environment nor in a profile, and this machine has no role that \
+                     gives any (profiles with sso_session, role_arn or credential_process are not read). If it is open to everyone, set \
+                     {prefix}_SKIP_SIGNATURE=true"
+                );
+                return OriginError::Denied { url: url.to_owned(), reason };
             }
             // What a store says of a request is in its text alone.
             if all.contains("301 Moved") || all.contains("PermanentRedirect") {
@@ -404,7 +412,8 @@ mod tests {
             "Error performing GET http://169.254.170.2/v2/credentials: Server returned non-2xx status code: 404 Not Found",
             "Error performing GET http://metadata.google.internal/computeMetadata/v1: HTTP error: error sending request",
         ] {
-            assert!(matches!(of(said), OriginError::Denied { .. }), "{said}");
+            let OriginError::Denied { reason, .. } = of(said) else { panic!("{said}") };
+            assert!(reason.ends_with("set AWS_SKIP_SIGNATURE=true"), "{reason}");
         }
         let busy = "Error performing PUT http://169.254.169.254/latest/api/token: Server returned non-2xx status code: 503 Busy";
         assert!(of(busy).is_transient());
