@@ -46,6 +46,7 @@ mod open;
 mod pace;
 mod partial;
 mod parts;
+mod program;
 mod reader;
 mod redirects;
 pub mod registry;

@@ -5,6 +5,7 @@
 
 mod aws;
 mod connector;
+mod credential_process;
 
 use std::ops::Range;
 
@@ -254,6 +255,9 @@ fn failed(url: &str, error: Error) -> OriginError {
     match error {
         Error::NotFound { .. } => OriginError::NotFound(url.to_owned()),
         Error::Precondition { .. } | Error::NotModified { .. } => OriginError::Changed(url.to_owned()),
+        Error::Unauthenticated { path, source } if path == credential_process::NOT_ASKED => {
+            OriginError::Denied { url: url.to_owned(), reason: source.to_string() }
+        }
         Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
             let reason = "the store refuses these credentials, or there is no such object".to_owned();
             OriginError::Denied { url: url.to_owned(), reason }
@@ -269,7 +273,7 @@ fn failed(url: &str, error: Error) -> OriginError {
                 };
                 let reason = format!(
                     "there are no credentials for it, neither in the environment nor in a profile, and this machine has no role that \
-                     gives any (profiles with sso_session, role_arn or credential_process are not read). If it is open to everyone, set \
+                     gives any (profiles with sso_session or role_arn are not read). If it is open to everyone, set \
                      {prefix}_SKIP_SIGNATURE=true"
                 );
                 return OriginError::Denied { url: url.to_owned(), reason };
