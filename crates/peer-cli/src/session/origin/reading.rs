@@ -75,17 +75,13 @@ async fn look(url: &str, cut: &Cut, flags: &OriginArguments) -> Result<Found, Fa
 }
 
 fn options(flags: &OriginArguments) -> Options {
-    Options::default().endpoint(flags.endpoint.clone()).rate(rate(flags.origin_rate))
+    Options::default().endpoint(flags.endpoint.clone()).pace(pace(flags.origin_rate))
 }
 
-fn rate(bytes: Option<u64>) -> Option<NonZeroU64> {
-    bytes.and_then(NonZeroU64::new)
-}
-
-/// The cap on how fast this process reads what downloads and gateways take from origins: one for all of them.
-pub fn pace(bytes: Option<u64>) -> Option<Pace> {
+/// The cap on how fast this process reads origins: one for all of them.
+pub fn pace(rate: Option<u64>) -> Option<Pace> {
     static PACE: OnceLock<Pace> = OnceLock::new();
-    rate(bytes).map(|rate| PACE.get_or_init(|| Pace::new(rate)).clone())
+    rate.and_then(NonZeroU64::new).map(|rate| PACE.get_or_init(|| Pace::new(rate)).clone())
 }
 
 /// What is to be shared: the manifest, with the URL if that is to be named.
