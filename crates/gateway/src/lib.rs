@@ -31,6 +31,7 @@ mod huggingface;
 mod kept;
 mod listings;
 mod lists;
+mod names;
 mod origin;
 mod pages;
 mod paths;

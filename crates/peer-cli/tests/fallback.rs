@@ -256,30 +256,56 @@ fn an_origin_that_was_not_allowed_is_not_asked() {
 /// What a gateway or a daemon is told about origins that publishers name.
 const ALLOWED: [&str; 2] = ["--origin-fallback", "--origin-allow=127.0.0.1"];
 
+/// What a gateway answers, and what is done once it has begun to.
+#[cfg(feature = "gateway")]
+fn answer(gateway: &str, path: &str, meanwhile: impl FnOnce()) -> Vec<u8> {
+    use std::io::{Read, Write};
+
+    let mut answer = std::net::TcpStream::connect(gateway).unwrap();
+    write!(answer, "GET {path} HTTP/1.1\r\nHost: {gateway}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut came = vec![0; 100];
+    answer.read_exact(&mut came).unwrap();
+    meanwhile();
+    answer.read_to_end(&mut came).unwrap();
+    let head = came.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+    came.split_off(head)
+}
+
 #[cfg(feature = "gateway")]
 #[test]
 fn a_gateway_reads_what_is_lost_from_where_the_publisher_said() {
-    use std::io::{Read, Write};
-    use std::net::TcpStream;
-
     let bytes = pattern(4_000_000);
     let origin = Origin::start(bytes.clone(), |_, response| response);
     let (sharer, user) = (User::new(), User::new());
     let share = sharer.share(&["--open", "--name-origin", "--up-rate=200KiB", &origin.url()]);
     let (ticket, _) = share.ticket();
-    let content = ticket.parse::<protocol::Ticket>().unwrap().content().unwrap();
     let words = [&["gateway", &ticket, "--gateway=0", "--bind=127.0.0.1"][..], &ALLOWED].concat();
     let gateway = Program::start(user.command(&words));
     let (line, _) = gateway.line("Gateway at http://");
+    let came = answer(line.rsplit("//").next().unwrap(), "/name/file.bin", || drop(share));
+    assert!(came == bytes, "{} bytes came", came.len());
+}
+
+#[cfg(feature = "gateway")]
+#[test]
+fn a_gateway_serves_what_nobody_has_announced_from_its_origin() {
+    let bytes = pattern(3_000_000);
+    let origin = Origin::start(bytes.clone(), |_, response| response);
+    let id = origin.publish();
+    let (_user, _share, tracker) = tracker();
+    let (user, named) = (User::new(), format!("{id}={}", origin.url()));
+    let tracker: Vec<&str> = tracker.iter().map(String::as_str).collect();
+    let words = ["gateway", "--open", "--gateway=0", "--bind=127.0.0.1", "--origin", &named];
+    let gateway = Program::start(user.command(&[&words[..], &tracker].concat()));
+    let (line, _) = gateway.line("Gateway at http://");
     let address = line.rsplit("//").next().unwrap();
-    let mut answer = TcpStream::connect(address).unwrap();
-    write!(answer, "GET /content/{content} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
-    let mut came = vec![0; 1000];
-    answer.read_exact(&mut came).unwrap();
-    drop(share);
-    answer.read_to_end(&mut came).unwrap();
-    let head = came.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
-    assert!(came[head..] == bytes, "{} bytes came", came.len() - head);
+    for path in ["/name/file.bin".to_owned(), format!("/content/{id}")] {
+        assert!(answer(address, &path, || ()) == bytes, "{path}");
+    }
+    drop(gateway);
+    // Of which content it is the origin must be clear.
+    let refused = user.run(&[&words[..5], &[&origin.url()], &tracker].concat());
+    assert!(refused.status.code() == Some(2) && said(&refused).contains("ID=URL"), "{}", said(&refused));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use peer::json::{self, Event};
-use peer::{ContentId, Node, Secret};
+use peer::{ContentId, Fallback, Node, Secret};
 
 use crate::error::{ExitCode, Failure};
 use crate::features::Feature;
@@ -20,6 +20,8 @@ pub struct Source {
     pub ticket: Option<(ContentId, Option<Secret>)>,
     /// Whether all that its tracker knows is served.
     pub all: bool,
+    /// Contents of which the user has named the origins.
+    pub origins: Vec<(ContentId, Arc<dyn Fallback>)>,
     /// Where what is asked for is downloaded, if it is.
     pub output: Option<PathBuf>,
 }
@@ -27,7 +29,8 @@ pub struct Source {
 impl Source {
     /// What a node shares and downloads anyway.
     pub fn of(node: &Node, about: impl Into<String>) -> Self {
-        Source { node: node.clone(), about: about.into(), ticket: None, all: false, output: None }
+        let (node, about) = (node.clone(), about.into());
+        Source { node, about, ticket: None, all: false, origins: Vec::new(), output: None }
     }
 }
 
@@ -255,6 +258,9 @@ pub async fn start_with(
         if source.all {
             swarm = swarm.all();
         }
+        for (content, origin) in source.origins {
+            swarm = swarm.origin(content, origin);
+        }
         match source.output {
             Some(folder) => swarm.output(folder),
             None => swarm,
@@ -297,8 +303,8 @@ pub async fn start(
     _: Option<Brought<'_>>,
 ) -> Result<Running, Failure> {
     Feature::Gateway.must_be_built()?;
-    let about = sources.into_iter().map(|Source { node, about, ticket, all, output }| {
-        drop((node, ticket, all, output));
+    let about = sources.into_iter().map(|Source { node, about, ticket, all, origins, output }| {
+        drop((node, ticket, all, origins, output));
         about
     });
     let has_token = arguments.gateway_token.is_some();

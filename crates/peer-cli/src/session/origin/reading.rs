@@ -14,7 +14,7 @@ use protocol::{OriginUrl, printable, redacted};
 use super::{OriginContent, OriginRequest};
 use crate::error::{ExitCode, Failure};
 use crate::flags::cut::Cut;
-use crate::flags::fallback::{FallbackArguments, NamedOriginArguments};
+use crate::flags::fallback::NamedOriginArguments;
 use crate::flags::origins::OriginArguments;
 use crate::flags::peer::HASHES;
 use crate::session::Session;
@@ -110,8 +110,8 @@ fn named(url: &str, flags: &OriginArguments, listing: &Listing) -> Result<Option
 }
 
 /// The origin that the user names for a download.
-pub(super) fn fallback(url: &str, flags: &FallbackArguments) -> Result<Arc<dyn Fallback>, Failure> {
-    let options = Options::default().endpoint(flags.endpoint.clone()).pace(pace(flags.named.origin_rate));
+pub(super) fn fallback(url: &str, endpoint: Option<&str>, rate: Option<u64>) -> Result<Arc<dyn Fallback>, Failure> {
+    let options = Options::default().endpoint(endpoint.map(str::to_owned)).pace(pace(rate));
     Ok(Arc::new(OriginFallback::new(url, &options).map_err(failure)?))
 }
 
