@@ -211,8 +211,10 @@ impl Cache {
         let own = PartFile::all_in(&self.folder);
         let mut total: u64 = own.iter().map(|part| part.len).sum();
         let mut known: HashSet<PartKey> = own.into_iter().map(|part| part.key).collect();
-        let in_folder = |other| PartFile::all_in(other).into_iter().map(move |part| (other, part));
-        let mut found: Vec<(&PathBuf, PartFile)> = running.iter().flat_map(in_folder).collect();
+        let mut found = Vec::new();
+        for other in running {
+            found.extend(PartFile::all_in(other).into_iter().map(|part| (other, part)));
+        }
         found.sort_by_key(|(_, part)| Reverse(part.used));
         for (other, PartFile { key, len, .. }) in found {
             let name = key.file();

@@ -49,7 +49,6 @@ mod tests {
     use rustls::pki_types::PrivatePkcs8KeyDer;
     use rustls::{ServerConfig, ServerConnection};
 
-    use super::*;
     use crate::client::{answer, build, use_ring};
     use crate::reader::persist;
     use crate::{Limits, OriginError};
