@@ -39,6 +39,12 @@ pub(crate) enum Source {
     File(Arc<Growing>),
     /// What is known to be in one of these later.
     Later(Arc<dyn Later>),
+    /// A range that is here, and all that is asked for.
+    Known {
+        /// Where it begins.
+        from: u64,
+        bytes: Bytes,
+    },
 }
 
 /// Bytes of which it is not known yet where they come from.
@@ -65,7 +71,7 @@ impl Source {
         match self {
             Source::Content(open) => kept.reads_content(open.content()),
             Source::File(growing) => kept.reads(growing.path.parent()?.to_owned()),
-            Source::Later(_) => None,
+            Source::Later(_) | Source::Known { .. } => None,
         }
     }
 
@@ -75,6 +81,9 @@ impl Source {
             Source::Content(open) => Blocks::Content(open.read(range).within(memory)),
             Source::File(growing) => Blocks::File(growing.read(range, memory)),
             Source::Later(later) => Blocks::Later(later.clone().read(range, memory)),
+            Source::Known { from, bytes } => {
+                Blocks::Known(bytes.slice((range.start - from) as usize..(range.end - from) as usize))
+            }
         }
     }
 }
@@ -84,6 +93,7 @@ pub(crate) enum Blocks {
     Content(Reader),
     File(GrowingReader),
     Later(Box<dyn LaterBlocks>),
+    Known(Bytes),
 }
 
 impl Blocks {
@@ -93,6 +103,7 @@ impl Blocks {
             Blocks::Content(reader) => reader.poll_block(context),
             Blocks::File(reader) => reader.poll_block(context),
             Blocks::Later(reader) => reader.poll_block(context),
+            Blocks::Known(bytes) => Poll::Ready(Ok(std::mem::take(bytes))),
         }
     }
 }
@@ -169,7 +180,7 @@ impl ContentBody {
                     return match reader {
                         Blocks::Content(_) | Blocks::Later(_) => self.poll_patience(context),
                         // What is read from an origin has deadlines of its own.
-                        Blocks::File(_) => Poll::Pending,
+                        Blocks::File(_) | Blocks::Known(_) => Poll::Pending,
                     };
                 };
                 self.patience = None;
@@ -226,6 +237,7 @@ impl Body for ContentBody {
                 Source::Content(open) => tracing::info!(%error, content = %open.content(), "an answer breaks off"),
                 Source::File(growing) => tracing::info!(%error, file = growing.name(), "an answer breaks off"),
                 Source::Later(_) => tracing::info!(%error, "an answer with what another gateway reads breaks off"),
+                Source::Known { .. } => {}
             }
         }
         Poll::Ready(next.map(|next| next.map(Frame::data)))

@@ -12,12 +12,13 @@ use crate::downloads::Downloads;
 use crate::error::Refusal;
 use crate::kept::Kept;
 use crate::listings::Listings;
+use crate::names::Names;
 use crate::swarm::Swarm;
 
 /// Longest wait for a tracker.
 const ANSWER: Duration = Duration::from_secs(10);
 /// What a name stands for is looked up again after this time.
-const NAMES: Duration = Duration::from_secs(5);
+const LOOKED_UP: Duration = Duration::from_secs(5);
 /// Most names that are remembered.
 const MOST_NAMES: usize = 1024;
 /// Time between two looks at a content that somebody else has begun.
@@ -30,7 +31,9 @@ pub(crate) struct Contents {
     /// How long a content may take to be open.
     wait: Duration,
     downloads: Arc<Downloads>,
-    names: Mutex<HashMap<String, (Instant, ContentId)>>,
+    looked_up: Mutex<HashMap<String, (Instant, ContentId)>>,
+    /// What contents are called that a ticket or the user has named.
+    pub(crate) names: Arc<Names>,
     /// What is kept of what was downloaded.
     pub(crate) kept: Arc<Kept>,
 }
@@ -39,7 +42,7 @@ impl Contents {
     pub(crate) fn new(swarms: Vec<Swarm>, wait: Duration, downloads: usize, kept: Arc<Kept>) -> Self {
         let listings = Listings::new(swarms.len());
         let downloads = Arc::new(Downloads::new(downloads, kept.clone()));
-        Contents { swarms, listings, wait, downloads, names: Mutex::default(), kept }
+        Contents { swarms, listings, wait, downloads, looked_up: Mutex::default(), names: Names::new(), kept }
     }
 
     /// The content of this id, which is downloaded from now on if it was not before.
@@ -68,17 +71,17 @@ impl Contents {
 
     /// The content of this name.
     pub(crate) async fn by_name(&self, name: &str) -> Result<Arc<OpenContent>, Refusal> {
-        let known = self.names.lock().await.get(name).copied();
-        if let Some((_, content)) = known.filter(|(since, _)| since.elapsed() < NAMES)
+        let known = self.looked_up.lock().await.get(name).copied();
+        if let Some((_, content)) = known.filter(|(since, _)| since.elapsed() < LOOKED_UP)
             && let Ok(open) = self.by_id(content).await
             && open.manifest().header().name == name
         {
             return Ok(open);
         }
         let open = self.look_up(name).await?;
-        let mut names = self.names.lock().await;
+        let mut names = self.looked_up.lock().await;
         if names.len() >= MOST_NAMES {
-            names.retain(|_, (since, _)| since.elapsed() < NAMES);
+            names.retain(|_, (since, _)| since.elapsed() < LOOKED_UP);
         }
         if names.len() < MOST_NAMES {
             names.insert(name.to_owned(), (Instant::now(), open.content()));
@@ -115,7 +118,11 @@ impl Contents {
                 _ => return Err(Refusal::Ambiguous),
             }
         }
-        Err(answer)
+        match self.names.find(&self.swarms, |called| called == name).await {
+            Ok(Some(((number, content), _))) => self.begin(&self.swarms[number], content, Some(name), &None).await,
+            Err(late) if answer == Refusal::NotFound => Err(late),
+            Ok(None) | Err(_) => Err(answer),
+        }
     }
 
     /// What is open here and has a name that fits, each content once.
@@ -133,7 +140,7 @@ impl Contents {
     }
 
     async fn may_serve(&self, swarm: &Swarm, content: ContentId) -> Result<bool, Refusal> {
-        if swarm.tickets.contains_key(&content) {
+        if swarm.means(content) {
             return Ok(true);
         }
         Ok(swarm.asks && !ask(swarm, &content.to_string()).await?.is_empty())

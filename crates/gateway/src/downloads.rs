@@ -63,13 +63,12 @@ impl Downloads {
         let Some(folder) = swarm.folder(content) else { return Ok(None) };
         // What an earlier run has left of it stays while it is verified.
         let in_use = self.kept.uses(&folder).await;
-        let secret = swarm.tickets.get(&content).copied().flatten();
-        let mut download = swarm.node.download(content).private(secret).output(folder.clone());
+        let mut download = swarm.node.download(content).private(swarm.secret(content)).output(folder.clone());
         if let Some(name) = name {
             download = download.expect_name(name);
         }
-        if let Some(spare) = spare {
-            download = download.origin(spare.clone());
+        if let Some(origin) = swarm.origins.get(&content).or(spare.as_ref()) {
+            download = download.origin(origin.clone());
         }
         let download = match download.start().await {
             Ok(download) => download,

@@ -6,11 +6,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use axum::http::header::{ALLOW, CONTENT_RANGE, WWW_AUTHENTICATE};
+use axum::http::header::{ALLOW, CONTENT_RANGE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use http_access::TokenError;
 use peer::PeerError;
+
+/// Seconds after which a client is to ask again for what is not there yet.
+const AGAIN: HeaderValue = HeaderValue::from_static("5");
 
 /// Why there is no gateway.
 #[derive(Debug, thiserror::Error)]
@@ -168,8 +171,27 @@ impl IntoResponse for Refusal {
                 let range = HeaderValue::from_str(&format!("bytes */{size}"));
                 headers.extend(range.ok().map(|range| (CONTENT_RANGE, range)));
             }
+            Refusal::Late | Refusal::Tracker | Refusal::Origin | Refusal::Busy | Refusal::Full => {
+                headers.insert(RETRY_AFTER, AGAIN);
+            }
             _ => {}
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_told_when_to_ask_again_for_what_may_be_there_then() {
+        let after = |refusal: Refusal| refusal.into_response().headers().get(RETRY_AFTER).cloned();
+        for refusal in [Refusal::Late, Refusal::Tracker, Refusal::Origin, Refusal::Busy, Refusal::Full] {
+            assert_eq!(after(refusal), Some(AGAIN), "{refusal}");
+        }
+        for refusal in [Refusal::NotFound, Refusal::TooLarge, Refusal::Failed, Refusal::Unauthorized] {
+            assert_eq!(after(refusal), None, "{refusal}");
+        }
     }
 }

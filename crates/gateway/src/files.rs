@@ -12,6 +12,7 @@ use axum::http::header::{
 use axum::http::request::Parts as RequestParts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::Response;
+use bytes::Bytes;
 use peer::{OpenContent, OpenFile, PeerError, ReadMemory};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::time::timeout;
@@ -138,6 +139,26 @@ pub(crate) async fn respond_held(
         held.goes_out().map_err(|error| not_begun(&error))?;
     }
     Ok(response)
+}
+
+/// The one range that is asked for, if it ends before the file does.
+pub(crate) fn range_within(request: &RequestParts, file: &Served) -> Option<Range<u64>> {
+    let range = ranges(&request.headers, &file.tag_of_answer(), file.spoiled.in_doubt)?;
+    let Wanted::Parts(ranges) = wanted(Some(range), file.size) else { return None };
+    let [range] = &ranges[..] else { return None };
+    (range.end < file.size).then(|| range.clone())
+}
+
+/// Answers with that range, whose bytes are here.
+pub(crate) async fn respond_known(
+    request: &RequestParts,
+    (range, bytes): (Range<u64>, Bytes),
+    file: &Served,
+    manner: &Manner<'_>,
+) -> Result<Response, Refusal> {
+    let room = timeout(manner.wait, manner.memory.take(bytes.len())).await.map_err(|_| Refusal::Busy)?;
+    let source = Source::Known { from: file.offset + range.start, bytes: room.hold(bytes) };
+    respond_from(request, &source, file, manner, None).await
 }
 
 /// Answers with what is asked about a file by `HEAD`, which takes nothing from anywhere.

@@ -31,6 +31,7 @@ mod huggingface;
 mod kept;
 mod listings;
 mod lists;
+mod names;
 mod origin;
 mod pages;
 mod paths;
@@ -51,7 +52,7 @@ pub use http_access::{Token, TokenError};
 // What origins are made of.
 pub use ::origins::hub::Hub;
 pub use ::origins::registry::{Credentials, Login, Registry, login};
-pub use ::origins::{Limits, OriginError};
+pub use ::origins::{Limits, OriginError, Pace};
 pub use kept::KeptFigures;
 pub use origin::Origins;
 pub use s3::BucketPlace;

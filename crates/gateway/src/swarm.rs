@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use peer::{ContentId, Node, Secret};
+use peer::{ContentId, Fallback, Node, Secret};
 
 /// A swarm whose contents are served, by a node that takes part in it.
 pub struct Swarm {
@@ -12,6 +13,8 @@ pub struct Swarm {
     pub(crate) about: String,
     /// Contents of tickets, with what opens them.
     pub(crate) tickets: HashMap<ContentId, Option<Secret>>,
+    /// Contents of which their origins are known.
+    pub(crate) origins: HashMap<ContentId, Arc<dyn Fallback>>,
     /// Whether its tracker is asked for what is not here.
     pub(crate) asks: bool,
     /// Where what is asked for is downloaded, in a folder for each content; nowhere if nothing is.
@@ -21,7 +24,8 @@ pub struct Swarm {
 impl Swarm {
     /// Serves what this node shares and downloads anyway. `about` says which swarm it is.
     pub fn new(node: Node, about: impl Into<String>) -> Self {
-        Swarm { node, about: about.into(), tickets: HashMap::new(), asks: false, folder: None }
+        let (tickets, origins) = (HashMap::new(), HashMap::new());
+        Swarm { node, about: about.into(), tickets, origins, asks: false, folder: None }
     }
 
     /// Downloads into this folder what is asked for and may be served.
@@ -34,6 +38,28 @@ impl Swarm {
     pub fn ticket(mut self, content: ContentId, secret: Option<Secret>) -> Self {
         self.tickets.insert(content, secret);
         self
+    }
+
+    /// Serves this content, too, and reads what no peer has of it from there, where its manifest may be as well.
+    pub fn origin(mut self, content: ContentId, origin: Arc<dyn Fallback>) -> Self {
+        self.origins.insert(content, origin);
+        self
+    }
+
+    /// Whether this content is served though its tracker may know nothing of it.
+    pub(crate) fn means(&self, content: ContentId) -> bool {
+        self.tickets.contains_key(&content) || self.origins.contains_key(&content)
+    }
+
+    /// All such contents.
+    pub(crate) fn meant(&self) -> impl Iterator<Item = ContentId> {
+        let others = self.origins.keys().filter(|content| !self.tickets.contains_key(content));
+        self.tickets.keys().chain(others).copied()
+    }
+
+    /// What opens a content, if that is needed.
+    pub(crate) fn secret(&self, content: ContentId) -> Option<Secret> {
+        self.tickets.get(&content).copied().flatten()
     }
 
     /// Serves whatever the tracker that the node has joined knows.

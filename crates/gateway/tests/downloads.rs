@@ -60,6 +60,18 @@ async fn a_range_comes_before_the_rest() {
 }
 
 #[tokio::test]
+async fn what_a_ticket_is_of_is_served_by_its_name_from_the_beginning() {
+    let (peers, bytes) = (Peers::new(), noise(300_000));
+    let (sharer, id) = peers.share("seeder", "a.bin", &bytes).await;
+    let node = peers.node("gateway", None);
+    let swarm = Swarm::new(node.clone(), "a ticket").ticket(id, None).output(peers.at("gateway", "out"));
+    let client = serve(vec![swarm], Options::default()).await;
+    let (answer, ()) = tokio::join!(client.get("/name/a.bin", &[]), Peers::introduce(&node, id, &sharer));
+    assert!(answer.status == 200 && answer.body == bytes, "{}", answer.status);
+    assert_eq!(client.get("/name/b.bin", &[]).await.status, 404);
+}
+
+#[tokio::test]
 async fn what_nobody_brings_is_said_in_time() {
     let peers = Peers::new();
     let (_sharer, id) = peers.share("seeder", "a.bin", b"bytes").await;

@@ -8,6 +8,7 @@ mod hub;
 #[path = "../../../tests/src/web.rs"]
 mod web;
 
+use std::ops::Range;
 use std::time::Duration;
 
 use client::{Client, Peers, noise, serve};
@@ -16,7 +17,7 @@ use origins::Limits;
 use origins::hub::Hub;
 use p2p_fileshare_gateway::{Options, Origins, Swarm};
 use peer::{Node, TrackerAddress};
-use web::Response;
+use web::{Response, Sending};
 
 /// A patience that only ends a test that hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -83,6 +84,45 @@ async fn a_model_that_nobody_has_comes_from_the_hub_once() {
     ] {
         let answer = client.get(path, &[]).await;
         assert_eq!((answer.status, answer.header("x-error-code")), (404, Some(code)), "{path}");
+    }
+}
+
+/// Programs that read a header give up after ten seconds.
+#[tokio::test]
+async fn a_small_range_does_not_wait_for_all_of_a_file() {
+    let (peers, hub) = (Peers::new(), MockHub::start());
+    let weights = noise(20_000_000);
+    hub.put("models/org/model", "weights.bin", &weights, true);
+    let file = weights.clone();
+    // All of it never comes, be it read from its beginning or where it broke off.
+    hub.fault(move |request| {
+        let is_all = request.headers.get("range").is_some_and(|range| range.ends_with("-19999999"));
+        let stuck = || Response { sending: Sending::Stuck(1000), ..Response::of_bytes(request, &file, "\"x\"") };
+        (request.path.ends_with("/weights.bin") && is_all).then(stuck)
+    });
+    let (_node, client) = gateway(&peers, "gateway", &peers.tracker(), &hub).await;
+    let path = "/org/model/resolve/main/weights.bin";
+    let get = async |range: Range<usize>| {
+        let header = format!("bytes={}-{}", range.start, range.end - 1);
+        let answer = client.get(path, &[("range", &header)]).await;
+        assert!(answer.status == 206 && answer.body == weights[range.clone()], "{range:?}: {}", answer.status);
+        assert_eq!(
+            answer.header("content-range"),
+            Some(format!("bytes {}-{}/20000000", range.start, range.end - 1).as_str())
+        );
+    };
+    let (_, _) = tokio::join!(get(5_000_000..5_000_008), get(5_000_000..5_000_100));
+    get(4_900_000..4_900_001).await;
+    let began =
+        |request: &web::Request| request.headers.get("range").is_some_and(|range| !range.ends_with("-19999999"));
+    let requests = hub.server().requests();
+    let parts: Vec<_> =
+        requests.iter().filter(|request| request.path.ends_with("/weights.bin") && began(request)).collect();
+    assert_eq!(parts.len(), 1, "one read for all of them: {parts:?}");
+    // No more is read so than a sixteenth of a file, and never its end.
+    for range in ["bytes=9000000-9000001", "bytes=19999990-19999999", "bytes=19999990-"] {
+        let waiting = client.get(path, &[("range", range)]);
+        assert!(tokio::time::timeout(Duration::from_secs(1), waiting).await.is_err(), "{range}");
     }
 }
 

@@ -13,7 +13,7 @@ use client::{Answer, Client, Peers, noise, serve};
 use images::{MANIFEST, MockRegistry, digest};
 use origins::Limits;
 use origins::registry::{Credentials, Registry};
-use p2p_fileshare_gateway::{Options, Origins, Swarm, Token};
+use p2p_fileshare_gateway::{Options, Origins, Pace, Swarm, Token};
 use peer::{Node, TrackerAddress};
 use web::{Response, Sending};
 
@@ -83,6 +83,27 @@ async fn an_image_is_mirrored_and_read_once() {
     assert!(part.status == 206 && part.body == layer[2_000_000..2_001_000]);
     assert_eq!(client.get(&path, &[("range", "bytes=3000001-")]).await.status, 416);
     assert_eq!(registry.read("/blobs/"), 1);
+}
+
+#[tokio::test]
+async fn all_registries_together_are_read_no_faster_than_told() {
+    let (peers, one, other) = (Peers::new(), MockRegistry::start(), MockRegistry::start());
+    let (first, second) = (noise(200_000), noise(200_001));
+    let [first_path, second_path] = [("one", one.put_blob("a", &first)), ("other", other.put_blob("a", &second))]
+        .map(|(name, digest)| format!("/v2/a/blobs/{digest}?ns={name}"));
+    let pace = Pace::new(std::num::NonZeroU64::new(400_000).unwrap());
+    let paced =
+        |registry: &MockRegistry| Registry::new(&registry.url(), None, &limits()).unwrap().paced(Some(pace.clone()));
+    let mut options = Options::default();
+    let origins = Origins::new(peers.at("gateway", "out")).patience(PATIENCE);
+    options.origins = Some(origins.registry("one", paced(&one)).registry("other", paced(&other)));
+    let node = peers.joined("gateway", &peers.tracker()).await;
+    let swarm = Swarm::new(node, "all").all().output(peers.at("gateway", "out"));
+    let client = serve(vec![swarm], options).await;
+    let began = std::time::Instant::now();
+    let (one, other) = tokio::join!(client.get(&first_path, &[]), client.get(&second_path, &[]));
+    assert!(one.body == first && other.body == second);
+    assert!(began.elapsed() >= Duration::from_millis(900), "{:?}", began.elapsed());
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, ClientBuilder, RequestBuilder, Response, StatusCode, Url};
 
 use crate::redirects::{Named, is_inward};
-use crate::{ByteStream, Limits, OriginError};
+use crate::{ByteStream, Limits, OriginError, tls};
 
 /// A connection must be there within this time, or less if less is waited for an answer.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -155,25 +155,14 @@ async fn body_words(mut response: Response) -> String {
 
 /// What became of a request that was not answered.
 pub(crate) fn failed(url: &str, error: &reqwest::Error) -> OriginError {
+    if let Some(reason) = tls::refusal(error) {
+        return OriginError::refused(url, reason);
+    }
     let reason = chain(error);
-    if error.is_redirect() || error.is_builder() || is_tls(error) || is_inward(error) {
+    if error.is_redirect() || error.is_builder() || is_inward(error) {
         return OriginError::refused(url, reason);
     }
     OriginError::unreachable(url, reason)
-}
-
-/// Whether the other side did not prove who it is.
-fn is_tls(error: &(dyn Error + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let inner = error.downcast_ref::<std::io::Error>().and_then(|error| error.get_ref());
-        let tls = error.downcast_ref().or_else(|| inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()));
-        if tls.is_some_and(|error| matches!(error, rustls::Error::InvalidCertificate(_))) {
-            return true;
-        }
-        next = error.source();
-    }
-    false
 }
 
 /// What happened, from the last cause: URLs, which may have secrets in them, are not part of that.

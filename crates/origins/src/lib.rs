@@ -46,12 +46,14 @@ mod open;
 mod pace;
 mod partial;
 mod parts;
+mod program;
 mod reader;
 mod redirects;
 pub mod registry;
 mod signed;
 mod storage;
 mod store;
+mod tls;
 #[cfg(test)]
 #[allow(dead_code)]
 #[path = "../../../tests/src/web.rs"]
@@ -67,5 +69,6 @@ pub use limits::Limits;
 pub use manifest::{KeptManifests, Pieces, make_manifest};
 pub use object::{ByteStream, FileDigest, Listing, Object, Source, Version};
 pub use open::Options;
+pub use pace::Pace;
 pub use reader::{Origin, RangeReader};
 pub use redirects::Allowed;

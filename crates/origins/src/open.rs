@@ -10,7 +10,7 @@ use crate::hub::{Hub, HubSource, Repo};
 use crate::reader::persist;
 use crate::redirects::Allowed;
 use crate::store::StoreSource;
-use crate::{HttpSource, Limits, Origin, OriginError};
+use crate::{HttpSource, Limits, Origin, OriginError, Pace};
 
 /// How an origin is opened.
 #[derive(Debug, Clone, Default)]
@@ -20,8 +20,8 @@ pub struct Options {
     pub limits: Limits,
     /// Where an object store is, if not at its usual address: another server that speaks as S3 does, for one.
     pub endpoint: Option<String>,
-    /// Most bytes a second that are read, over all reads of one origin.
-    pub rate: Option<NonZeroU64>,
+    /// Caps how fast it is read, together with all other origins that are opened with a clone of this.
+    pub pace: Option<Pace>,
 }
 
 impl Options {
@@ -32,7 +32,12 @@ impl Options {
 
     /// Reads no more than so many bytes a second.
     pub fn rate(self, rate: Option<NonZeroU64>) -> Self {
-        Options { rate, ..self }
+        self.pace(rate.map(Pace::new))
+    }
+
+    /// Reads no faster than this, together with all others that have it.
+    pub fn pace(self, pace: Option<Pace>) -> Self {
+        Options { pace, ..self }
     }
 
     /// Another server that speaks as the object store does.
@@ -72,7 +77,7 @@ impl Origin {
                 ));
             }
         };
-        Ok(Origin::new(source, limits.clone()).paced(options.rate))
+        Ok(Origin::new(source, limits.clone()).paced(options.pace.clone()))
     }
 
     /// The origin that a manifest names, if its host is one of those that are allowed. It is read without credentials, and no private
@@ -86,7 +91,7 @@ impl Origin {
             }
             false => Arc::new(HttpSource::named(url.as_str(), limits, allowed)?),
         };
-        Ok(Origin::new(source, limits.clone()).paced(options.rate))
+        Ok(Origin::new(source, limits.clone()).paced(options.pace.clone()))
     }
 
     /// Puts a small object beside what a URL names: into the folder of an object, or below a prefix. Only stores take any. Returns

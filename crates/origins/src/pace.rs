@@ -2,7 +2,7 @@
 //! given on in small portions, so that under a low cap, too, something comes all the time.
 
 use std::num::NonZeroU64;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
@@ -13,16 +13,18 @@ const LEAST_PORTION: usize = 64;
 /// Under a cap, each of several reads at a time has at least so many bytes a second: many slow ones would all be late.
 const LEAST_EACH: u64 = 256 << 10;
 
-/// So many bytes a second, over all reads.
-pub(crate) struct Pace {
+/// So many bytes a second, over all reads of all origins that have a clone of it.
+#[derive(Debug, Clone)]
+pub struct Pace {
     rate: NonZeroU64,
     /// Until when what was read was due.
-    due: Mutex<Instant>,
+    due: Arc<Mutex<Instant>>,
 }
 
 impl Pace {
-    pub(crate) fn new(rate: NonZeroU64) -> Self {
-        Pace { rate, due: Mutex::new(Instant::now()) }
+    /// So many bytes a second.
+    pub fn new(rate: NonZeroU64) -> Self {
+        Pace { rate, due: Arc::new(Mutex::new(Instant::now())) }
     }
 
     /// Bytes a second.

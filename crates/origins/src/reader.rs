@@ -21,7 +21,7 @@ const BEFORE: Duration = Duration::from_secs(5);
 pub struct Origin {
     source: Arc<dyn Source>,
     limits: Limits,
-    pace: Option<Arc<Pace>>,
+    pace: Option<Pace>,
     /// Whether reads that are refused are made again like those that fail for a while, and whether that was said.
     insists: Option<Arc<AtomicBool>>,
 }
@@ -38,9 +38,9 @@ impl Origin {
         Origin { insists: Some(Arc::default()), ..self }
     }
 
-    /// The same origin, of which no more than so many bytes a second are read.
-    pub(crate) fn paced(self, rate: Option<NonZeroU64>) -> Self {
-        Origin { pace: rate.map(|rate| Arc::new(Pace::new(rate))), ..self }
+    /// The same origin, of which no more is read than the pace lets.
+    pub(crate) fn paced(self, pace: Option<Pace>) -> Self {
+        Origin { pace, ..self }
     }
 
     /// The URL as it may be shown.
@@ -50,7 +50,7 @@ impl Origin {
 
     /// The cap on how fast it is read, in bytes a second.
     pub(crate) fn rate(&self) -> Option<NonZeroU64> {
-        self.pace.as_ref().map(|pace| pace.rate())
+        self.pace.as_ref().map(Pace::rate)
     }
 
     /// How many of so many reads are worth making at a time: under a low cap, fewer.

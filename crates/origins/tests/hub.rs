@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use hub::{COMMIT, MockHub};
 use p2p_fileshare_origins::hub::{Hub, Repo};
-use p2p_fileshare_origins::{FileDigest, Limits, OriginError};
+use p2p_fileshare_origins::{FileDigest, Limits, Options, Origin, OriginError, Pace};
 use sha2::{Digest, Sha256};
-use web::Response;
+use web::{Response, WebServer};
 
 fn limits() -> Limits {
     Limits::default().pause(Duration::from_millis(5))
@@ -46,6 +46,24 @@ async fn a_model_is_listed_at_a_commit_with_pages() {
     assert!(matches!(files[1].digest(), Some(FileDigest::GitBlob(_))));
     let listing = hub.origin(&repo, "main").list().await.unwrap();
     assert_eq!((listing.name, listing.folder), (format!("org--model@{COMMIT}"), true));
+}
+
+#[tokio::test]
+async fn a_hub_and_a_web_server_are_read_at_one_pace_together() {
+    let server = MockHub::start();
+    server.put("models/org/model", "weights.bin", &weights(200_000), true);
+    let web = WebServer::start(|request| Response::of_bytes(request, &weights(200_000), "\"v1\""));
+    let pace = Some(Pace::new(std::num::NonZeroU64::new(400_000).unwrap()));
+    let (hub, repo) = (client(&server).paced(pace.clone()), Repo::model("org/model").unwrap());
+    let files = hub.files(&repo, COMMIT).await.unwrap();
+    let options = Options::default().limits(limits()).pace(pace);
+    let file = Origin::open(&format!("{}/file.bin", web.url()), &options).unwrap();
+    let listing = file.list().await.unwrap();
+    let began = std::time::Instant::now();
+    let (one, other) =
+        tokio::join!(hub.read(&repo, COMMIT, &files[0], 0..200_000), file.read(&listing.objects[0], 0..200_000));
+    assert!(one.unwrap() == weights(200_000) && other.unwrap() == weights(200_000));
+    assert!(began.elapsed() >= Duration::from_millis(900), "{:?}", began.elapsed());
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::process::Output;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tests::web::{Request, Response, Sending, WebServer};
 use user::{Program, User, pattern, said};
@@ -251,6 +251,89 @@ fn an_origin_that_was_not_allowed_is_not_asked() {
         assert_eq!(read, 0, "{said}");
         assert_eq!(said.contains("--origin-allow 127.0.0.1"), flags.len() > 1, "{said}");
     }
+}
+
+/// What a gateway or a daemon is told about origins that publishers name.
+const ALLOWED: [&str; 2] = ["--origin-fallback", "--origin-allow=127.0.0.1"];
+
+/// What a gateway answers, and what is done once it has begun to.
+#[cfg(feature = "gateway")]
+fn answer(gateway: &str, path: &str, meanwhile: impl FnOnce()) -> Vec<u8> {
+    use std::io::{Read, Write};
+
+    let mut answer = std::net::TcpStream::connect(gateway).unwrap();
+    write!(answer, "GET {path} HTTP/1.1\r\nHost: {gateway}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut came = vec![0; 100];
+    answer.read_exact(&mut came).unwrap();
+    meanwhile();
+    answer.read_to_end(&mut came).unwrap();
+    let head = came.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+    came.split_off(head)
+}
+
+#[cfg(feature = "gateway")]
+#[test]
+fn a_gateway_reads_what_is_lost_from_where_the_publisher_said() {
+    let bytes = pattern(4_000_000);
+    let origin = Origin::start(bytes.clone(), |_, response| response);
+    let (sharer, user) = (User::new(), User::new());
+    let share = sharer.share(&["--open", "--name-origin", "--up-rate=200KiB", &origin.url()]);
+    let (ticket, _) = share.ticket();
+    let words = [&["gateway", &ticket, "--gateway=0", "--bind=127.0.0.1"][..], &ALLOWED].concat();
+    let gateway = Program::start(user.command(&words));
+    let (line, _) = gateway.line("Gateway at http://");
+    let came = answer(line.rsplit("//").next().unwrap(), "/name/file.bin", || drop(share));
+    assert!(came == bytes, "{} bytes came", came.len());
+}
+
+#[cfg(feature = "gateway")]
+#[test]
+fn a_gateway_serves_what_nobody_has_announced_from_its_origin() {
+    let bytes = pattern(3_000_000);
+    let origin = Origin::start(bytes.clone(), |_, response| response);
+    let id = origin.publish();
+    let (_user, _share, tracker) = tracker();
+    let (user, named) = (User::new(), format!("{id}={}", origin.url()));
+    let tracker: Vec<&str> = tracker.iter().map(String::as_str).collect();
+    let words = ["gateway", "--open", "--gateway=0", "--bind=127.0.0.1", "--origin", &named];
+    let gateway = Program::start(user.command(&[&words[..], &tracker].concat()));
+    let (line, _) = gateway.line("Gateway at http://");
+    let address = line.rsplit("//").next().unwrap();
+    for path in ["/name/file.bin".to_owned(), format!("/content/{id}")] {
+        assert!(answer(address, &path, || ()) == bytes, "{path}");
+    }
+    drop(gateway);
+    // Of which content it is the origin must be clear.
+    let refused = user.run(&[&words[..5], &[&origin.url()], &tracker].concat());
+    assert!(refused.status.code() == Some(2) && said(&refused).contains("ID=URL"), "{}", said(&refused));
+}
+
+#[test]
+fn a_daemon_reads_what_is_lost_from_where_the_publisher_said() {
+    let bytes = pattern(4_000_000);
+    let origin = Origin::start(bytes.clone(), |_, response| response);
+    let (sharer, user) = (User::new(), User::new());
+    let share = sharer.share(&["--open", "--name-origin", "--up-rate=200KiB", &origin.url()]);
+    let (ticket, _) = share.ticket();
+    let socket = user.folder.path().join("control").display().to_string();
+    let flags = ["daemon", "-p0", "--bind=127.0.0.1", "--state=state", "--output=out", "--socket", &socket];
+    let daemon = Program::start(user.command(&[&flags[..], &ALLOWED].concat()));
+    daemon.line("Controlled at ");
+    let added = user.run(&["add", &ticket, "--socket", &socket]);
+    assert!(added.status.success(), "{}", said(&added));
+    let until = |is_so: &dyn Fn() -> bool| {
+        let began = Instant::now();
+        while !is_so() {
+            let status = user.run(&["status", "--socket", &socket]);
+            assert!(began.elapsed() < Duration::from_secs(120), "{}", said(&status));
+            thread::sleep(Duration::from_millis(50));
+        }
+    };
+    until(&|| !said(&user.run(&["status", "--json", "--socket", &socket])).contains("\"have\":0,"));
+    drop(share);
+    let file = user.folder.path().join("out/file.bin");
+    until(&|| file.exists());
+    assert!(std::fs::read(file).unwrap() == bytes);
 }
 
 #[test]

@@ -77,6 +77,7 @@ impl Held {
                 // It may have gone to make room, and what still comes does not go.
                 Source::File(growing) => verdict == Verdict::Right && !growing.path.is_file(),
                 Source::Later(later) => later.is_over(),
+                Source::Known { .. } => false,
             }
     }
 

@@ -7,6 +7,7 @@ use origins::OriginError;
 use origins::hub::{Hub, HubFile, Repo};
 
 use super::call::is_commit;
+use super::ranges::Ranges;
 use crate::answers::Answers;
 use crate::recent::Recent;
 
@@ -26,6 +27,8 @@ pub(crate) struct HubOrigin {
     answers: Answers,
     revisions: Recent<(Repo, String), String, OriginError>,
     trees: Recent<(Repo, String), Arc<Vec<HubFile>>, OriginError>,
+    /// What is read of files that are not verified yet.
+    pub(super) ranges: Ranges,
 }
 
 impl HubOrigin {
@@ -33,7 +36,7 @@ impl HubOrigin {
         let revisions = Recent::new(REVISIONS, MOST_REVISIONS);
         let size = |files: &Arc<Vec<HubFile>>| files.iter().map(size_of_entry).sum();
         let trees = Recent::new(TREES, MOST_TREES).within(BYTES_OF_TREES, size);
-        HubOrigin { hub, answers, revisions, trees }
+        HubOrigin { hub, answers, revisions, trees, ranges: Ranges::default() }
     }
 
     /// The commit of a revision; the last that is known, where the hub does not answer.

@@ -7,6 +7,7 @@
 mod call;
 pub(crate) mod hub;
 mod origin;
+mod ranges;
 mod revisions;
 
 use std::collections::{BTreeSet, HashSet};

@@ -1,5 +1,6 @@
 //! Models and data sets of a hub: what a revision is and which files it has, the hub says; their bytes come from the swarm where it has
-//! them, and else from the hub. Either way each file is digested, and is what the hub lists, or its answer breaks off.
+//! them, and else from the hub. Either way each file is digested, and is what the hub lists, or its answer breaks off. Only small ranges do
+//! not wait for that.
 
 use std::sync::Arc;
 
@@ -148,9 +149,16 @@ async fn respond_file(
     let most = total.saturating_add(BESIDE);
     let (name_of, path) = (repo.content_name(commit), file.path.clone());
     let published = Some(Published { name: name_of, most, path, origin: origin.clone() });
-    let origin = Some(FromOrigin::Known(Box::new((origin, object))));
-    let asked = Asked { digest, size: Some(file.size), most: file.size, published, origin };
+    let known = Some(FromOrigin::Known(Box::new((origin.clone(), object.clone()))));
+    let asked = Asked { digest, size: Some(file.size), most: file.size, published, origin: known };
     let held = origins.blobs.get(&served.contents, asked, served.wait).await?;
     let file = files::Served::of_held(&held, name, tag, origins.blobs.spoiled(digest));
+    if held.awaited().is_some()
+        && origins.blobs.refused(&origin, &object).is_none()
+        && let Some(range) = files::range_within(request, &file)
+        && let Some(bytes) = hub.ranges.read((&origin, &object, digest), &range).await
+    {
+        return files::respond_known(request, (range, bytes), &file, manner).await;
+    }
     files::respond_held(request, &held, &file, manner).await
 }

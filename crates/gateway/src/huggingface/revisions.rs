@@ -31,7 +31,8 @@ pub(crate) async fn resolve(contents: &Contents, repository: &Repository, revisi
     Ok(Revision { commit, open })
 }
 
-/// The name of the newest content of a repository that somebody has: as the trackers list them, or else of those that are here.
+/// The name of the newest content of a repository that somebody has: as the trackers list them, or else of those that are here, or that
+/// tickets mean.
 async fn newest(contents: &Contents, repository: &Repository) -> Result<String, Refusal> {
     let here = contents.here(|name| repository.commit(name).is_some()).await;
     let complete = here.iter().filter(|(_, open)| open.status().borrow().is_complete());
@@ -46,8 +47,15 @@ async fn newest(contents: &Contents, repository: &Repository) -> Result<String, 
         found = found.or_else(|| of_it.first().map(|(name, _)| name.clone()));
         told_all &= listing.is_whole;
     }
-    let known = here.first().map(|(_, open)| open.manifest().header().name.clone()).or(found);
-    known.ok_or(if told_all { Refusal::NotFound } else { Refusal::Tracker })
+    if let Some(name) = here.first().map(|(_, open)| open.manifest().header().name.clone()).or(found) {
+        return Ok(name);
+    }
+    match contents.names.find(&contents.swarms, |name| repository.commit(name).is_some()).await {
+        Ok(Some((_, name))) => Ok(name),
+        Ok(None) if told_all => Err(Refusal::NotFound),
+        Err(late) if told_all => Err(late),
+        Ok(None) | Err(_) => Err(Refusal::Tracker),
+    }
 }
 
 /// The newest of these that somebody has, or that is complete here.

@@ -24,6 +24,7 @@ mod source;
 mod tree;
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use reqwest::header::AUTHORIZATION;
@@ -34,7 +35,7 @@ use crate::client::{RangeRequest, client, client_of, read_range, send};
 use crate::http::{not_allowed, small_body};
 use crate::reader::persist;
 use crate::redirects::{Allowed, Named};
-use crate::{ByteStream, FileDigest, Limits, Object, Origin, OriginError, RangeReader, Version};
+use crate::{ByteStream, FileDigest, Limits, Object, Origin, OriginError, Pace, RangeReader, Version};
 pub use repo::{Repo, RepoKind};
 pub use source::HubSource;
 
@@ -94,6 +95,7 @@ pub struct Hub {
     endpoint: Url,
     token: Option<String>,
     limits: Limits,
+    pace: Option<Pace>,
 }
 
 impl Hub {
@@ -115,7 +117,7 @@ impl Hub {
         }
         url.set_query(None);
         url.set_fragment(None);
-        Ok(Hub { client: client(limits, &url)?, endpoint: url, token, limits: limits.clone() })
+        Ok(Hub { client: client(limits, &url)?, endpoint: url, token, limits: limits.clone(), pace: None })
     }
 
     /// The hub of `HF_ENDPOINT` for what a manifest names: without a token, and only if its host is allowed.
@@ -125,6 +127,11 @@ impl Hub {
             return Err(not_allowed(&hub.endpoint));
         }
         Ok(Hub { client: client_of(limits, &Named::by_stranger(allowed))?, ..hub })
+    }
+
+    /// The same hub, whose files are read no faster than this, together with all others that have it.
+    pub fn paced(self, pace: Option<Pace>) -> Self {
+        Hub { pace, ..self }
     }
 
     /// Where it is.
@@ -178,7 +185,8 @@ impl Hub {
 
     /// A model or data set at a commit as an origin.
     pub fn origin(&self, repo: &Repo, commit: &str) -> Origin {
-        Origin::new(std::sync::Arc::new(HubSource::new(self.clone(), repo.clone(), commit)), self.limits.clone())
+        let source = HubSource::new(self.clone(), repo.clone(), commit);
+        Origin::new(Arc::new(source), self.limits.clone()).paced(self.pace.clone())
     }
 
     /// A URL of this hub about a repository: what comes before and behind its id.

@@ -14,7 +14,7 @@ mod tags;
 mod token;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use reqwest::header::{
     ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LINK, RANGE,
@@ -25,7 +25,7 @@ use crate::client::{answer, client_of, client_of_one, content_range, header, sen
 use crate::http::small_body;
 use crate::reader::persist;
 use crate::redirects::Named;
-use crate::{FileDigest, Limits, Object, Origin, OriginError, Version};
+use crate::{FileDigest, Limits, Object, Origin, OriginError, Pace, Version};
 use asked::Asked;
 pub use asked::Login;
 pub use credentials::Credentials;
@@ -82,6 +82,7 @@ struct Inner {
     /// Whether it was said that no login is sent.
     warned: AtomicBool,
     limits: Limits,
+    pace: OnceLock<Pace>,
     challenge: tokio::sync::Mutex<Option<Challenge>>,
     tokens: Mutex<Tokens>,
 }
@@ -106,9 +107,18 @@ impl Registry {
             login: Asked::new(login),
             warned: AtomicBool::new(false),
             limits: limits.clone(),
+            pace: OnceLock::new(),
             challenge: tokio::sync::Mutex::default(),
             tokens: Mutex::default(),
         })))
+    }
+
+    /// The same registry, whose blobs are read no faster than this, together with all others that have it. It can be said once.
+    pub fn paced(self, pace: Option<Pace>) -> Self {
+        if let Some(pace) = pace {
+            let _ = self.0.pace.set(pace);
+        }
+        self
     }
 
     /// Where it is.
@@ -173,7 +183,8 @@ impl Registry {
         let object =
             Object { path: key.clone(), version: Version::Commit(key.clone()), key, size, digest: Some(digest) };
         let source = RegistrySource { registry: self.clone(), name: name.to_owned(), kind, url: shown };
-        Ok((Origin::new(Arc::new(source), inner.limits.clone()), object))
+        let origin = Origin::new(Arc::new(source), inner.limits.clone()).paced(inner.pace.get().cloned());
+        Ok((origin, object))
     }
 }
 

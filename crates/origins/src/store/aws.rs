@@ -1,23 +1,30 @@
-//! Where S3 is, and with which credentials: the environment, then the profile of `~/.aws`, then the role of the machine, as its own
-//! tools look.
+//! Where S3 is, and with which credentials: the environment, then the profile of `~/.aws`, its keys or its program, then the role of the
+//! machine, as its own tools look.
 
 use std::collections::HashMap;
 use std::env;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use object_store::aws::AmazonS3Builder;
+
+use super::credential_process::CredentialProcess;
 
 /// A store of a bucket that is configured but for its client.
 pub(super) fn builder(bucket: &str, told: Option<&str>) -> AmazonS3Builder {
     let mut builder = AmazonS3Builder::from_env().with_bucket_name(bucket);
     let profile = Profile::of_this_user();
-    if env::var_os("AWS_ACCESS_KEY_ID").is_none()
-        && let (Some(key), Some(secret)) = (profile.get("aws_access_key_id"), profile.get("aws_secret_access_key"))
-    {
+    let is_set = |name: &str| env::var_os(name).is_some();
+    let keys = profile.get("aws_access_key_id").zip(profile.get("aws_secret_access_key"));
+    if let Some((key, secret)) = keys.filter(|_| !is_set("AWS_ACCESS_KEY_ID")) {
         builder = builder.with_access_key_id(key).with_secret_access_key(secret);
         if let Some(token) = profile.get("aws_session_token") {
             builder = builder.with_token(token);
         }
+    } else if !["AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE"].into_iter().any(is_set)
+        && let Some(process) = profile.get("credential_process").and_then(CredentialProcess::new)
+    {
+        builder = builder.with_credentials(Arc::new(process));
     }
     let in_environment = ["AWS_REGION", "AWS_DEFAULT_REGION"].iter().find_map(|name| env::var(name).ok());
     if let Some(region) = in_environment.or_else(|| profile.get("region").map(str::to_owned)) {

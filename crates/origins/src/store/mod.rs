@@ -5,6 +5,7 @@
 
 mod aws;
 mod connector;
+mod credential_process;
 
 use std::ops::Range;
 
@@ -20,7 +21,7 @@ use protocol::{MAX_MANIFEST_BYTES, redacted};
 use connector::Connector;
 
 use crate::client::{chain, use_ring};
-use crate::{ByteStream, Limits, Listing, Object, OriginError, Source, Version};
+use crate::{ByteStream, Limits, Listing, Object, OriginError, Source, Version, tls};
 
 /// How manifests end that lie beside what they are of.
 pub(crate) const BESIDE: &str = ".p2p-manifest";
@@ -254,6 +255,9 @@ fn failed(url: &str, error: Error) -> OriginError {
     match error {
         Error::NotFound { .. } => OriginError::NotFound(url.to_owned()),
         Error::Precondition { .. } | Error::NotModified { .. } => OriginError::Changed(url.to_owned()),
+        Error::Unauthenticated { path, source } if path == credential_process::NOT_ASKED => {
+            OriginError::Denied { url: url.to_owned(), reason: source.to_string() }
+        }
         Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
             let reason = "the store refuses these credentials, or there is no such object".to_owned();
             OriginError::Denied { url: url.to_owned(), reason }
@@ -262,9 +266,17 @@ fn failed(url: &str, error: Error) -> OriginError {
             let (all, last) = (whole_chain(&*source), chain(&*source));
             // They are asked where there are no other credentials, and are on no other machine.
             if ROLES.iter().any(|role| all.contains(role)) && !all.contains("status code: 5") && !all.contains("429 ") {
-                let reason = "there are no credentials for it, neither in the environment nor in a profile, and this machine has no role \
-                              that gives any (profiles with sso_session, role_arn or credential_process are not read)";
-                return OriginError::Denied { url: url.to_owned(), reason: reason.to_owned() };
+                let prefix = match url.split_once("://") {
+                    Some(("gs", _)) => "GOOGLE",
+                    Some(("az", _)) => "AZURE",
+                    _ => "AWS",
+                };
+                let reason = format!(
+                    "there are no credentials for it, neither in the environment nor in a profile, and this machine has no role that \
+                     gives any (profiles with sso_session or role_arn are not read). If it is open to everyone, set \
+                     {prefix}_SKIP_SIGNATURE=true"
+                );
+                return OriginError::Denied { url: url.to_owned(), reason };
             }
             // What a store says of a request is in its text alone.
             if all.contains("301 Moved") || all.contains("PermanentRedirect") {
@@ -282,7 +294,10 @@ fn failed(url: &str, error: Error) -> OriginError {
             if all.contains("status 400") || all.contains("400 Bad Request") {
                 return OriginError::refused(url, last);
             }
-            if last.contains("certificate") || last.contains("answer is longer than") {
+            if let Some(reason) = tls::refusal(&*source) {
+                return OriginError::refused(url, reason);
+            }
+            if last.contains("answer is longer than") {
                 return OriginError::refused(url, last);
             }
             OriginError::unreachable(
@@ -401,7 +416,8 @@ mod tests {
             "Error performing GET http://169.254.170.2/v2/credentials: Server returned non-2xx status code: 404 Not Found",
             "Error performing GET http://metadata.google.internal/computeMetadata/v1: HTTP error: error sending request",
         ] {
-            assert!(matches!(of(said), OriginError::Denied { .. }), "{said}");
+            let OriginError::Denied { reason, .. } = of(said) else { panic!("{said}") };
+            assert!(reason.ends_with("set AWS_SKIP_SIGNATURE=true"), "{reason}");
         }
         let busy = "Error performing PUT http://169.254.169.254/latest/api/token: Server returned non-2xx status code: 503 Busy";
         assert!(of(busy).is_transient());

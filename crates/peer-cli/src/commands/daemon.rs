@@ -23,6 +23,7 @@ use transport::Identity;
 use crate::commands::control::{SocketArguments, absolute, control_failure};
 use crate::error::{ExitCode, Failure};
 use crate::features::Feature;
+use crate::flags::fallback::NamedOriginArguments;
 use crate::flags::gateway::GatewayArguments;
 use crate::flags::links::{LinkArguments, own_files};
 use crate::flags::peer::{PeerArguments, with_port};
@@ -35,7 +36,7 @@ use crate::session::patience::Patience;
 use crate::session::place::Place;
 use crate::session::query::complain;
 use crate::session::secrets::secrets_of;
-use crate::session::{resolve, site, trust};
+use crate::session::{origin, resolve, site, trust};
 use crate::ui::screen;
 
 const EXAMPLES: &str = "\
@@ -107,6 +108,8 @@ pub struct DaemonArguments {
     #[command(flatten)]
     gateway: GatewayArguments,
     #[command(flatten)]
+    named: NamedOriginArguments,
+    #[command(flatten)]
     links: LinkArguments,
     #[command(flatten)]
     pub peer: PeerArguments,
@@ -134,6 +137,7 @@ pub async fn run(mut arguments: DaemonArguments, read_again: ReadAgain) -> Resul
     let mut signals = Signals::listen();
     settings::end_when_stuck(ends, |_| 0);
     page::is_asked_for(&arguments.gateway)?;
+    origin::check_named(&arguments.named)?;
     if arguments.metrics.is_some() {
         Feature::Metrics.must_be_built()?;
     }
@@ -268,13 +272,14 @@ async fn configure(arguments: &mut DaemonArguments, read_again: ReadAgain) -> Re
         None => home_here(arguments)?,
     };
     let node = home.node.private(!arguments.open).scan(scan.clone()).reserve([state.clone()]);
-    let home = Home { node, ..home };
+    let home = Home { node: origin::with_named(node, &arguments.named), ..home };
     // Two nodes never have one key.
     let (peer, kept) = (PeerArguments { identity: None, ..arguments.peer.clone() }, state.clone());
+    let named_origins = arguments.named.clone();
     let new_node = Box::new(move || {
         let node = bind::bind(&peer, 0, 1).map_err(|failure| failure.message)?;
         let node = node.private(true).scan(scan.clone()).reserve([kept.clone()]);
-        Ok(node.lan(network::start(&peer, ByDefault::On)))
+        Ok(origin::with_named(node, &named_origins).lan(network::start(&peer, ByDefault::On)))
     });
     let before = read_again().map(|(_, set)| set).unwrap_or_default();
     let read_settings = Box::new(move || {

@@ -5,15 +5,17 @@ mod metrics;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
-use peer::Node;
-use protocol::Ticket;
+use peer::{ContentId, Fallback, Node};
+use protocol::{Ticket, printable, redacted};
 use settings::Signals;
 use tokio::task::JoinSet;
 
 use crate::error::{ExitCode, Failure};
 use crate::features::Feature;
+use crate::flags::fallback::NamedOriginArguments;
 use crate::flags::gateway::{GatewayArguments, GatewayOriginArguments};
 use crate::flags::named::{self, NamedTracker, TrustedTracker};
 use crate::flags::peer::PeerArguments;
@@ -24,7 +26,7 @@ use crate::session::gateway::{self, Brought, Running, Source};
 use crate::session::lan::{self, ByDefault};
 use crate::session::patience::Patience;
 use crate::session::query::complain;
-use crate::session::{bind, resolve, site, trust};
+use crate::session::{bind, origin, resolve, site, trust};
 use crate::ui::screen::{OutputStream, print, tell};
 use crate::ui::signals::heard;
 
@@ -83,6 +85,14 @@ pub struct GatewayCommand {
     gateway: GatewayArguments,
     #[command(flatten)]
     origins: GatewayOriginArguments,
+    /// Read here what no peer has of a content: ID=URL
+    ///
+    /// Read what no peer has of a content from this URL, which it was made of, even if nobody has announced it: ID=URL with its id, or the
+    /// URL alone for the only ticket. URLs and credentials are as with `peer-cli get`; several with several --origin
+    #[arg(long = "origin", value_name = "ID=URL")]
+    origin_of: Vec<String>,
+    #[command(flatten)]
+    named: NamedOriginArguments,
     #[command(flatten)]
     pub peer: PeerArguments,
 }
@@ -90,20 +100,28 @@ pub struct GatewayCommand {
 impl GatewayCommand {
     /// What it brings that nobody has.
     fn brought(&self) -> Brought<'_> {
-        Brought { from: &self.origins, folder: &self.output, keep_free: self.peer.keep_free, cache: self.cache }
+        Brought {
+            from: &self.origins,
+            folder: &self.output,
+            keep_free: self.peer.keep_free,
+            cache: self.cache,
+            rate: self.named.origin_rate,
+        }
     }
 }
 
 /// Serves until it is told to stop.
 pub async fn run(mut arguments: GatewayCommand) -> Result<(), Failure> {
     gateway::check(&arguments.gateway, &arguments.brought())?;
+    origin::check_named(&arguments.named)?;
     if arguments.metrics.is_some() {
         Feature::Metrics.must_be_built()?;
     }
     let tickets = tickets(&arguments)?;
+    let origins = origins(&arguments, &tickets)?;
     let mut signals = Signals::listen();
     let served = tokio::select! {
-        served = begin(&mut arguments, tickets) => served,
+        served = begin(&mut arguments, tickets, origins) => served,
         _ = heard(&mut signals) => return Ok(()),
     };
     let (mut running, nodes) = served?;
@@ -176,8 +194,39 @@ fn tickets(arguments: &GatewayCommand) -> Result<Vec<Ticket>, Failure> {
     }
 }
 
+/// An origin, and the id of what is there; none of what the only ticket is of.
+type OriginOf = (Option<ContentId>, Arc<dyn Fallback>);
+
+/// The origins of contents.
+fn origins(arguments: &GatewayCommand, tickets: &[Ticket]) -> Result<Vec<OriginOf>, Failure> {
+    let origin = |text: &String| {
+        let id = text.split_once('=').and_then(|(id, url)| Some((id.parse::<ContentId>().ok()?, url)));
+        let (content, url) = match id {
+            Some((id, url)) => (Some(id), url),
+            None => (None, text.as_str()),
+        };
+        let is_meant = match content {
+            Some(content) => arguments.tracker_ip.is_some() || tickets.iter().any(|it| it.content() == Some(content)),
+            None => tickets.len() == 1 && arguments.tracker_ip.is_none(),
+        };
+        if !is_meant {
+            let url = printable(&redacted(url));
+            let sentence = format!(
+                "of which content is {url} the origin? --origin takes ID=URL, with the id of a content of -i or of a ticket, or a URL for the only ticket"
+            );
+            return Err(Failure::new(ExitCode::Usage, sentence));
+        }
+        Ok((content, origin::of_url(url, None, &arguments.named)?))
+    };
+    arguments.origin_of.iter().map(origin).collect()
+}
+
 /// Joins all swarms, and serves them.
-async fn begin(arguments: &mut GatewayCommand, tickets: Vec<Ticket>) -> Result<(Running, Vec<Node>), Failure> {
+async fn begin(
+    arguments: &mut GatewayCommand,
+    tickets: Vec<Ticket>,
+    origins: Vec<OriginOf>,
+) -> Result<(Running, Vec<Node>), Failure> {
     site::settle(&mut arguments.peer).await;
     let patience = Patience::new(arguments.peer.wait);
     let mut sources = Vec::new();
@@ -186,7 +235,7 @@ async fn begin(arguments: &mut GatewayCommand, tickets: Vec<Ticket>) -> Result<(
         let trusted = trust::trackers(named, &arguments.peer, NamedBy::Flags, patience, &complain).await?;
         let trackers = resolve::trackers_of(&trusted, patience, &complain).await?;
         let node = bind::bind(&arguments.peer, arguments.port, 1)?.lan(lan::start(&arguments.peer, ByDefault::Off));
-        let node = node.output(&arguments.output).start();
+        let node = origin::with_named(node, &arguments.named).output(&arguments.output).start();
         connect::join(&node, trackers, NamedBy::Flags, patience, &complain).await?;
         let kind = if Audience::of(&arguments.peer) == Audience::Closed { "closed" } else { "open" };
         let at = |TrustedTracker { named: NamedTracker { host, port }, id }: &TrustedTracker| {
@@ -196,12 +245,16 @@ async fn begin(arguments: &mut GatewayCommand, tickets: Vec<Ticket>) -> Result<(
         let trackers = if at.len() == 1 { "tracker" } else { "trackers" };
         let about = format!("the {kind} swarm of the {trackers} at {}", at.join(", "));
         let output = Some(arguments.output.clone());
-        sources.push(Source { all: true, output, ..Source::of(&node, about) });
+        let is_of_ticket = |content| tickets.iter().any(|ticket| ticket.content() == Some(content));
+        let origins = origins.iter().filter_map(|(content, origin)| Some(((*content)?, origin.clone())));
+        let origins = origins.filter(|(content, _)| !is_of_ticket(*content)).collect();
+        sources.push(Source { all: true, output, origins, ..Source::of(&node, about) });
     }
     for ticket in tickets {
         let port = if sources.is_empty() { arguments.port } else { 0 };
         let node = bind::bind(&arguments.peer, port, 1)?.private(ticket.secret().is_some());
-        let node = node.lan(lan::start(&arguments.peer, ByDefault::On)).output(&arguments.output).start();
+        let node = node.lan(lan::start(&arguments.peer, ByDefault::On)).output(&arguments.output);
+        let node = origin::with_named(node, &arguments.named).start();
         let joined = connect::join_by_ticket(&node, &ticket, patience, &complain).await?;
         let content = ticket.content().or(joined.told.as_ref().map(|told| told.content));
         let Some(content) = content else {
@@ -209,7 +262,10 @@ async fn begin(arguments: &mut GatewayCommand, tickets: Vec<Ticket>) -> Result<(
         };
         let about = format!("the content {content} of a ticket");
         let output = Some(arguments.output.clone());
-        sources.push(Source { ticket: Some((content, ticket.secret())), output, ..Source::of(&node, about) });
+        let is_its_own = |of: &Option<ContentId>| of.is_none_or(|of| of == content);
+        let origins = origins.iter().filter(|(of, _)| is_its_own(of)).map(|(_, origin)| (content, origin.clone()));
+        let (ticket, origins) = (Some((content, ticket.secret())), origins.collect());
+        sources.push(Source { ticket, output, origins, ..Source::of(&node, about) });
     }
     let nodes = sources.iter().map(|source| source.node.clone()).collect();
     Ok((gateway::start(&arguments.gateway, sources, Some(arguments.brought())).await?, nodes))

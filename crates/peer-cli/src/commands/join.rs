@@ -114,7 +114,7 @@ impl JoinArguments {
 
     /// Where the one file that is wanted can be read that no peer has, if the user says so.
     fn origin(&self) -> Result<Option<Arc<dyn Fallback>>, Failure> {
-        let reads = self.fallback.origin.is_some() || self.fallback.origin_fallback;
+        let reads = self.fallback.origin.is_some() || self.fallback.named.origin_fallback;
         if self.seeder && reads {
             let sentence = "a seeder has what it shares: --origin and --origin-fallback are for downloads";
             return Err(Failure::new(ExitCode::Usage, sentence));
@@ -140,7 +140,7 @@ pub async fn run(mut arguments: JoinArguments) -> Result<(), Failure> {
     let node = bind::bind(&arguments.peer, arguments.port, arguments.listeners)?;
     let node =
         node.lan(lan::start(&arguments.peer, ByDefault::Off)).output(&arguments.output).names(arguments.names.policy());
-    let node = origin::with_named(node, &arguments.fallback).start();
+    let node = origin::with_named(node, &arguments.fallback.named).start();
     let gateway = gateway::beside(&arguments.gateway, || Source::of(&node, "what this peer has")).await?;
     let end = if arguments.exit_when_done && !arguments.seeder { End::Done } else { End::Never };
     let options = SessionOptions {
@@ -149,7 +149,7 @@ pub async fn run(mut arguments: JoinArguments) -> Result<(), Failure> {
         strict: !arguments.file.is_empty(),
         folder: arguments.output.clone(),
         origin,
-        named_origins: arguments.fallback.origin_fallback.then(|| arguments.peer.hashes().to_owned()),
+        named_origins: arguments.fallback.named.origin_fallback.then(|| arguments.peer.hashes().to_owned()),
         ..SessionOptions::new(&arguments.peer, end)
     };
     let face = prompt::start(&arguments.peer, OutputStream::Output, prompt::Source::Anything, end);

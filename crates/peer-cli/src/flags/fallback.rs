@@ -13,6 +13,18 @@ pub struct FallbackArguments {
     /// s3://bucket/prefix/, gs:// and az:// the same, with the credentials of this user
     #[arg(long, value_name = "URL")]
     pub origin: Option<String>,
+    #[command(flatten)]
+    pub named: NamedOriginArguments,
+    /// Where the object store is, if elsewhere
+    ///
+    /// Where the object store of s3://, gs:// or az:// is, if it is another server than usual, as http://minio:9000
+    #[arg(long, value_name = "URL", requires = "origin")]
+    pub endpoint: Option<String>,
+}
+
+/// Which origins that publishers have named may be read, and how fast all origins are.
+#[derive(Debug, Clone, Default, Args)]
+pub struct NamedOriginArguments {
     /// Read what no peer has from where the publisher says
     ///
     /// Read what no peer has from the origin that the content's publisher has named in it, if --origin-allow names its host; without
@@ -25,16 +37,11 @@ pub struct FallbackArguments {
     /// private networks, of links and of this machine are read only if they are allowed themselves, whatever leads to them
     #[arg(long, value_name = "HOST", value_parser = host, requires = "origin_fallback")]
     pub origin_allow: Vec<String>,
-    /// Most bytes a second to read from an origin
+    /// Most bytes a second to read from origins
     ///
-    /// Most bytes a second to read from an origin, as 10MiB or in bits as 80mbit; unlimited if not given
+    /// Most bytes a second to read from origins, from all together, as 10MiB or in bits as 80mbit; unlimited if not given
     #[arg(long, value_name = "RATE", value_parser = sizes::rate)]
     pub origin_rate: Option<u64>,
-    /// Where the object store is, if elsewhere
-    ///
-    /// Where the object store of s3://, gs:// or az:// is, if it is another server than usual, as http://minio:9000
-    #[arg(long, value_name = "URL", requires = "origin")]
-    pub endpoint: Option<String>,
 }
 
 /// A name of a host or an address, without a port or a scheme.

@@ -6,6 +6,7 @@ use std::path::{MAIN_SEPARATOR, Path};
 use protocol::{Ticket, printable, redacted};
 
 use crate::error::{ExitCode, Failure, share_failure};
+use crate::flags::origins;
 
 /// Characters of the longest name that a file can have.
 const LONGEST_NAME: usize = 255;
@@ -20,10 +21,15 @@ pub fn must_exist(path: &Path) -> Result<(), Failure> {
     if let Some(url) = path.to_str().filter(|text| text.contains("://"))
         && !path.exists()
     {
-        let sentence = format!(
-            "{} is no file, and no URL of what can be shared: these begin with https://, http://, hf://, s3://, gs:// or az://",
-            printable(&redacted(url))
-        );
+        let shown = printable(&redacted(url));
+        let sentence = match origins::url(path) {
+            Some(_) => {
+                format!("{shown} is a URL, and this command takes files on this machine: `peer-cli share` takes URLs")
+            }
+            None => format!(
+                "{shown} is no file, and no URL of what can be shared: these begin with https://, http://, hf://, s3://, gs:// or az://"
+            ),
+        };
         return Err(Failure::new(ExitCode::NotFound, sentence));
     }
     match path.metadata() {
@@ -171,6 +177,20 @@ mod tests {
         let addresses = (1..=16).map(|port| SocketAddr::from(([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], port))).collect();
         let ticket = Ticket::new(tracker, addresses, content).unwrap().to_string();
         assert!(ticket.len() > LONGEST_NAME && said(Path::new(&ticket)).starts_with("a ticket is to be got"));
+    }
+
+    #[test]
+    fn a_url_of_what_can_be_shared_is_not_said_to_be_none() {
+        let said = |text: &str| must_exist(Path::new(text)).unwrap_err().message;
+        for url in ["hf://org/model", "s3://bucket/key", "https://host/file"] {
+            assert_eq!(
+                said(url),
+                format!("{url} is a URL, and this command takes files on this machine: `peer-cli share` takes URLs")
+            );
+        }
+        let secret = said("https://host/file?signature=secret");
+        assert!(secret.contains("is a URL") && !secret.contains("secret"), "{secret}");
+        assert!(said("ftp://host/file").contains("no URL of what can be shared"));
     }
 
     #[cfg(unix)]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use peer::json::{self, Event};
-use peer::{ContentId, Node, Secret};
+use peer::{ContentId, Fallback, Node, Secret};
 
 use crate::error::{ExitCode, Failure};
 use crate::features::Feature;
@@ -20,6 +20,8 @@ pub struct Source {
     pub ticket: Option<(ContentId, Option<Secret>)>,
     /// Whether all that its tracker knows is served.
     pub all: bool,
+    /// Contents of which the user has named the origins.
+    pub origins: Vec<(ContentId, Arc<dyn Fallback>)>,
     /// Where what is asked for is downloaded, if it is.
     pub output: Option<PathBuf>,
 }
@@ -27,7 +29,8 @@ pub struct Source {
 impl Source {
     /// What a node shares and downloads anyway.
     pub fn of(node: &Node, about: impl Into<String>) -> Self {
-        Source { node: node.clone(), about: about.into(), ticket: None, all: false, output: None }
+        let (node, about) = (node.clone(), about.into());
+        Source { node, about, ticket: None, all: false, origins: Vec::new(), output: None }
     }
 }
 
@@ -39,6 +42,8 @@ pub struct Brought<'a> {
     pub keep_free: Option<u64>,
     /// Most bytes that are kept of all that was downloaded and brought, if that is said.
     pub cache: Option<u64>,
+    /// Most bytes a second that are read from origins, if that is said.
+    pub rate: Option<u64>,
 }
 
 /// How much a gateway keeps of what it has downloaded and brought.
@@ -172,6 +177,8 @@ fn origins(brought: &Brought<'_>) -> Result<gateway::Origins, Failure> {
 
     use gateway::{Hub, Limits, Login, Registry, login};
 
+    use crate::session::origin::pace;
+
     // Those who wait for it do not wait for ever.
     let limits = Limits::default().patience(Duration::from_secs(30));
     let wrong = |error: gateway::OriginError| Failure::new(ExitCode::Usage, protocol::printable(&error.to_string()));
@@ -180,10 +187,11 @@ fn origins(brought: &Brought<'_>) -> Result<gateway::Origins, Failure> {
         let (name, url) = registry(text);
         let at = url.clone();
         let login: Login = Arc::new(move || login(&at));
-        origins = origins.registry(name, Registry::new(&url, Some(login), &limits).map_err(wrong)?);
+        let registry = Registry::new(&url, Some(login), &limits).map_err(wrong)?;
+        origins = origins.registry(name, registry.paced(pace(brought.rate)));
     }
     Ok(match &brought.from.hf_origin {
-        Some(url) => origins.hub(Hub::at_url(url, &limits).map_err(wrong)?),
+        Some(url) => origins.hub(Hub::at_url(url, &limits).map_err(wrong)?.paced(pace(brought.rate))),
         None => origins,
     })
 }
@@ -207,7 +215,8 @@ pub fn check(arguments: &GatewayArguments, brought: &Brought<'_>) -> Result<(), 
     return places(arguments).and_then(|_| origins(brought)).map(|_| ());
     #[cfg(not(feature = "gateway"))]
     {
-        let _ = (arguments, brought.from.are_none(), brought.folder, brought.keep_free, brought.cache);
+        let Brought { from, folder, keep_free, cache, rate } = brought;
+        let _ = (arguments, from.are_none(), folder, keep_free, cache, rate);
         Ok(())
     }
 }
@@ -248,6 +257,9 @@ pub async fn start_with(
         }
         if source.all {
             swarm = swarm.all();
+        }
+        for (content, origin) in source.origins {
+            swarm = swarm.origin(content, origin);
         }
         match source.output {
             Some(folder) => swarm.output(folder),
@@ -291,8 +303,8 @@ pub async fn start(
     _: Option<Brought<'_>>,
 ) -> Result<Running, Failure> {
     Feature::Gateway.must_be_built()?;
-    let about = sources.into_iter().map(|Source { node, about, ticket, all, output }| {
-        drop((node, ticket, all, output));
+    let about = sources.into_iter().map(|Source { node, about, ticket, all, origins, output }| {
+        drop((node, ticket, all, origins, output));
         about
     });
     let has_token = arguments.gateway_token.is_some();

@@ -43,7 +43,7 @@ pub(crate) struct ContentStore {
     path: PathBuf,
     /// The files that are wanted, or shared.
     table: FileTable,
-    /// Pieces that were verified as they were read from this storage: it notices when a file is changed.
+    /// Pieces that were verified as they were read, from this storage or right before it was opened: it notices when a file is changed.
     verified: Mutex<PieceSet>,
     /// Set once the disk was full and unused reserved space was released; nothing is written after that.
     given_back: RwLock<Option<StorageError>>,
@@ -142,6 +142,12 @@ impl ContentStore {
     /// Files that are shared where they lie, beside so much that is no part of the content.
     pub(crate) fn shared_from(self, files: Vec<WatchedFile>, left_out: u32) -> Self {
         ContentStore { watched: Mutex::new(files), left_out, ..self }
+    }
+
+    /// Every piece was read and digested right before the files were opened, and they are as they were then.
+    pub(crate) fn all_verified(self) -> Self {
+        let pieces = self.manifest.geometry().pieces();
+        ContentStore { verified: Mutex::new(PieceSet::full(pieces)), ..self }
     }
 
     pub(crate) fn left_out(&self) -> u32 {

@@ -170,8 +170,8 @@ pub(crate) fn share(
         let mut scan = Scan::of(path, scan_options)?;
         // What is hashed and served is what lies in this folder, whatever is linked in its place meanwhile.
         let _held = if scan.folder { Some(hold(path, "")?) } else { None };
-        let manifest = match &options.hashed {
-            Some(hashed) if is_of(hashed, &scan) => hashed.clone(),
+        let (manifest, is_new) = match &options.hashed {
+            Some(hashed) if is_of(hashed, &scan) => (hashed.clone(), false),
             Some(_) => return Err(StorageError::Changed(path.to_owned()).into()),
             None => {
                 manifest_of(path, &mut scan, options, hashes, kept_on_disk(backend), progress(path, events), waits)?
@@ -205,8 +205,11 @@ pub(crate) fn share(
         let watched = scan.files.iter().enumerate();
         let watched = watched.map(|(number, file)| WatchedFile::new(number, &file.at, file.state().clone())).collect();
         let all: Vec<usize> = (0..manifest.header().files.len()).collect();
-        let store = ContentStore::new(manifest.into(), storage, path.to_owned(), all)
+        let mut store = ContentStore::new(manifest.into(), storage, path.to_owned(), all)
             .shared_from(watched, scan.left_out.len() as u32);
+        if is_new {
+            store = store.all_verified();
+        }
         if !scan.left_out.is_empty() {
             let _ = events.send(PeerEvent::Skipped { left_out: scan.left_out });
         }
@@ -235,7 +238,7 @@ fn progress<'a>(path: &'a Path, events: &'a broadcast::Sender<PeerEvent>) -> imp
 }
 
 /// The manifest of what is to be shared, and kept in the hashes folder: hashed, unless nothing has changed since it was. It is
-/// read with `backend`; `waits` is told which file is being written to.
+/// read with `backend`; `waits` is told which file is being written to. Also says whether all of it was hashed just now.
 fn manifest_of(
     path: &Path,
     scan: &mut Scan,
@@ -244,14 +247,14 @@ fn manifest_of(
     backend: &dyn Backend,
     progress: impl Fn(u64, u64) + Sync,
     waits: impl Fn(&Path),
-) -> Result<Manifest, PeerError> {
+) -> Result<(Manifest, bool), PeerError> {
     let algorithm = options.algorithm;
     let stamp = |scan: &Scan| {
         let piece_size = options.piece_size.unwrap_or_else(|| default_piece_size(&scan.sizes()));
         HashCache::of(path, scan, algorithm, piece_size)
     };
     if let Some(manifest) = stamp(scan).and_then(|stamp| stamp.manifest(hashes, &scan.name)) {
-        return Ok(manifest);
+        return Ok((manifest, false));
     }
     let piece_size = options.piece_size;
     let hashing = Hashing { path, algorithm, piece_size, backend, quiet: QUIET, patience: PATIENCE };
@@ -266,7 +269,7 @@ fn manifest_of(
             stamp(scan).iter().for_each(|stamp| stamp.keep(hashes, &manifest));
         }
     }
-    Ok(manifest)
+    Ok((manifest, true))
 }
 
 #[cfg(test)]

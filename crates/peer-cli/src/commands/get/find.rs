@@ -31,7 +31,7 @@ pub(super) async fn nearby(lan: Option<&Lan>, arguments: &GetArguments, query: Q
     } else {
         "Paste the line that `peer-cli share` printed, or say with -i which tracker to ask for that name"
     };
-    let may_be_here = lan.is_some() || arguments.fallback.origin.is_some() || arguments.fallback.origin_fallback;
+    let may_be_here = lan.is_some() || arguments.fallback.origin.is_some() || arguments.fallback.named.origin_fallback;
     if let Some(id) = content_of(&query).filter(|_| may_be_here) {
         return Ok(What::Id(id));
     }

@@ -47,10 +47,10 @@ pub async fn run(mut arguments: GetArguments) -> Result<(), Failure> {
     let output = temporary.as_ref().map_or(arguments.output.as_deref().unwrap_or(&default), TempFolder::path);
     // A file for standard output never appears under its name, so any name is accepted.
     let names = if arguments.to_stdout() { NamePolicy::Rename } else { arguments.names.policy() };
-    let node = origin::with_named(node, &arguments.fallback);
+    let node = origin::with_named(node, &arguments.fallback.named);
     let node = node.output(output).overwrite(arguments.force).names(names).start();
     let folder = output.to_owned();
-    let named_origins = arguments.fallback.origin_fallback.then(|| arguments.peer.hashes().to_owned());
+    let named_origins = arguments.fallback.named.origin_fallback.then(|| arguments.peer.hashes().to_owned());
     let mut options = SessionOptions {
         folder,
         output_stream,

@@ -13,13 +13,15 @@ use protocol::printable;
 use crate::error::{ExitCode, Failure};
 use crate::features::Feature;
 use crate::flags::cut::Cut;
-use crate::flags::fallback::FallbackArguments;
+use crate::flags::fallback::{FallbackArguments, NamedOriginArguments};
 use crate::flags::origins::OriginArguments;
 use crate::session::find::Found;
 use crate::session::patience::Patience;
 use crate::session::{Session, SessionOptions};
 use crate::ui::sentence::capitalised;
 
+#[cfg(feature = "gateway")]
+pub use reading::pace;
 #[cfg(feature = "origins")]
 pub use reading::{PublishRequest, publish};
 
@@ -133,23 +135,34 @@ impl Session {
 
 /// The origin that the user names for a download, if it is one. Fails where this build reads none.
 pub fn fallback(flags: &FallbackArguments) -> Result<Option<Arc<dyn Fallback>>, Failure> {
-    if flags.origin_fallback {
-        Feature::Origins.must_be_built()?;
-    }
-    let Some(url) = &flags.origin else { return Ok(None) };
+    check_named(&flags.named)?;
+    let origin = flags.origin.as_deref().map(|url| of_url(url, flags.endpoint.as_deref(), &flags.named));
+    origin.transpose()
+}
+
+/// The origin at this URL, in an object store at this endpoint if that is said. Fails where this build reads none.
+pub fn of_url(url: &str, endpoint: Option<&str>, flags: &NamedOriginArguments) -> Result<Arc<dyn Fallback>, Failure> {
     if crate::flags::origins::url(url.as_ref()).is_none() {
         let url = printable(&protocol::redacted(url));
         let sentence = format!("{url} is no URL of an origin: --origin takes https://, hf://, s3://, gs:// and az://");
         return Err(Failure::new(ExitCode::Usage, sentence));
     }
     #[cfg(feature = "origins")]
-    return reading::fallback(url, flags).map(Some);
+    return reading::fallback(url, endpoint, flags.origin_rate);
     #[cfg(not(feature = "origins"))]
-    Err(Feature::Origins.not_built())
+    {
+        let _ = (endpoint, flags);
+        Err(Feature::Origins.not_built())
+    }
+}
+
+/// Fails where this build reads no origins that manifests name, and the user wants that.
+pub fn check_named(flags: &NamedOriginArguments) -> Result<(), Failure> {
+    if flags.origin_fallback { Feature::Origins.must_be_built() } else { Ok(()) }
 }
 
 /// Lets a node read origins that manifests name, as far as the user allows it.
-pub fn with_named(node: NodeBuilder, flags: &FallbackArguments) -> NodeBuilder {
+pub fn with_named(node: NodeBuilder, flags: &NamedOriginArguments) -> NodeBuilder {
     #[cfg(feature = "origins")]
     if flags.origin_fallback {
         return reading::with_named(node, flags);

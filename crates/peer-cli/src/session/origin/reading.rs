@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use origins::{
-    Allowed, Cache, KeptManifests, Listing, Options, Origin, OriginError, OriginFallback, OriginStorage, Pieces,
+    Allowed, Cache, KeptManifests, Listing, Options, Origin, OriginError, OriginFallback, OriginStorage, Pace, Pieces,
     make_manifest,
 };
 use peer::{Fallback, Manifest, NodeBuilder};
@@ -14,7 +14,7 @@ use protocol::{OriginUrl, printable, redacted};
 use super::{OriginContent, OriginRequest};
 use crate::error::{ExitCode, Failure};
 use crate::flags::cut::Cut;
-use crate::flags::fallback::FallbackArguments;
+use crate::flags::fallback::NamedOriginArguments;
 use crate::flags::origins::OriginArguments;
 use crate::flags::peer::HASHES;
 use crate::session::Session;
@@ -75,11 +75,13 @@ async fn look(url: &str, cut: &Cut, flags: &OriginArguments) -> Result<Found, Fa
 }
 
 fn options(flags: &OriginArguments) -> Options {
-    Options::default().endpoint(flags.endpoint.clone()).rate(rate(flags.origin_rate))
+    Options::default().endpoint(flags.endpoint.clone()).pace(pace(flags.origin_rate))
 }
 
-fn rate(bytes: Option<u64>) -> Option<NonZeroU64> {
-    bytes.and_then(NonZeroU64::new)
+/// The cap on how fast this process reads origins: one for all of them.
+pub fn pace(rate: Option<u64>) -> Option<Pace> {
+    static PACE: OnceLock<Pace> = OnceLock::new();
+    rate.and_then(NonZeroU64::new).map(|rate| PACE.get_or_init(|| Pace::new(rate)).clone())
 }
 
 /// What is to be shared: the manifest, with the URL if that is to be named.
@@ -108,14 +110,14 @@ fn named(url: &str, flags: &OriginArguments, listing: &Listing) -> Result<Option
 }
 
 /// The origin that the user names for a download.
-pub(super) fn fallback(url: &str, flags: &FallbackArguments) -> Result<Arc<dyn Fallback>, Failure> {
-    let options = Options::default().endpoint(flags.endpoint.clone()).rate(rate(flags.origin_rate));
+pub(super) fn fallback(url: &str, endpoint: Option<&str>, rate: Option<u64>) -> Result<Arc<dyn Fallback>, Failure> {
+    let options = Options::default().endpoint(endpoint.map(str::to_owned)).pace(pace(rate));
     Ok(Arc::new(OriginFallback::new(url, &options).map_err(failure)?))
 }
 
 /// Lets a node read origins that manifests name, of the hosts that the user allows.
-pub(super) fn with_named(node: NodeBuilder, flags: &FallbackArguments) -> NodeBuilder {
-    let options = Options::default().rate(rate(flags.origin_rate));
+pub(super) fn with_named(node: NodeBuilder, flags: &NamedOriginArguments) -> NodeBuilder {
+    let options = Options::default().pace(pace(flags.origin_rate));
     let allowed = Allowed::new(flags.origin_allow.iter().cloned());
     node.named_origins(move |url: &OriginUrl| match OriginFallback::named(url, &allowed, &options) {
         Ok(origin) => Some(Arc::new(origin)),

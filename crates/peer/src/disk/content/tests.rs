@@ -129,6 +129,21 @@ impl Storage for PausingStorage {
 }
 
 #[test]
+fn what_was_hashed_to_be_shared_is_not_hashed_again_for_its_first_reader() {
+    let world = World::new();
+    let verified = |store: &ContentStore| lock(&store.verified).count();
+    assert_eq!(verified(&world.source), world.source.manifest().geometry().pieces());
+    // What came from others was read from no disk yet.
+    assert_eq!(verified(&world.download(storage::backend("file").unwrap())), 0);
+    for (number, (name, len)) in FILES.into_iter().enumerate() {
+        let block = world.blocks().into_iter().find(|block| block.stretches[0].file == number).unwrap();
+        world.source.load_for_reader(&block).unwrap();
+        fs::write(world.folder.path().join("content").join(name), vec![7; len]).unwrap();
+        assert!(world.source.load_for_reader(&block).is_err(), "a change of {name} is noticed all the same");
+    }
+}
+
+#[test]
 fn a_read_that_began_by_the_old_name_ends_by_the_new_one() {
     for number in 0..2 {
         let world = World::new();
