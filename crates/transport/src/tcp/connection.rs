@@ -42,8 +42,10 @@ impl TcpConnection {
         let (core, Queues { arrivals, frames }) = Core::new(&control, peer, share, dialler, thread);
         running.send_modify(|running| *running += 1);
         let task = core.clone();
+        // Split here: what is handed on as a whole would have its place in the task twice, for as long as that runs.
+        let halves = tokio::io::split(control);
         core.spawn(async move {
-            control::run(task, control, frames).await;
+            control::run(task, halves, frames).await;
             running.send_modify(|running| *running -= 1);
         });
         let held = Arc::new(Held(core.clone()));
