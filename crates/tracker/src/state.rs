@@ -85,7 +85,8 @@ struct Member {
     session: u64,
     outbox: Arc<Outbox>,
     addresses: Arc<Addresses>,
-    contents: BTreeMap<ContentId, Membership>,
+    /// Boxed: a node of the map has eleven places, and most members take part in one content.
+    contents: BTreeMap<ContentId, Box<Membership>>,
     /// Whether it was told of the relay, and opens legs.
     knows_relay: bool,
     takes_legs: bool,
@@ -371,7 +372,7 @@ impl State {
         let remembered = left.len();
         let membership = contents
             .entry(content)
-            .or_insert_with(|| Membership { repeats: left.take(content), ..Membership::default() });
+            .or_insert_with(|| Box::new(Membership { repeats: left.take(content), ..Membership::default() }));
         membership.wanted |= role == Role::Downloader;
         let messages = match membership.repeats.one_more() {
             false => TOO_OFTEN,
