@@ -54,7 +54,8 @@ pub(crate) struct State {
     config: ServerConfig,
     /// Which of several trackers it is.
     pub(crate) instance: TrackerInstance,
-    contents: DashMap<ContentId, Registry>,
+    /// Boxed: up to half of a map's places are empty, and as large as the others.
+    contents: DashMap<ContentId, Box<Registry>>,
     catalogue: Mutex<Catalogue>,
     members: DashMap<PeerId, Member>,
     /// Every connection, from the first moment on.
@@ -328,7 +329,7 @@ impl State {
         self.announces.fetch_add(1, Ordering::Relaxed);
         let Announce { content, about, role } = announce;
         let seed = self.config.seed ^ u64::from_le_bytes(content.0.0[..8].try_into().expect("a digest has 32 bytes"));
-        let mut registry = self.contents.entry(content).or_insert_with(|| Registry::new(seed));
+        let mut registry = self.contents.entry(content).or_insert_with(|| Box::new(Registry::new(seed)));
         let mut counts = u32::from(registry.contains(peer));
         // Under the content's lock: a call that ends this session, or replaces it, either came before, and then nothing
         // is announced, or finds the content among the member's and takes the peer out of it.
