@@ -24,8 +24,15 @@ pub(super) struct TcpConnection {
     remote: SocketAddr,
     relayed: bool,
     dialled: bool,
+    /// Nothing where no stream connections come.
+    streams: Option<Box<Streams>>,
+}
+
+/// What streams on connections of their own need.
+struct Streams {
+    /// Those that this side may still open.
     places: Arc<Semaphore>,
-    arrivals: AsyncMutex<Option<mpsc::Receiver<(StreamConnection, StreamFrame)>>>,
+    arrivals: AsyncMutex<mpsc::Receiver<(StreamConnection, StreamFrame)>>,
 }
 
 impl TcpConnection {
@@ -49,12 +56,18 @@ impl TcpConnection {
             running.send_modify(|running| *running -= 1);
         });
         let held = Arc::new(Held(core.clone()));
-        let places = Arc::new(Semaphore::new(STREAMS));
-        (TcpConnection { held, remote, relayed, dialled, places, arrivals: AsyncMutex::new(arrivals) }, core)
+        let streams = arrivals.map(|arrivals| {
+            Box::new(Streams { places: Arc::new(Semaphore::new(STREAMS)), arrivals: AsyncMutex::new(arrivals) })
+        });
+        (TcpConnection { held, remote, relayed, dialled, streams }, core)
     }
 }
 
 impl TcpConnection {
+    fn streams(&self) -> Result<&Streams, TransportError> {
+        self.streams.as_deref().ok_or(TransportError::Closed)
+    }
+
     fn sole_stream(&self, sole: &Sole) -> Stream {
         let carrier = Arc::new(Control(self.held.clone()));
         let send = PipeSend::new(carrier.clone(), sole.outbound.clone());
@@ -110,7 +123,7 @@ impl Connection for TcpConnection {
                 };
             }
             let opening = async {
-                let place = self.places.clone().acquire_owned().await.map_err(|_| TransportError::Closed)?;
+                let place = self.streams()?.places.clone().acquire_owned().await.map_err(|_| TransportError::Closed)?;
                 Ok::<_, TransportError>((core.stream_connection().await?, place))
             };
             let (connection, place) = tokio::select! {
@@ -132,7 +145,7 @@ impl Connection for TcpConnection {
                     false => Err(core.ended().await),
                 };
             }
-            let arrived = async { self.arrivals.lock().await.as_mut()?.recv().await };
+            let arrived = async { self.streams().ok()?.arrivals.lock().await.recv().await };
             let (connection, first) = tokio::select! {
                 biased;
                 error = core.ended() => return Err(error),

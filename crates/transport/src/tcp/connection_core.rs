@@ -167,8 +167,8 @@ pub(super) struct Core {
     /// Nothing where no stream connections come.
     arrivals: Option<mpsc::Sender<(StreamConnection, StreamFrame)>>,
     frames: mpsc::Sender<ControlFrame>,
-    /// Dials further stream connections; only the side that dialled can.
-    dialler: Option<Dialler>,
+    /// Dials further stream connections; only the side that dialled can, so only it keeps room for one.
+    dialler: Option<Box<Dialler>>,
     sent: AtomicU64,
     received: AtomicU64,
     /// In microseconds.
@@ -205,7 +205,7 @@ impl Core {
             used: AtomicBool::new(false),
             arrivals: to_handle,
             frames: to_control,
-            dialler,
+            dialler: dialler.map(Box::new),
             sent: AtomicU64::new(0),
             received: AtomicU64::new(0),
             rtt: AtomicU64::new(1000),
