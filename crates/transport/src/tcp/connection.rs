@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use protocol::PeerId;
 use tokio::runtime::Handle;
-use tokio::sync::{Mutex as AsyncMutex, Semaphore, mpsc, watch};
+use tokio::sync::{Mutex as AsyncMutex, Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsStream;
 
-use super::connection_core::{ControlFrame, Core, End, Held, Kind, Queues, STREAMS, Share};
+use super::connection_core::{Arrivals, Core, End, Held, Kind, STREAMS, Share};
 use super::dial::Dialler;
+use super::pending_frames::ControlFrame;
 use super::socket::Socket;
 use super::sole::Sole;
-use super::stream_connection::{StreamConnection, StreamFrame};
 use super::{control, stream};
 use crate::pipe_stream::{Carrier, PipeRecv, PipeSend};
 use crate::{BoxFuture, Connection, LinkStats, RELAY, Stream, TransportError};
@@ -32,7 +32,7 @@ pub(super) struct TcpConnection {
 struct Streams {
     /// Those that this side may still open.
     places: Arc<Semaphore>,
-    arrivals: AsyncMutex<mpsc::Receiver<(StreamConnection, StreamFrame)>>,
+    arrivals: AsyncMutex<Arrivals>,
 }
 
 impl TcpConnection {
@@ -46,13 +46,13 @@ impl TcpConnection {
         running: watch::Sender<usize>,
     ) -> (Self, Arc<Core>) {
         let (remote, relayed, dialled) = (share.remote, share.relayed, dialler.is_some());
-        let (core, Queues { arrivals, frames }) = Core::new(&control, peer, share, dialler, thread);
+        let (core, arrivals) = Core::new(&control, peer, share, dialler, thread);
         running.send_modify(|running| *running += 1);
         let task = core.clone();
         // Split here: what is handed on as a whole would have its place in the task twice, for as long as that runs.
         let halves = tokio::io::split(control);
         core.spawn(async move {
-            control::run(task, halves, frames).await;
+            control::run(task, halves).await;
             running.send_modify(|running| *running -= 1);
         });
         let held = Arc::new(Held(core.clone()));
@@ -92,7 +92,7 @@ impl Carrier for Control {
     }
 
     fn stopped(&self, code: u32) {
-        self.0.0.say(ControlFrame::Stop(code));
+        self.0.0.frames.add(ControlFrame::Stop(code));
     }
 }
 
@@ -165,7 +165,7 @@ impl Connection for TcpConnection {
     }
 
     fn ping(&self) {
-        self.held.0.say(ControlFrame::Ping);
+        self.held.0.frames.add(ControlFrame::Ping);
     }
 
     fn close(&self, code: u32, reason: &str) {

@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::TlsStream;
 
 use super::dial::{Dialler, Purpose};
+use super::pending_frames::{ControlFrame, PendingFrames};
 use super::socket::{Counted, Handle as SocketHandle, Socket};
 use super::sole::Sole;
 use super::stream_connection::{StreamConnection, StreamFrame};
@@ -43,8 +44,6 @@ const WANTED_A_SECOND: f64 = 50.0;
 /// a row that come to none are for nothing.
 const VAIN: usize = STREAMS + 28;
 
-/// Frames for the control connection that may wait.
-const FRAMES: usize = 256;
 /// A stream connection that ended within a stream may be the first sign of the end of the connection, whose reason comes over another.
 pub(super) const REASON: Duration = Duration::from_millis(300);
 
@@ -66,25 +65,8 @@ impl End {
     }
 }
 
-/// What our side wants said on the control connection.
-#[derive(Debug)]
-pub(super) enum ControlFrame {
-    /// The other side has pinged with this number.
-    Pong(u32),
-    /// A sign of life is wanted.
-    Ping,
-    /// No more is wanted of the one stream; with this code.
-    Stop(u32),
-    /// One more stream connection is needed for streams that we open.
-    Want,
-}
-
-/// What a connection's core hands on: streams of the other side to the handle, frames to the control connection.
-pub(super) struct Queues {
-    /// Nothing if there will be none.
-    pub(super) arrivals: Option<mpsc::Receiver<(StreamConnection, StreamFrame)>>,
-    pub(super) frames: mpsc::Receiver<ControlFrame>,
-}
+/// Streams that the other side opens, with what is said first of each.
+pub(super) type Arrivals = mpsc::Receiver<(StreamConnection, StreamFrame)>;
 
 /// The part of a connection in all sockets that others made us open.
 pub(super) struct Share {
@@ -166,7 +148,8 @@ pub(super) struct Core {
     used: AtomicBool,
     /// Nothing where no stream connections come.
     arrivals: Option<mpsc::Sender<(StreamConnection, StreamFrame)>>,
-    frames: mpsc::Sender<ControlFrame>,
+    /// What the control connection's task is to say.
+    pub(super) frames: PendingFrames,
     /// Dials further stream connections; only the side that dialled can, so only it keeps room for one.
     dialler: Option<Box<Dialler>>,
     sent: AtomicU64,
@@ -177,17 +160,17 @@ pub(super) struct Core {
 }
 
 impl Core {
-    /// Of a connection with this control connection, whose tasks run on this runtime. It has ended already if there is no room for it.
+    /// Of a connection with this control connection, whose tasks run on this runtime, and the streams that will arrive, if any will. It has
+    /// ended already if there is no room for it.
     pub(super) fn new(
         control: &TlsStream<Socket>,
         (peer, Kind { keep_alive, is_sole }): (PeerId, Kind),
         share: Share,
         dialler: Option<Dialler>,
         thread: Handle,
-    ) -> (Arc<Self>, Queues) {
+    ) -> (Arc<Self>, Option<Arrivals>) {
         let dialled = dialler.is_some();
         let (to_handle, arrivals) = (!is_sole).then(|| mpsc::channel(STREAMS)).unzip();
-        let (to_control, frames) = mpsc::channel(FRAMES);
         let core = Arc::new(Core {
             peer,
             keep_alive,
@@ -204,7 +187,7 @@ impl Core {
             control: control.get_ref().0.handle(),
             used: AtomicBool::new(false),
             arrivals: to_handle,
-            frames: to_control,
+            frames: PendingFrames::default(),
             dialler: dialler.map(Box::new),
             sent: AtomicU64::new(0),
             received: AtomicU64::new(0),
@@ -215,7 +198,7 @@ impl Core {
         if !dialled && !core.share.admit(&core.control, Worth::Unused, None) {
             core.finish(End::Local { code: 1, reason: "too many connections from there".to_owned() });
         }
-        (core, Queues { arrivals, frames })
+        (core, arrivals)
     }
 
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
@@ -293,11 +276,6 @@ impl Core {
 
     pub(super) fn last_heard(&self) -> Duration {
         Duration::from_millis(self.heard.load(Ordering::Relaxed))
-    }
-
-    /// Says something on the control connection; a side that floods us with what must be answered is not answered.
-    pub(super) fn say(&self, frame: ControlFrame) {
-        let _ = self.frames.try_send(frame);
     }
 
     /// A stream has ended on this stream connection: it is free for the next, or waits for the other side's next.
@@ -423,7 +401,7 @@ impl Core {
                 };
             }
             if !std::mem::replace(&mut asked, true) {
-                self.say(ControlFrame::Want);
+                self.frames.add(ControlFrame::Want);
             }
             came.await;
         }

@@ -10,6 +10,7 @@ mod control;
 mod dial;
 #[cfg(test)]
 mod hostile;
+mod pending_frames;
 mod room;
 mod socket;
 mod sole;
