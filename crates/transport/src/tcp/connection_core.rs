@@ -5,12 +5,12 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use protocol::PeerId;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::TlsStream;
@@ -136,7 +136,9 @@ pub(super) struct Core {
     /// What TLS exports of the control connection; stream connections belong to it by a token that only both ends know.
     exported: Option<[u8; 32]>,
     thread: Handle,
-    end: watch::Sender<Option<End>>,
+    end: OnceLock<End>,
+    /// Wakes all who wait for the end.
+    over: Notify,
     idle: Mutex<Vec<StreamConnection>>,
     came: Notify,
     /// Stream connections that the other side wanted, and how many of them wait for a stream of it.
@@ -177,7 +179,8 @@ impl Core {
             sole: is_sole.then(Sole::new),
             exported: exported(control),
             thread,
-            end: watch::Sender::new(None),
+            end: OnceLock::new(),
+            over: Notify::new(),
             idle: Mutex::default(),
             came: Notify::new(),
             stream_connections: Arc::default(),
@@ -227,7 +230,7 @@ impl Core {
 
     /// Why it has ended, if it has.
     pub(super) fn end(&self) -> Option<TransportError> {
-        self.end.borrow().as_ref().map(End::error)
+        self.end.get().map(End::error)
     }
 
     /// Waits until it has ended.
@@ -236,18 +239,21 @@ impl Core {
     }
 
     pub(super) async fn end_of_all(&self) -> End {
-        let mut end = self.end.subscribe();
-        let ended = end.wait_for(Option::is_some).await;
-        ended.ok().and_then(|end| end.clone()).unwrap_or(End::Lost(String::new()))
+        loop {
+            // Made before the look, so that an end between the two is not missed.
+            let over = self.over.notified();
+            if let Some(end) = self.end.get() {
+                return end.clone();
+            }
+            over.await;
+        }
     }
 
     /// The first end counts.
     pub(super) fn finish(&self, end: End) {
-        self.end.send_if_modified(|seen| {
-            let first = seen.is_none();
-            seen.get_or_insert(end);
-            first
-        });
+        if self.end.set(end).is_ok() {
+            self.over.notify_waiters();
+        }
         self.idle.lock().expect("no panic holds it").clear();
     }
 
@@ -285,7 +291,7 @@ impl Core {
 
     fn keep(&self, connection: StreamConnection) {
         let mut idle = self.idle.lock().expect("no panic holds it");
-        if self.end.borrow().is_none() && idle.len() < IDLE_STREAM_CONNECTIONS {
+        if self.end.get().is_none() && idle.len() < IDLE_STREAM_CONNECTIONS {
             idle.push(connection);
         }
         drop(idle);
