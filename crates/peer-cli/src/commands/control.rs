@@ -147,7 +147,10 @@ pub fn control_failure(error: &ControlError) -> Failure {
         ControlError::NoDaemon(_) => ExitCode::NotFound,
         ControlError::NotOurs(_) | ControlError::Unsafe(_) => ExitCode::Refused,
         ControlError::InUse(_) => ExitCode::AddressInUse,
-        ControlError::NoSocket(_) | ControlError::TooLong(_) | ControlError::MessageTooLong(_) => ExitCode::Usage,
+        ControlError::NoFolder(_)
+        | ControlError::NoSocket(_)
+        | ControlError::TooLong(_)
+        | ControlError::MessageTooLong(_) => ExitCode::Usage,
         _ => ExitCode::Other,
     };
     Failure::new(code, error.to_string())
