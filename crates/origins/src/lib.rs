@@ -67,5 +67,5 @@ pub use limits::Limits;
 pub use manifest::{KeptManifests, Pieces, make_manifest};
 pub use object::{ByteStream, FileDigest, Listing, Object, Source, Version};
 pub use open::Options;
-pub use reader::{Origin, RangeReader};
+pub use reader::{Origin, RangeReader, bytes_from_origins};
 pub use redirects::Allowed;
