@@ -11,7 +11,7 @@ mod server;
 mod socket;
 
 pub use client::{Answers, Client};
-pub use message::{Answer, ContentStatus, Doing, ErrorCode, Kind, Request, VERSION, Which};
+pub use message::{Answer, ContentStatus, Doing, ErrorCode, Kind, RateLimit, RateWord, Request, VERSION, Which};
 pub use place::Place;
 pub(crate) use server::{Answering, serve};
 pub(crate) use socket::Listener;
