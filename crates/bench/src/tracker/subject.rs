@@ -93,6 +93,7 @@ mod tests {
         assert_eq!(status("20 peers, 1 content, 1.5 MiB of memory"), Some((20, 3 << 19)));
         assert_eq!(status("no such line"), None);
     }
+
     #[test]
     fn a_tracker_says_for_how_many_it_has_room() {
         let both = "21,000 peers over QUIC, as --memory 1.0 GiB allows, or for 510 over TCP, as the limit of open files allows";

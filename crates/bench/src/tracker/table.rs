@@ -146,6 +146,7 @@ mod tests {
         let lopsided = Rate { tracker: 1.0, own: 0.0, ..rate };
         assert_eq!(lopsided.by_time(), 1000.0, "one thread does not use two cores");
     }
+
     #[test]
     fn every_figure_is_held_to_what_is_wanted() {
         let rate = |times, tracker| Rate { times, seconds: 1.0, tracker, own: 0.1 };
