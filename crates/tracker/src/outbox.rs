@@ -243,6 +243,7 @@ mod tests {
         let (_, news) = outbox.take(|_| ()).unwrap();
         assert_eq!(news, News { joined: vec![peer(1)], gone: vec![] });
     }
+
     #[tokio::test(start_paused = true)]
     async fn news_that_can_wait_come_once_a_second_and_an_answer_at_once() {
         let (outbox, began) = (Outbox::default(), Instant::now());
