@@ -401,6 +401,15 @@ mod on_unix {
         daemon.process.signal("HUP");
         daemon.does("limit", &["--down=3MiB"]);
         assert!(daemon.does("status", &[]).contains("Sending: 2.0 MiB/s. Receiving: 3.0 MiB/s."));
+        // What was asked for overrides a setting, until it is to hold again.
+        daemon.does("limit", &["--up=none"]);
+        machines.put("a", "folder/three", b"333");
+        std::fs::write(&settings, "[peer-cli]\nup-rate = \"4MiB\"\n").unwrap();
+        daemon.process.signal("HUP");
+        daemon.first("it is looked at once more", |content| content["state"] == "sharing" && content["size"] == 6);
+        assert!(daemon.does("status", &[]).contains("Sending: unlimited."));
+        let limits = daemon.does("limit", &["--up=default"]);
+        assert!(limits.contains("Sending: 4.0 MiB/s. Receiving: 3.0 MiB/s."), "{limits}");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::content::Run;
-use crate::control::{Answer, Answering, ContentStatus, Doing, ErrorCode, Kind, Request, Which};
+use crate::control::{Answer, Answering, ContentStatus, Doing, ErrorCode, Kind, RateLimit, RateWord, Request, Which};
 use crate::nodes::MOST_OTHERS;
 use crate::running::Running;
 use crate::service::{Inner, Service};
@@ -322,14 +322,23 @@ impl Service {
         Ok((count, note.to_owned()))
     }
 
-    async fn limit(&self, up: Option<u64>, down: Option<u64>) -> Answered {
+    async fn limit(&self, up: Option<RateLimit>, down: Option<RateLimit>) -> Answered {
         {
             let mut inner = self.inner();
-            (inner.up, inner.down) = (up.or(inner.up), down.or(inner.down));
+            (inner.up, inner.down) = (limit_after(inner.up, up), limit_after(inner.down, down));
         }
         self.apply_limits().await;
         self.save().await?;
         Ok((0, String::new()))
+    }
+}
+
+/// What holds in place of a setting, of what did and what is asked for now; nothing if the setting holds.
+fn limit_after(before: Option<u64>, asked: Option<RateLimit>) -> Option<u64> {
+    match asked {
+        None => before,
+        Some(RateLimit::Rate(rate)) => Some(rate),
+        Some(RateLimit::Word(RateWord::Default)) => None,
     }
 }
 

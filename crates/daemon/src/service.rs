@@ -220,6 +220,7 @@ impl Service {
         {
             let mut inner = self.inner();
             if let Ok(settings) = &read {
+                inner.say_what_hides(settings);
                 inner.settings = settings.clone();
             }
             for content in &inner.contents {
@@ -353,6 +354,19 @@ impl Inner {
     pub(crate) fn limits(&self) -> (Option<u64>, Option<u64>) {
         let holds = |asked: Option<u64>, set| asked.map_or(set, |rate| (rate > 0).then_some(rate));
         (holds(self.up, self.settings.up), holds(self.down, self.settings.down))
+    }
+
+    /// Says which of these settings are new and come to nothing, since somebody has asked for another limit.
+    fn say_what_hides(&self, settings: &Settings) {
+        let limits =
+            [("up", self.up, self.settings.up, settings.up), ("down", self.down, self.settings.down, settings.down)];
+        for (name, asked, before, now) in limits {
+            if asked.is_some() && now != before {
+                tracing::warn!(
+                    "--{name}-rate has changed, but what `peer-cli limit` set holds: `peer-cli limit --{name} default` ends that"
+                );
+            }
+        }
     }
 
     /// Lets the first downloads run, and the others wait.

@@ -9,6 +9,7 @@ use peer::{ContentId, Download, Fallback, Node, OpenContent, PeerError, State, S
 use tokio::sync::{Mutex, watch};
 
 use crate::error::Refusal;
+use crate::figures::is_running;
 use crate::kept::Kept;
 use crate::removal::remove_outside;
 use crate::swarm::Swarm;
@@ -157,9 +158,4 @@ impl Downloads {
             remove_outside(folder).await;
         }
     }
-}
-
-/// Whether a download is still to come to an end.
-fn is_running(state: &State) -> bool {
-    !matches!(state, State::Complete | State::Failed(_) | State::Withdrawn(_) | State::Stopped)
 }

@@ -18,6 +18,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
 use crate::error::{GatewayError, Refusal};
+use crate::figures::{KeptFigures, is_running};
 use crate::removal::remove_all;
 use crate::root_lock;
 use entry::{Entry, Open};
@@ -28,20 +29,6 @@ const SAVED: Duration = Duration::from_secs(60);
 /// How often, in the time in which something counts as just used, it is looked at what peers are sent; and the least time between.
 const LOOKS: u32 = 4;
 const LOOK: Duration = Duration::from_secs(1);
-
-/// How much a gateway keeps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct KeptFigures {
-    /// Bytes that are kept, or for which there is room already.
-    pub bytes: u64,
-    /// How many there may be, if there is a bound.
-    pub most: Option<u64>,
-    /// Contents and files that are kept.
-    pub kept: u64,
-    /// How many had to go so far.
-    pub removed: u64,
-}
 
 /// Closes the files of a folder.
 type Close = Box<dyn Fn(&Path) + Send + Sync>;
@@ -141,7 +128,20 @@ impl Kept {
     /// How much that is.
     pub(crate) fn figures(&self) -> KeptFigures {
         let state = self.lock();
-        KeptFigures { bytes: state.bytes(), most: self.most, kept: state.folders.len() as u64, removed: state.removed }
+        let (mut downloading, mut sharing) = (0, 0);
+        for open in state.folders.values().flat_map(|entry| &entry.open) {
+            let status = open.status.borrow();
+            downloading += u64::from(is_running(&status.state));
+            sharing += u64::from(status.is_complete());
+        }
+        KeptFigures {
+            bytes: state.bytes(),
+            most: self.most,
+            kept: state.folders.len() as u64,
+            removed: state.removed,
+            downloading,
+            sharing,
+        }
     }
 
     /// Something of a folder is about to be used: what is there does not go as long as this is held.
@@ -438,6 +438,7 @@ mod tests {
             kept.is_open(&folder, node, content, watch::channel(Status::default()).1);
         }
         assert_eq!(kept.lock().folders[&folder].open.len(), 2, "once for each node");
+        assert_eq!((kept.figures().downloading, kept.figures().sharing), (2, 0));
         let new = root.path().join("new");
         assert_eq!(kept.make_room(&new, 500, true).await, Err(Refusal::Full));
         tokio::time::advance(RECENT).await;

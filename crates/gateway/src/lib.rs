@@ -26,6 +26,7 @@ mod contents;
 mod doors;
 mod downloads;
 mod error;
+mod figures;
 mod files;
 mod huggingface;
 mod kept;
@@ -52,8 +53,8 @@ pub use http_access::{Token, TokenError};
 // What origins are made of.
 pub use ::origins::hub::Hub;
 pub use ::origins::registry::{Credentials, Login, Registry, login};
-pub use ::origins::{Limits, OriginError, Pace};
-pub use kept::KeptFigures;
+pub use ::origins::{Limits, OriginError, Pace, bytes_from_origins};
+pub use figures::KeptFigures;
 pub use origin::Origins;
 pub use s3::BucketPlace;
 pub use server::{Gateway, Options};

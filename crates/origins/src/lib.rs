@@ -70,5 +70,5 @@ pub use manifest::{KeptManifests, Pieces, make_manifest};
 pub use object::{ByteStream, FileDigest, Listing, Object, Source, Version};
 pub use open::Options;
 pub use pace::Pace;
-pub use reader::{Origin, RangeReader};
+pub use reader::{Origin, RangeReader, bytes_from_origins};
 pub use redirects::Allowed;

@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -12,6 +12,14 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::pace::Pace;
 use crate::{ByteStream, Limits, Listing, Object, OriginError, Source};
+
+/// What has come of all objects, in this process.
+static READ: AtomicU64 = AtomicU64::new(0);
+
+/// Bytes of objects that have come from origins since this process started, also those that were of no use.
+pub fn bytes_from_origins() -> u64 {
+    READ.load(Ordering::Relaxed)
+}
 
 /// What may come before a request, beside the answer to it.
 const BEFORE: Duration = Duration::from_secs(5);
@@ -253,6 +261,9 @@ impl RangeReader {
             Ok(next) => next,
             Err(_) => return Err(self.too_slow()),
         };
+        if let Some(Ok(part)) = &next {
+            READ.fetch_add(part.len() as u64, Ordering::Relaxed);
+        }
         let left = self.rest.end - self.rest.start;
         match next {
             Some(Ok(part)) if part.len() as u64 > left => {

@@ -17,7 +17,8 @@ use hub::{COMMIT, MockHub};
 use integrity::Algorithm;
 use p2p_fileshare_origins::hub::{Hub, Repo};
 use p2p_fileshare_origins::{
-    Cache, KeptManifests, Limits, Listing, Options, Origin, OriginError, OriginStorage, Pieces, make_manifest,
+    Cache, KeptManifests, Limits, Listing, Options, Origin, OriginError, OriginStorage, Pieces, bytes_from_origins,
+    make_manifest,
 };
 use protocol::Manifest;
 use storage::{Remote, StorageError};
@@ -83,6 +84,7 @@ async fn a_manifest_is_that_of_the_same_file_on_disk_and_costs_one_read() {
     let origin = open(&server);
     let progress = Mutex::new(Vec::new());
     let listing = origin.list().await.unwrap();
+    let before = bytes_from_origins();
     let told = |done, total| progress.lock().unwrap().push((done, total));
     let manifest = make_manifest(&origin, &listing, PIECES, None, told).await.unwrap();
     assert_eq!(manifest.header().files[0].root.to_string(), blake3_of(&bytes));
@@ -91,6 +93,7 @@ async fn a_manifest_is_that_of_the_same_file_on_disk_and_costs_one_read() {
     assert_eq!(progress.lock().unwrap().last(), Some(&(size, size)));
     // One byte more: of the look at the file.
     assert_eq!(server.sent(), size + 1);
+    assert!(bytes_from_origins() - before >= size, "other tests of this process read, too");
 }
 
 fn blake3_of(bytes: &[u8]) -> String {

@@ -148,15 +148,18 @@ function startDaemon() {
     const limits = {};
     for (const name of ["up", "down"]) {
       const text = event.target[name].value.trim().toLowerCase().replace(",", ".");
-      const value = text === "none" ? 0 : Number(text) * 1048576;
-      if (text !== "none" && (!Number.isFinite(value) || (text !== "" && value < 1))) {
-        answer(`${text} is no rate: write it like 12.5, or none for no limit`, true);
+      const value = Number(text) * 1048576;
+      if (text === "") continue;
+      if (text === "none") limits[name] = 0;
+      else if (text === "default") limits[name] = text;
+      else if (Number.isFinite(value) && value >= 1) limits[name] = Math.round(value);
+      else {
+        answer(`${text} is no rate: write it like 12.5, none for no limit, or default for the daemon's settings`, true);
         return;
       }
-      if (text !== "") limits[name] = Math.round(value);
     }
     if (Object.keys(limits).length === 0) {
-      answer("Nothing was changed: write a rate like 12.5, or none for no limit.", false);
+      answer("Nothing was changed: write a rate like 12.5, none for no limit, or default for the daemon's settings.", false);
       return;
     }
     const form = event.target;

@@ -1,4 +1,4 @@
-//! What a daemon says to Prometheus: its tools take it, and every query of the dashboard and every alert finds what it asks for.
+//! What a daemon and a gateway say to Prometheus: its tools take it, and every query of the dashboard and every alert finds what it asks for.
 //! Where there is no Prometheus, that part says that it was skipped.
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -36,13 +36,20 @@ fn peer_cli(folder: &Path) -> Command {
 fn daemon(folder: &Path) -> (Running, String) {
     let mut command = peer_cli(folder);
     command.args(["daemon", "-p0", "--bind=127.0.0.1", "--metrics=0", "--socket"]).arg(folder.join("control"));
+    let (running, [metrics]) = started(command, ["Metrics at http://"]);
+    (running, metrics)
+}
+
+/// Starts a program, and gives the addresses that it prints behind these words, in this order.
+fn started<const N: usize>(mut command: Command, words: [&str; N]) -> (Running, [String; N]) {
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
     let running = Running(child);
-    let found =
-        lines.filter_map(|line| Some(line.strip_prefix("Metrics at http://")?.trim_end_matches("/metrics").to_owned()));
-    let address = { found }.next().expect("it says where its metrics are");
-    (running, address)
+    let address = |word: &str| {
+        let found = lines.find_map(|line| Some(line.strip_prefix(word)?.trim_end_matches("/metrics").to_owned()));
+        found.unwrap_or_else(|| panic!("it does not print {word}"))
+    };
+    (running, words.map(address))
 }
 
 fn ask(address: &str, path: &str) -> String {
@@ -79,23 +86,32 @@ fn packaging(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../packaging").join(path)
 }
 
+/// Tells the daemon of a folder something, and gives what it prints.
+fn control(folder: &Path, words: &[&str]) -> String {
+    let mut command = peer_cli(folder);
+    let output = command.args(words).arg("--socket").arg(folder.join("control")).output().unwrap();
+    assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// A daemon that shares a file, where its metrics are, and the ticket.
+fn giver(folder: &Path) -> (Running, String, String) {
+    let folder = folder.join("giver");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("a.bin"), vec![7; 3 << 20]).unwrap();
+    let (running, metrics) = daemon(&folder);
+    let said = control(&folder, &["add", "a.bin"]);
+    let ticket = said.lines().find_map(|line| line.strip_prefix("peer-cli get ")).expect("a ticket");
+    (running, metrics, ticket.to_owned())
+}
+
 /// Two daemons of which one has downloaded from the other.
 fn after_a_download(folder: &Path) -> (Vec<Running>, String, String) {
-    let [giver, taker] = ["giver", "taker"].map(|name| folder.join(name));
-    for path in [&giver, &taker] {
-        std::fs::create_dir(path).unwrap();
-    }
-    std::fs::write(giver.join("a.bin"), vec![7; 3 << 20]).unwrap();
-    let ((one, given), (other, taken)) = (daemon(&giver), daemon(&taker));
-    let control = |folder: &Path, words: &[&str]| {
-        let mut command = peer_cli(folder);
-        let output = command.args(words).arg("--socket").arg(folder.join("control")).output().unwrap();
-        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    };
-    let said = control(&giver, &["add", "a.bin"]);
-    let ticket = said.lines().find_map(|line| line.strip_prefix("peer-cli get ")).expect("a ticket");
-    control(&taker, &["add", ticket]);
+    let (one, given, ticket) = giver(folder);
+    let taker = folder.join("taker");
+    std::fs::create_dir(&taker).unwrap();
+    let (other, taken) = daemon(&taker);
+    control(&taker, &["add", &ticket]);
     until("the download is complete", || {
         ask(&taken, "/metrics").contains("p2p_completion_seconds_count 1").then_some(())
     });
@@ -110,6 +126,7 @@ fn a_scrape_says_what_was_moved() {
     for line in [
         "p2p_received_bytes_total{source=\"peer\"} 3145728",
         "p2p_received_bytes_total{source=\"relay\"} 0",
+        "p2p_received_bytes_total{source=\"origin\"} 0",
         "p2p_pieces_wrong_total 0",
         "p2p_first_piece_seconds_count 1",
         "p2p_contents{state=\"sharing\"} 1",
@@ -130,6 +147,34 @@ fn a_scrape_says_what_was_moved() {
     until("it is ready", || ask(&given, "/readyz").starts_with("HTTP/1.1 200").then_some(()));
     // Nobody is told who takes part, or in what.
     assert!(!metrics.contains("a.bin") && !metrics.contains("127.0.0.1"), "{metrics}");
+}
+
+#[test]
+fn a_gateway_says_what_its_nodes_have_moved() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_giver, _, ticket) = giver(folder.path());
+    let there = folder.path().join("gateway");
+    std::fs::create_dir(&there).unwrap();
+    let mut command = peer_cli(&there);
+    command.args(["gateway", &ticket, "--bind=127.0.0.1", "--gateway=0", "--metrics=0"]);
+    let (_gateway, [served, metrics]) = started(command, ["Gateway at http://", "Metrics at http://"]);
+    assert!(ask(&served, "/name/a.bin").starts_with("HTTP/1.1 200"));
+    let said = until("the download is complete", || {
+        let said = ask(&metrics, "/metrics");
+        said.contains("p2p_contents{state=\"sharing\"} 1").then_some(said)
+    });
+    for line in [
+        "p2p_received_bytes_total{source=\"peer\"} 3145728",
+        "p2p_received_bytes_total{source=\"origin\"} 0",
+        "p2p_origin_read_bytes_total 0",
+        "p2p_pieces_wrong_total 0",
+        "p2p_first_piece_seconds_count 1",
+        "p2p_contents{state=\"downloading\"} 0",
+        "p2p_waited_seconds_total{limiter=\"network\"}",
+        "p2p_gateway_kept_contents 1",
+    ] {
+        assert!(said.contains(line), "{line}: {said}");
+    }
 }
 
 #[test]

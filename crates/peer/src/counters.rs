@@ -20,8 +20,8 @@ pub struct Times {
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Counters {
-    /// Bytes of verified pieces that came directly from peers, and through a relay.
-    pub received: [u64; 2],
+    /// Bytes of verified pieces that came directly from peers, through a relay, and from an origin.
+    pub received: [u64; 3],
     /// Payload bytes sent to peers directly, and through a relay.
     pub sent: [u64; 2],
     /// Pieces that were right.
@@ -67,7 +67,7 @@ impl Counters {
 /// The same while it grows.
 #[derive(Default)]
 pub(crate) struct Counting {
-    pub(crate) received: [AtomicU64; 2],
+    pub(crate) received: [AtomicU64; 3],
     pub(crate) sent: [AtomicU64; 2],
     pub(crate) verified: AtomicU64,
     pub(crate) wrong: AtomicU64,
@@ -108,11 +108,10 @@ impl Counting {
     }
 
     pub(crate) fn so_far(&self) -> Counters {
-        let all = |counts: &[AtomicU64; 2]| [0, 1].map(|at: usize| counts[at].load(Ordering::Relaxed));
         let one = |count: &AtomicU64| count.load(Ordering::Relaxed);
         Counters {
-            received: all(&self.received),
-            sent: all(&self.sent),
+            received: self.received.each_ref().map(one),
+            sent: self.sent.each_ref().map(one),
             verified: one(&self.verified),
             wrong: one(&self.wrong),
             twice: one(&self.twice),

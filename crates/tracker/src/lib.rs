@@ -24,6 +24,7 @@ mod cost;
 mod last_words;
 mod ledger;
 mod mailboxes;
+mod news_load;
 mod outbox;
 mod pace;
 mod private;

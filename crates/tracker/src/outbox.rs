@@ -6,12 +6,15 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Mutex;
+use std::time::Duration;
 
 use protocol::{ContentId, PeerId, TrackerEvent};
 use swarm::MOST_KNOWN;
 use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
 
 use crate::cost;
+use crate::news_load::Haste;
 
 /// Most peers in one message, either way. More wait for the next.
 pub(crate) const A_MESSAGE: usize = 64;
@@ -19,6 +22,9 @@ pub(crate) const A_MESSAGE: usize = 64;
 /// Most peers that wait to be named, either way. Nobody knows more; where others come and go while someone does not read, the
 /// oldest news are forgotten: it finds out by itself who is not there.
 const MOST: usize = MOST_KNOWN;
+
+/// News that can wait are told so long after the last ones.
+const BATCH: Duration = Duration::from_secs(1);
 
 /// Most other messages that wait.
 const MOST_SAID: usize = 256;
@@ -32,6 +38,10 @@ pub(crate) struct Outbox {
 
 #[derive(Default)]
 struct Waiting {
+    /// Something is to be told now.
+    hurry: bool,
+    /// When news were told last.
+    told: Option<Instant>,
     news: HashMap<ContentId, News>,
     /// Contents of which there are news, in the order in which they are said.
     order: VecDeque<ContentId>,
@@ -68,10 +78,17 @@ fn note(peers: Vec<PeerId>, list: &mut Vec<PeerId>, other: &mut Vec<PeerId>) {
 }
 
 impl Outbox {
-    /// There is news of a content; none at all is an answer, too. `charge` is told by how many bytes more wait now, before any of it can be
-    /// taken.
-    pub(crate) fn add(&self, content: ContentId, joined: Vec<PeerId>, gone: Vec<PeerId>, charge: impl FnOnce(i64)) {
+    /// There is news of a content, of peers that have joined and that are gone; none at all is an answer, too. `charge` is told by how many
+    /// bytes more wait now, before any of it can be taken.
+    pub(crate) fn add(
+        &self,
+        content: ContentId,
+        (joined, gone): (Vec<PeerId>, Vec<PeerId>),
+        haste: Haste,
+        charge: impl FnOnce(i64),
+    ) {
         let mut waiting = self.waiting.lock().expect("no panic holds it");
+        waiting.hurry |= haste == Haste::Now;
         let Waiting { news, order, .. } = &mut *waiting;
         let mut before = 0;
         let news = news.entry(content).and_modify(|news| before = news.cost()).or_insert_with(|| {
@@ -92,6 +109,7 @@ impl Outbox {
             return false;
         }
         waiting.said.push_back(message);
+        waiting.hurry = true;
         drop(waiting);
         self.more.notify_one();
         true
@@ -102,16 +120,37 @@ impl Outbox {
         self.waiting.lock().expect("no panic holds it").said.pop_front()
     }
 
-    /// Waits until there may be news.
+    /// Waits until there is something to tell, and it is time to.
     pub(crate) async fn filled(&self) {
-        self.more.notified().await;
+        loop {
+            match self.due() {
+                None => self.more.notified().await,
+                Some(due) if due <= Instant::now() => return,
+                // Few ever wait for a time, which takes no room in the task of each.
+                Some(due) => drop(Box::pin(timeout_at(due, self.more.notified())).await),
+            }
+        }
+    }
+
+    /// When to tell what there is to tell.
+    fn due(&self) -> Option<Instant> {
+        let waiting = self.waiting.lock().expect("no panic holds it");
+        if waiting.order.is_empty() && waiting.said.is_empty() {
+            return None;
+        }
+        let batch = waiting.told.filter(|_| !waiting.hurry).map(|told| told + BATCH);
+        Some(batch.unwrap_or_else(Instant::now))
     }
 
     /// Takes as much as goes into a message. `charge` is told by how many bytes less wait now.
     pub(crate) fn take(&self, charge: impl FnOnce(i64)) -> Option<(ContentId, News)> {
         let mut waiting = self.waiting.lock().expect("no panic holds it");
-        let Waiting { news, order, .. } = &mut *waiting;
-        let content = order.pop_front()?;
+        let Waiting { hurry, told, news, order, .. } = &mut *waiting;
+        let Some(content) = order.pop_front() else {
+            *hurry = false;
+            return None;
+        };
+        *told = Some(Instant::now());
         let mut here = news.remove(&content)?;
         let before = here.cost();
         let rest = |list: &mut Vec<PeerId>| list.split_off(list.len().min(A_MESSAGE));
@@ -156,12 +195,12 @@ mod tests {
         let outbox = Outbox::default();
         let mut held = 0;
         for _ in 0..100_000 {
-            outbox.add(content(1), (0..50).map(peer).collect(), vec![], |more| held += more);
+            outbox.add(content(1), ((0..50).map(peer).collect(), vec![]), Haste::Soon, |more| held += more);
         }
         assert_eq!((outbox.len(), held), (1, cost::news(50) as i64));
         for round in 0..1000 {
-            outbox.add(content(1), vec![peer(1000 + round)], vec![], |more| held += more);
-            outbox.add(content(1), vec![], vec![peer(1000 + round)], |more| held += more);
+            outbox.add(content(1), (vec![peer(1000 + round)], vec![]), Haste::Soon, |more| held += more);
+            outbox.add(content(1), (vec![], vec![peer(1000 + round)]), Haste::Soon, |more| held += more);
         }
         assert_eq!((outbox.len(), held), (1, cost::news(50 + MOST) as i64), "those who came and went meanwhile");
         let mut named = 0;
@@ -175,8 +214,8 @@ mod tests {
     fn the_oldest_news_make_room_for_the_last() {
         let outbox = Outbox::default();
         let most = MOST as u32;
-        outbox.add(content(1), (0..most).map(peer).collect(), vec![], |_| ());
-        outbox.add(content(1), (most - 5..most + 5).map(peer).collect(), vec![], |_| ());
+        outbox.add(content(1), ((0..most).map(peer).collect(), vec![]), Haste::Soon, |_| ());
+        outbox.add(content(1), ((most - 5..most + 5).map(peer).collect(), vec![]), Haste::Soon, |_| ());
         let (_, news) = outbox.take(|_| ()).unwrap();
         assert_eq!(news.joined, (5..5 + A_MESSAGE as u32).map(peer).collect::<Vec<_>>());
     }
@@ -185,8 +224,9 @@ mod tests {
     fn news_are_said_in_turn_and_in_parts() {
         let outbox = Outbox::default();
         let mut held = 0;
-        outbox.add(content(1), (0..100).map(peer).collect(), (200..270).map(peer).collect(), |more| held += more);
-        outbox.add(content(2), vec![], vec![], |more| held += more);
+        let many = ((0..100).map(peer).collect(), (200..270).map(peer).collect());
+        outbox.add(content(1), many, Haste::Soon, |more| held += more);
+        outbox.add(content(2), (vec![], vec![]), Haste::Soon, |more| held += more);
         let mut said = Vec::new();
         while let Some((content, news)) = outbox.take(|more| held += more) {
             said.push((content, news.joined.len(), news.gone.len()));
@@ -198,9 +238,31 @@ mod tests {
     #[test]
     fn who_comes_back_is_not_gone() {
         let outbox = Outbox::default();
-        outbox.add(content(1), vec![], vec![peer(1)], |_| ());
-        outbox.add(content(1), vec![peer(1)], vec![], |_| ());
+        outbox.add(content(1), (vec![], vec![peer(1)]), Haste::Soon, |_| ());
+        outbox.add(content(1), (vec![peer(1)], vec![]), Haste::Soon, |_| ());
         let (_, news) = outbox.take(|_| ()).unwrap();
         assert_eq!(news, News { joined: vec![peer(1)], gone: vec![] });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn news_that_can_wait_come_once_a_second_and_an_answer_at_once() {
+        let (outbox, began) = (Outbox::default(), Instant::now());
+        let add = |number, haste| outbox.add(content(1), (vec![peer(number)], vec![]), haste, |_| ());
+        let take_all = || std::iter::from_fn(|| outbox.take(|_| ())).map(|(_, news)| news.joined.len()).sum::<usize>();
+        add(1, Haste::Soon);
+        outbox.filled().await;
+        assert_eq!((take_all(), began.elapsed()), (1, Duration::ZERO), "the first at once");
+        add(2, Haste::Soon);
+        assert!(tokio::time::timeout(BATCH / 2, outbox.filled()).await.is_err());
+        add(3, Haste::Soon);
+        outbox.filled().await;
+        assert_eq!((take_all(), began.elapsed()), (2, BATCH));
+        add(4, Haste::Soon);
+        add(5, Haste::Now);
+        outbox.filled().await;
+        assert_eq!((take_all(), began.elapsed()), (2, BATCH), "with the answer, what waited");
+        add(6, Haste::Soon);
+        outbox.filled().await;
+        assert_eq!((take_all(), began.elapsed()), (1, 2 * BATCH));
     }
 }

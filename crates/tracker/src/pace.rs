@@ -5,7 +5,7 @@
 //! each of them takes memory, and that is counted. What it announces again and again counts as many messages.
 //!
 //! However many connections there are: where announcements take much of the tracker's time, those wait from whose address more than an
-//! equal part of it comes.
+//! equal part of it comes. Where all come from one address, nobody waits: there is nobody to leave time for.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -177,7 +177,8 @@ impl Busy {
         let addresses = network.addresses.len().max(1) as u32;
         let address = network.addresses.entry(origin.address).or_default();
         *address += time;
-        let has_more = network.all >= self.all / networks && *address >= network.all / addresses;
+        let is_alone = networks == 1 && addresses == 1;
+        let has_more = !is_alone && network.all >= self.all / networks && *address >= network.all / addresses;
         if self.all > BUSY && has_more { second.saturating_sub(passed) } else { Duration::ZERO }
     }
 }
@@ -255,5 +256,19 @@ mod tests {
         assert!(!busy.spent(at([10, 0, 0, 1]), work * 100).is_zero() && busy.spent(near, work / 100).is_zero());
         tokio::time::advance(Duration::from_secs(1)).await;
         assert!(busy.spent(at([10, 0, 0, 1]), work).is_zero());
+    }
+
+    /// As behind one router, or where a tracker is measured.
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_others_that_are_not_there() {
+        let at = |address: [u8; 4]| Origin::of(address.into());
+        let (mut busy, work, alone) = (Busy::default(), Duration::from_micros(100), at([10, 0, 0, 1]));
+        assert!((0..10_000).all(|_| busy.spent(alone, work).is_zero()));
+        for other in [at([10, 0, 0, 2]), at([10, 0, 1, 1])] {
+            assert!(busy.spent(other, work).is_zero());
+            assert!(!busy.spent(alone, work).is_zero(), "somebody else has something to say");
+            tokio::time::advance(Duration::from_secs(1)).await;
+            assert!((0..10_000).all(|_| busy.spent(alone, work).is_zero()));
+        }
     }
 }

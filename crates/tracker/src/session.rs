@@ -98,6 +98,7 @@ async fn talk(session: u64, connection: &Arc<dyn Connection>, state: &State) -> 
     if !state.enter(session, connection, outbox.clone(), &listeners) {
         return Ok(());
     }
+    drop(listeners);
     let questions = Questions::default();
     tokio::select! {
         result = write(session, &**connection, send, &outbox, (&questions, &known), state) => result,

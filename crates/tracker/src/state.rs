@@ -8,6 +8,7 @@
 
 mod asked;
 mod leased;
+mod news;
 mod relayed;
 mod second_address;
 mod watched;
@@ -19,7 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use dashmap::DashMap;
-use protocol::{Announce, COME_AGAIN, ContentId, PeerAddress, PeerId, Role, TrackerEvent, TrackerInstance};
+use protocol::{Announce, COME_AGAIN, ContentId, PeerId, Role, TrackerInstance};
 use swarm::{Addresses, Introductions, Origin, Push, Registry};
 use transport::{Config, Connection};
 
@@ -28,6 +29,7 @@ use crate::config::ServerConfig;
 use crate::cost;
 use crate::ledger::{Ledger, Room, Use};
 use crate::mailboxes::Mailboxes;
+use crate::news_load::{Haste, NewsLoad};
 use crate::outbox::Outbox;
 use crate::pace::{Busy, Left, Pace, Repeats};
 use crate::private::PrivateTracker;
@@ -54,7 +56,8 @@ pub(crate) struct State {
     config: ServerConfig,
     /// Which of several trackers it is.
     pub(crate) instance: TrackerInstance,
-    contents: DashMap<ContentId, Registry>,
+    /// Boxed: up to half of a map's places are empty, and as large as the others.
+    contents: DashMap<ContentId, Box<Registry>>,
     catalogue: Mutex<Catalogue>,
     members: DashMap<PeerId, Member>,
     /// Every connection, from the first moment on.
@@ -76,6 +79,8 @@ pub(crate) struct State {
     refusals: AtomicU64,
     /// Whose announcements take its time.
     busy: Mutex<Busy>,
+    /// How much there is to tell of others.
+    news_load: Mutex<NewsLoad>,
     /// How many connections were let go for others.
     let_go: AtomicU64,
 }
@@ -85,7 +90,8 @@ struct Member {
     session: u64,
     outbox: Arc<Outbox>,
     addresses: Arc<Addresses>,
-    contents: BTreeMap<ContentId, Membership>,
+    /// Boxed: a node of the map has eleven places, and most members take part in one content.
+    contents: BTreeMap<ContentId, Box<Membership>>,
     /// Whether it was told of the relay, and opens legs.
     knows_relay: bool,
     takes_legs: bool,
@@ -158,6 +164,7 @@ impl State {
             announces: AtomicU64::new(0),
             refusals: AtomicU64::new(0),
             busy: Mutex::default(),
+            news_load: Mutex::default(),
             let_go: AtomicU64::new(0),
         }
     }
@@ -327,7 +334,7 @@ impl State {
         self.announces.fetch_add(1, Ordering::Relaxed);
         let Announce { content, about, role } = announce;
         let seed = self.config.seed ^ u64::from_le_bytes(content.0.0[..8].try_into().expect("a digest has 32 bytes"));
-        let mut registry = self.contents.entry(content).or_insert_with(|| Registry::new(seed));
+        let mut registry = self.contents.entry(content).or_insert_with(|| Box::new(Registry::new(seed)));
         let mut counts = u32::from(registry.contains(peer));
         // Under the content's lock: a call that ends this session, or replaces it, either came before, and then nothing
         // is announced, or finds the content among the member's and takes the peer out of it.
@@ -344,8 +351,8 @@ impl State {
             self.ledger().raise_use(session, Use::Alone);
             let mut gone = self.first_word_of_relay(peer);
             gone.extend(self.first_word_of_second_address(peer));
-            self.push(content, vec![Push { to: peer, joined: introductions.sample, gone }]);
-            self.push(content, introductions.pushes);
+            self.push(content, vec![Push { to: peer, joined: introductions.sample, gone }], Haste::Now);
+            self.push_others(content, introductions.pushes);
         }
         let empty = registry.is_empty();
         drop(registry);
@@ -371,7 +378,7 @@ impl State {
         let remembered = left.len();
         let membership = contents
             .entry(content)
-            .or_insert_with(|| Membership { repeats: left.take(content), ..Membership::default() });
+            .or_insert_with(|| Box::new(Membership { repeats: left.take(content), ..Membership::default() }));
         membership.wanted |= role == Role::Downloader;
         let messages = match membership.repeats.one_more() {
             false => TOO_OFTEN,
@@ -416,7 +423,7 @@ impl State {
     fn depart(&self, peer: PeerId, content: ContentId) {
         if let Some(mut registry) = self.contents.get_mut(&content) {
             let pushes = registry.leave(peer);
-            self.push(content, pushes);
+            self.push_others(content, pushes);
             self.list_names(content, &registry);
             if let Some(only) = registry.only() {
                 self.charge(only, content, cost::membership(&Introductions::default()), &registry);
@@ -447,34 +454,6 @@ impl State {
     /// The private shares that this tracker is for.
     pub(crate) fn private(&self) -> Option<&PrivateTracker> {
         self.config.private.as_ref()
-    }
-
-    /// Puts news into the outboxes of members. Where they live is looked up when the news are said.
-    fn push(&self, content: ContentId, pushes: Vec<Push>) {
-        for Push { to, joined, gone } in pushes {
-            let Some(member) = self.members.get(&to) else { continue };
-            let (session, met) = (member.session, !joined.is_empty());
-            let joined = joined.into_iter().map(|peer| peer.id).collect();
-            member.outbox.add(content, joined, gone, |more| {
-                let mut ledger = self.ledger();
-                if met {
-                    ledger.raise_use(session, Use::Met);
-                }
-                ledger.change(session, more);
-            });
-        }
-    }
-
-    /// The next message of news for a member, if there are any.
-    pub(crate) fn take(&self, session: u64, peer: PeerId, outbox: &Outbox) -> Option<TrackerEvent> {
-        if let Some(said) = outbox.take_said() {
-            return Some(said);
-        }
-        let (content, news) = outbox.take(|less| self.ledger().change(session, less))?;
-        let registry = self.contents.get(&content);
-        let joined: Vec<PeerAddress> =
-            registry.map(|registry| registry.addresses_for(peer, &news.joined)).unwrap_or_default();
-        Some(TrackerEvent::Peers { content, joined, gone: news.gone })
     }
 
     /// How fast a connection may say the same again.

@@ -314,3 +314,32 @@ async fn two_thousand_peers_take_part_and_a_sample_stays_small() {
     drop(clients);
     world.settled(0, 0).await;
 }
+
+/// Each would otherwise be told of the others one by one.
+#[tokio::test(start_paused = true)]
+async fn a_crowd_that_comes_at_once_hears_of_itself_in_few_messages() {
+    const CROWD: usize = 200;
+    let (world, mut clients) = (World::new(), Vec::new());
+    for number in 0..CROWD {
+        clients.push(world.client_at(&format!("10.0.{number}.1")).await);
+    }
+    for client in &mut clients {
+        let announce = Announce { content: content(1), about: None, role: Role::Downloader };
+        client.say(TrackerRequest::Announce(announce)).await;
+    }
+    world.settled(CROWD, 1).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let (mut messages, mut named) = (0, 0);
+    for client in &mut clients {
+        let quiet = Duration::from_millis(20);
+        while let Ok(bytes) = tokio::time::timeout(quiet, read_frame(&mut *client.recv, MAX_FRAME)).await {
+            let TrackerEvent::Peers { joined, .. } = TrackerEvent::decode(&bytes.unwrap().unwrap()).unwrap() else {
+                panic!("news")
+            };
+            (messages, named) = (messages + 1, named + joined.len());
+        }
+    }
+    assert!(named > 70 * CROWD, "{named} are named");
+    // What is told at once in a second, and of each its own answer and two batches.
+    assert!(messages <= 2_000 + 3 * CROWD, "{named} are named in {messages} messages");
+}

@@ -82,7 +82,7 @@ impl Pipe {
     pub(crate) fn reset(&self, code: u32) {
         let mut state = self.state();
         state.reset = Some(code);
-        state.queue.clear();
+        state.queue = VecDeque::new();
         state.waiting = 0;
         self.readable.notify_one();
     }
@@ -90,7 +90,7 @@ impl Pipe {
     pub(crate) fn stop(&self, code: u32) {
         let mut state = self.state();
         state.stopped.get_or_insert(code);
-        state.queue.clear();
+        state.queue = VecDeque::new();
         state.waiting = 0;
         self.writable.notify_one();
     }
@@ -109,6 +109,10 @@ impl Pipe {
             if front.is_empty() {
                 state.queue.pop_front();
             }
+        }
+        if state.queue.is_empty() {
+            // A pipe that is quiet keeps no room for what once waited.
+            state.queue = VecDeque::new();
         }
         if filled > 0 {
             state.waiting -= filled;
@@ -131,5 +135,21 @@ mod tests {
         assert_eq!(taken, BUFFERS);
         assert!(matches!(pipe.pull(&mut [0; 2]), Found::Bytes(2)));
         assert_eq!(pipe.push(&mut byte()), Ok(1), "there is room again");
+    }
+
+    #[test]
+    fn a_pipe_in_which_nothing_waits_keeps_no_room() {
+        let filled = || {
+            let pipe = Pipe::new(1 << 20);
+            (0..100).for_each(|_| assert_eq!(pipe.push(&mut Bytes::from_static(b"word")), Ok(4)));
+            pipe
+        };
+        let [read, reset, stopped] = [filled(), filled(), filled()];
+        while let Found::Bytes(_) = read.pull(&mut [0; 64]) {}
+        reset.reset(1);
+        stopped.stop(1);
+        for pipe in [read, reset, stopped] {
+            assert_eq!(pipe.state().queue.capacity(), 0);
+        }
     }
 }

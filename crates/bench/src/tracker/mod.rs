@@ -45,7 +45,9 @@ const FLASH: Duration = Duration::from_secs(10);
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// Connections
-    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(100..=200_000))]
+    ///
+    /// A tracker pings those that come while it has fewer than 2,000: with few, most of what is measured are pings.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(100..=200_000))]
     pub peers: u32,
     /// Ways to connect, as quic or tcp
     #[arg(long, value_name = "TRANSPORT", value_delimiter = ',', default_values = ["quic", "tcp"])]
@@ -61,7 +63,7 @@ pub struct Arguments {
     pub program: Option<PathBuf>,
 }
 
-/// Builds, measures, prints; fails if a connection takes more than it may, or someone is refused.
+/// Builds, measures, prints; fails if a figure is not what it should be, or someone is refused.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let program = match &arguments.program {
         Some(program) => program.canonicalize().with_context(|| format!("{}", program.display()))?,
@@ -86,6 +88,7 @@ async fn measure(arguments: &Arguments, program: &Path, folder: &Path, kind: Kin
         full::measure(&mut tracker, kind, arguments.peers as usize).await?;
         return Ok(None);
     }
+    tracker.has_room(kind, arguments.peers as usize + FIRST)?;
     let crowd = Crowd::at(kind, Ipv4Addr::LOCALHOST.into(), tracker.address, tracker.id)?;
     Ok(Some(measure_all(&mut tracker, &crowd, kind, arguments.peers as usize).await?))
 }

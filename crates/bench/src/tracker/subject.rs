@@ -6,13 +6,13 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use bytesize::ByteSize;
 use protocol::PeerId;
 use testbed::program::Program;
 use testbed::tracker;
 use tool::usage::{memory, processor_time};
-use transport::peer_id_of_certificate_pem;
+use transport::{Kind, peer_id_of_certificate_pem};
 
 /// It says where it listens, and answers what is typed, within this time.
 const ANSWERS: Duration = Duration::from_secs(20);
@@ -44,6 +44,14 @@ impl Subject {
         Ok(Subject { program, address, id, room })
     }
 
+    /// Fails if it says that it has no room for so many, before any of them come.
+    pub fn has_room(&self, kind: Kind, peers: usize) -> anyhow::Result<()> {
+        let Some(said) = &self.room else { return Ok(()) };
+        let fits = room_over(kind, said).is_none_or(|room| peers <= room);
+        ensure!(fits, "{peers} peers are too many over {kind:?} here. The tracker has room for {said}");
+        Ok(())
+    }
+
     /// Bytes of memory of its own.
     pub fn memory(&self) -> anyhow::Result<u64> {
         memory(self.program.process.number()).map(|[own, _]| own).context("only Linux tells a process's memory")
@@ -59,6 +67,13 @@ impl Subject {
         self.program.process.type_line("status");
         self.program.find("its status", ANSWERS, status)
     }
+}
+
+/// Of a line like `21,000 peers over QUIC or 510 over TCP, as …`.
+fn room_over(kind: Kind, said: &str) -> Option<usize> {
+    let (before, _) = said.split_once(&format!(" over {}", format!("{kind:?}").to_uppercase()))?;
+    let number = before.trim_end_matches(" peers").rsplit(' ').next()?;
+    number.replace(',', "").parse().ok()
 }
 
 /// Of a line like `20 peers, 20 contents, 1.2 MiB of memory`.
@@ -77,5 +92,13 @@ mod tests {
     fn a_status_says_peers_and_bytes() {
         assert_eq!(status("20 peers, 1 content, 1.5 MiB of memory"), Some((20, 3 << 19)));
         assert_eq!(status("no such line"), None);
+    }
+
+    #[test]
+    fn a_tracker_says_for_how_many_it_has_room() {
+        let both = "21,000 peers over QUIC, as --memory 1.0 GiB allows, or for 510 over TCP, as the limit of open files allows";
+        assert_eq!((room_over(Kind::Quic, both), room_over(Kind::Tcp, both)), (Some(21_000), Some(510)));
+        let one = "7 peers over TCP, as --memory 1.0 GiB allows";
+        assert_eq!((room_over(Kind::Quic, one), room_over(Kind::Tcp, one)), (None, Some(7)));
     }
 }

@@ -11,6 +11,14 @@ const MANY: f64 = 100_000.0;
 const CORES: f64 = 2.0;
 /// What a connection may take on the tracker, in bytes.
 const LIMITS: [(Kind, u64); 2] = [(Kind::Quic, 38_000), (Kind::Tcp, 20_000)];
+/// The part of a core that a thousand idle peers may take, in percent.
+const IDLE: f64 = 0.5;
+/// New connections a second, by processor time.
+const JOINS: f64 = 1_500.0;
+/// Announcements a second, as they were here.
+const ANNOUNCES: f64 = 10_000.0;
+/// Seconds of processor time that a flash crowd may take.
+const FLASH: f64 = 10.0;
 
 /// How often something was done, in how many seconds, and in how much processor time on either side.
 #[derive(Debug, Clone, Copy)]
@@ -80,17 +88,17 @@ fn section(text: &mut String, figures: &Figures) -> std::fmt::Result {
     row("bytes of memory a connection", figures.memory.to_string(), &format!("<= {limit}"))?;
     row("bytes that the tracker counts for it", figures.counted.to_string(), "no less")?;
     row("bytes a connection after the flash crowd", figures.in_flash.to_string(), "")?;
-    row("a core's part for 1,000 idle peers", format!("{:.2} %", idle.share()), "<= 0.5 %")?;
+    row("a core's part for 1,000 idle peers", format!("{:.2} %", idle.share()), &format!("<= {IDLE} %"))?;
     row("new connections a second, here", format!("{:.0}", joins.seen()), "")?;
-    row("  by processor time, two cores", format!("{:.0}", joins.by_time()), ">= 1500")?;
+    row("  by processor time, two cores", format!("{:.0}", joins.by_time()), &format!(">= {JOINS}"))?;
     row("  the tracker's time for one", format!("{:.0} us", joins.micros()), "")?;
     row("  tries that came to nothing", figures.failed.to_string(), "")?;
-    row("announces a second, here", format!("{:.0}", announces.seen()), ">= 10000")?;
+    row("announces a second, here", format!("{:.0}", announces.seen()), &format!(">= {ANNOUNCES}"))?;
     row("  by processor time, two cores", format!("{:.0}", announces.by_time()), "")?;
     row("  the tracker's time for one", format!("{:.0} us", announces.micros()), "")?;
     let waited = format!("{:.1}, {:.1}, {:.1} ms", at(0.5), at(0.99), at(1.0));
     row("flash crowd: answered (median, 99 %, last)", waited, "")?;
-    row("  the tracker's time", format!("{:.2} s of {:.1}", flash.tracker, flash.seconds), "<= 10 s")?;
+    row("  the tracker's time", format!("{:.2} s of {:.1}", flash.tracker, flash.seconds), &format!("<= {FLASH} s"))?;
     row("  messages told to each", format!("{:.1}", figures.told as f64 / *peers as f64), "")?;
     row("  sent away", figures.gone.to_string(), "0")?;
     if let Some(room) = &figures.room {
@@ -102,14 +110,25 @@ fn section(text: &mut String, figures: &Figures) -> std::fmt::Result {
     row("  all come back", format!("{:.0} s", MANY * joins.micros() / 1e6), "")
 }
 
-/// Fails where somebody was sent away, or a connection takes more than it may.
+/// Fails where somebody was sent away, or a figure is not what it should be; says all that are not.
 pub fn check(all: &[Figures]) -> anyhow::Result<()> {
-    for Figures { kind, memory, gone, .. } in all {
-        let limit = limit(*kind);
-        ensure!(*gone == 0, "{kind:?}: {gone} peers were sent away");
-        ensure!(*memory <= limit, "{kind:?}: {memory} bytes a connection are more than the {limit} that it may take");
-    }
+    let short: Vec<String> = all.iter().flat_map(shortfalls).collect();
+    ensure!(short.is_empty(), "{}", short.join("; "));
     Ok(())
+}
+
+fn shortfalls(figures: &Figures) -> Vec<String> {
+    let Figures { kind, memory, gone, idle, joins, announces, flash, .. } = figures;
+    let limit = limit(*kind);
+    let wanted = [
+        (*gone == 0, format!("{gone} peers were sent away")),
+        (*memory <= limit, format!("a connection takes {memory} bytes, more than {limit}")),
+        (idle.share() <= IDLE, format!("1,000 idle peers take {:.2} % of a core, more than {IDLE}", idle.share())),
+        (joins.by_time() >= JOINS, format!("{:.0} peers join a second, fewer than {JOINS}", joins.by_time())),
+        (announces.seen() >= ANNOUNCES, format!("{:.0} announce a second, fewer than {ANNOUNCES}", announces.seen())),
+        (flash.tracker <= FLASH, format!("a flash crowd takes {:.1} s, more than {FLASH}", flash.tracker)),
+    ];
+    wanted.into_iter().filter(|(holds, _)| !holds).map(|(_, short)| format!("{kind:?}: {short}")).collect()
 }
 
 fn limit(kind: Kind) -> u64 {
@@ -126,5 +145,39 @@ mod tests {
         assert_eq!((rate.seen(), rate.by_time(), rate.micros(), rate.share()), (250.0, 2000.0, 500.0, 12.5));
         let lopsided = Rate { tracker: 1.0, own: 0.0, ..rate };
         assert_eq!(lopsided.by_time(), 1000.0, "one thread does not use two cores");
+    }
+
+    #[test]
+    fn every_figure_is_held_to_what_is_wanted() {
+        let rate = |times, tracker| Rate { times, seconds: 1.0, tracker, own: 0.1 };
+        let good = || Figures {
+            kind: Kind::Tcp,
+            peers: 10_000,
+            room: None,
+            memory: 20_000,
+            counted: 21_000,
+            in_flash: 22_000,
+            idle: rate(10_000, 0.05),
+            joins: rate(1_500, 1.0),
+            failed: 0,
+            announces: rate(10_000, 1.0),
+            flash: rate(10_000, 10.0),
+            waits: vec![0.1],
+            told: 0,
+            gone: 0,
+        };
+        assert!(check(&[good()]).is_ok());
+        let bad = [
+            Figures { memory: 20_001, ..good() },
+            Figures { idle: rate(10_000, 0.06), ..good() },
+            Figures { joins: rate(1_499, 1.0), ..good() },
+            Figures { announces: rate(9_999, 1.0), ..good() },
+            Figures { flash: rate(10_000, 10.1), ..good() },
+            Figures { gone: 1, ..good() },
+        ];
+        for figures in &bad {
+            assert_eq!(shortfalls(figures).len(), 1, "{:?}", shortfalls(figures));
+        }
+        assert_eq!(check(&bad).unwrap_err().to_string().split("; ").count(), bad.len());
     }
 }

@@ -47,17 +47,36 @@ pub enum Request {
     },
     /// Limit what is sent or received, all contents together.
     Limit {
-        /// Bytes a second to send; 0 for no limit; left as it is if not given.
+        /// What is sent at most; left as it is if not given.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        up: Option<u64>,
-        /// Bytes a second to receive, likewise.
+        up: Option<RateLimit>,
+        /// What is received at most, likewise.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        down: Option<u64>,
+        down: Option<RateLimit>,
     },
     /// How everything stands.
     Status {},
     /// Read the settings again, and look at all shared paths anew, as on `SIGHUP`.
     Reload {},
+}
+
+/// A limit that is asked for: a number or a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum RateLimit {
+    /// Bytes a second; 0 for no limit.
+    Rate(u64),
+    /// As a word says.
+    Word(RateWord),
+}
+
+/// A limit that is no number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum RateWord {
+    /// As the settings say, now and whenever they change.
+    Default,
 }
 
 /// Contents that are meant.

@@ -11,7 +11,7 @@ mod server;
 mod socket;
 
 pub use client::{Answers, Client};
-pub use message::{Answer, ContentStatus, Doing, ErrorCode, Kind, Request, VERSION, Which};
+pub use message::{Answer, ContentStatus, Doing, ErrorCode, Kind, RateLimit, RateWord, Request, VERSION, Which};
 pub use place::Place;
 pub(crate) use server::{Answering, serve};
 pub(crate) use socket::Listener;
@@ -36,6 +36,9 @@ pub enum ControlError {
     /// There is no folder for the socket.
     #[error("there is no runtime folder for the daemon's socket: set XDG_RUNTIME_DIR, or name a socket with --socket")]
     NoPlace,
+    /// What the socket is to be in is no folder.
+    #[error("{0} is no folder, so no socket can be in it: name another place with --socket")]
+    NoFolder(PathBuf),
     /// The socket is another user's.
     #[error("{0} {words}", words = socket::NOT_OURS)]
     NotOurs(PathBuf),

@@ -142,8 +142,11 @@ mod platform {
     /// Whether nobody else can take the place of the socket, or reach it.
     fn check(folder: &Path, seen: &Metadata, own: bool, user: u32) -> Result<(), ControlError> {
         let is_ours = seen.uid() == user || (!own && seen.uid() == 0);
-        if !seen.is_dir() || !is_ours {
+        if !is_ours {
             return Err(ControlError::NotOurs(folder.to_owned()));
+        }
+        if !seen.is_dir() {
+            return Err(ControlError::NoFolder(folder.to_owned()));
         }
         // A folder that the user has named may be looked into: the socket itself is closed to others.
         let open = if own { 0o077 } else { 0o022 };
@@ -156,11 +159,10 @@ mod platform {
         let Ok(seen) = look(folder) else { return Ok(()) };
         let is_service = place.own_folder && folder.starts_with(RUN) && user() == 0;
         let named_by_root = !place.own_folder && user() == 0;
-        if [user(), 0].contains(&seen.uid()) || is_service || named_by_root {
-            Ok(())
-        } else {
-            Err(ControlError::NotOurs(folder.to_owned()))
+        if ![user(), 0].contains(&seen.uid()) && !is_service && !named_by_root {
+            return Err(ControlError::NotOurs(folder.to_owned()));
         }
+        if seen.is_dir() { Ok(()) } else { Err(ControlError::NoFolder(folder.to_owned())) }
     }
 
     #[cfg(test)]
@@ -195,10 +197,16 @@ mod platform {
             assert!(check(temporary.path(), &seen, true, user()).is_ok());
             let result = check(temporary.path(), &seen, true, user() + 1);
             assert!(matches!(result, Err(ControlError::NotOurs(_))));
+        }
+
+        #[test]
+        fn what_is_no_folder_is_not_said_to_be_another_users() {
+            let temporary = tempfile::tempdir().unwrap();
             let file = temporary.path().join("file");
             fs::write(&file, "").unwrap();
-            let seen = fs::metadata(&file).unwrap();
-            assert!(matches!(check(&file, &seen, true, user()), Err(ControlError::NotOurs(_))));
+            for result in [make_folder(&place(&file, false)), check_owner(&place(&file, false))] {
+                assert!(matches!(result, Err(ControlError::NoFolder(_))), "{result:?}");
+            }
         }
 
         #[test]
@@ -208,7 +216,7 @@ mod platform {
             symlink(elsewhere.path(), &link).unwrap();
             let result = make_folder(&place(&link, true));
             fs::remove_file(&link).unwrap();
-            assert!(matches!(result, Err(ControlError::NotOurs(_))), "{result:?}");
+            assert!(matches!(result, Err(ControlError::NoFolder(_))), "{result:?}");
         }
 
         #[test]

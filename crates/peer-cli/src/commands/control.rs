@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use clap::Args;
 use daemon::control::{
-    Answer, Client, ContentStatus, ControlError, Doing, ErrorCode, Kind as ContentKind, Place, Request, Which, line,
+    Answer, Client, ContentStatus, ControlError, Doing, ErrorCode, Kind as ContentKind, Place, RateLimit, RateWord,
+    Request, Which, line,
 };
 use protocol::{Ticket, TicketError};
 use tokio::time::{MissedTickBehavior, interval};
@@ -105,14 +106,19 @@ impl WhichArguments {
 
 /// Limits.
 #[derive(Debug, Args)]
-#[command(before_help = "Examples:\n  peer-cli limit --up 50mbit --down 10MiB\n  peer-cli limit --up none")]
+#[command(
+    before_help = "Examples:\n  peer-cli limit --up 50mbit --down 10MiB\n  peer-cli limit --up none --down default"
+)]
 pub struct LimitArguments {
-    /// Most bytes a second to send, as 10MiB or 50mbit; or none
-    #[arg(long, value_name = "RATE", value_parser = rate_or_none, required_unless_present = "down")]
-    up: Option<u64>,
-    /// Most bytes a second to receive; or none
-    #[arg(long, value_name = "RATE", value_parser = rate_or_none)]
-    down: Option<u64>,
+    /// Most bytes a second to send, as 50mbit; none; or default
+    ///
+    /// Most bytes a second to send, as 10MiB or 50mbit; `none` for no limit; `default` for what the settings or the daemon's --up-rate say, now
+    /// and whenever they change
+    #[arg(long, value_name = "RATE", value_parser = rate_limit, required_unless_present = "down")]
+    up: Option<RateLimit>,
+    /// Most bytes a second to receive, likewise
+    #[arg(long, value_name = "RATE", value_parser = rate_limit)]
+    down: Option<RateLimit>,
     #[command(flatten)]
     pub control: ControlArguments,
 }
@@ -127,9 +133,13 @@ pub struct StatusArguments {
     pub control: ControlArguments,
 }
 
-/// A rate, or 0 for `none`.
-fn rate_or_none(text: &str) -> Result<u64, String> {
-    if text.eq_ignore_ascii_case("none") { Ok(0) } else { sizes::rate(text) }
+/// A rate, `none` or `default`.
+fn rate_limit(text: &str) -> Result<RateLimit, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "none" => Ok(RateLimit::Rate(0)),
+        "default" => Ok(RateLimit::Word(RateWord::Default)),
+        _ => sizes::rate(text).map(RateLimit::Rate),
+    }
 }
 
 /// What of a content to do.
@@ -147,7 +157,10 @@ pub fn control_failure(error: &ControlError) -> Failure {
         ControlError::NoDaemon(_) => ExitCode::NotFound,
         ControlError::NotOurs(_) | ControlError::Unsafe(_) => ExitCode::Refused,
         ControlError::InUse(_) => ExitCode::AddressInUse,
-        ControlError::NoSocket(_) | ControlError::TooLong(_) | ControlError::MessageTooLong(_) => ExitCode::Usage,
+        ControlError::NoFolder(_)
+        | ControlError::NoSocket(_)
+        | ControlError::TooLong(_)
+        | ControlError::MessageTooLong(_) => ExitCode::Usage,
         _ => ExitCode::Other,
     };
     Failure::new(code, error.to_string())

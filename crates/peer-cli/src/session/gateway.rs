@@ -46,7 +46,7 @@ pub struct Brought<'a> {
     pub rate: Option<u64>,
 }
 
-/// How much a gateway keeps of what it has downloaded and brought.
+/// How much a gateway keeps of what it has downloaded and brought, and has read from origins.
 #[derive(Debug, Clone, Copy, Default)]
 #[cfg_attr(not(feature = "metrics"), allow(dead_code, reason = "metrics alone tell of it"))]
 pub struct KeptNow {
@@ -57,6 +57,11 @@ pub struct KeptNow {
     pub kept: u64,
     /// How many had to go so far.
     pub removed: u64,
+    /// Contents that are downloaded, and those that are complete.
+    pub downloading: u64,
+    pub sharing: u64,
+    /// Bytes that have come from origins.
+    pub from_origins: u64,
 }
 
 /// A gateway that serves until it is dropped.
@@ -282,7 +287,15 @@ pub async fn start_with(
     let kept = gateway.kept();
     let kept = Arc::new(move || {
         let figures = kept();
-        KeptNow { bytes: figures.bytes, most: figures.most, kept: figures.kept, removed: figures.removed }
+        KeptNow {
+            bytes: figures.bytes,
+            most: figures.most,
+            kept: figures.kept,
+            removed: figures.removed,
+            downloading: figures.downloading,
+            sharing: figures.sharing,
+            from_origins: gateway::bytes_from_origins(),
+        }
     });
     Ok(Running { address, about, has_token, metrics: None, kept, serving: tokio::spawn(add(gateway).serve()) })
 }

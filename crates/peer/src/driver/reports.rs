@@ -150,8 +150,7 @@ impl Driver {
 
     pub(super) fn stored(&mut self, request: RequestId, content: ContentId, verdicts: &[(u32, bool)]) {
         self.progressed(request);
-        let relayed = self.requests.get(&request).and_then(|fetching| self.links.get(&fetching.conn));
-        let relayed = usize::from(relayed.is_some_and(|link| link.connection.transport() == RELAY));
+        let source = self.source_of(request);
         let counting = self.setup.counting.clone();
         for &(piece, right) in verdicts {
             match right {
@@ -169,7 +168,7 @@ impl Driver {
                     counting.first_piece.add(item.started.elapsed());
                 }
                 *item.sources.entry(fetching.from).or_default() += len;
-                counting.received[relayed].fetch_add(len, Ordering::Relaxed);
+                counting.received[source].fetch_add(len, Ordering::Relaxed);
                 fetching.stored += len;
                 if let Some(link) = self.links.get_mut(&fetching.conn) {
                     link.proven = true;
@@ -188,6 +187,13 @@ impl Driver {
             });
         }
         self.serve_readers(content);
+    }
+
+    /// Where what comes of a request is counted: as a peer's, as relayed, or as an origin's.
+    fn source_of(&self, request: RequestId) -> usize {
+        let Some(fetching) = self.requests.get(&request) else { return 0 };
+        let is_relayed = || self.links.get(&fetching.conn).is_some_and(|link| link.connection.transport() == RELAY);
+        if fetching.from == ORIGIN { 2 } else { usize::from(is_relayed()) }
     }
 
     /// For the log: what a peer did wrong while we still dealt with it.

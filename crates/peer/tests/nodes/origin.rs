@@ -82,6 +82,7 @@ async fn with_no_peer_all_of_it_comes_from_the_origin_each_byte_once() {
     let done = tokio::time::timeout(LONG, download).await.expect("it ends").expect("it completes");
     assert!(std::fs::read(&done.path).unwrap() == bytes);
     assert_eq!(done.stats.sources.get(&ORIGIN), Some(&300_001));
+    assert_eq!(node.counters().received, [0, 0, 300_001]);
     let mut told = Vec::new();
     while let Ok(event) = events.try_recv() {
         if let PeerEvent::Origin { origin, failure, .. } = event {
@@ -174,6 +175,7 @@ async fn wrong_bytes_of_an_origin_are_not_stored_and_peers_bring_the_rest() {
     let done = tokio::time::timeout(LONG, download).await.expect("it ends").expect("it completes");
     assert!(std::fs::read(&done.path).unwrap() == bytes);
     assert_eq!(done.stats.sources.get(&ORIGIN), None);
+    assert_eq!(node.counters().received, [bytes.len() as u64, 0, 0]);
 }
 
 #[tokio::test]

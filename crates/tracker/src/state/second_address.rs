@@ -174,7 +174,7 @@ impl State {
         let Some(addresses) = member.map(|member| member.addresses.clone()) else { return };
         let pushes = registry.readdress(peer, &addresses);
         if tells {
-            self.push(content, pushes);
+            self.push_others(content, pushes);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Barrier;
 use std::time::Duration;
 
-use protocol::{AddressToken, Digest, Role};
+use protocol::{AddressToken, Digest, Role, TrackerEvent};
 use transport::{ForwardConnection, LinkStats, MemoryNetwork, MemoryTransport, Transport, TransportError};
 
 use super::*;

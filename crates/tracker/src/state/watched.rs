@@ -7,6 +7,7 @@ use swarm::{Addresses, Push};
 use tokio::time::Instant;
 
 use super::State;
+use crate::news_load::Haste;
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -75,7 +76,7 @@ impl State {
         };
         let peers = page.into_iter().map(watched).collect();
         let mark = |to| Push { to, joined: Vec::new(), gone: vec![report_mark()] };
-        self.push(content, asked.into_iter().map(mark).collect());
+        self.push(content, asked.into_iter().map(mark).collect(), Haste::Now);
         (peers, next)
     }
 

@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use protocol::PeerId;
 use tokio::runtime::Handle;
-use tokio::sync::{Mutex as AsyncMutex, Semaphore, mpsc, watch};
+use tokio::sync::{Mutex as AsyncMutex, Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsStream;
 
-use super::connection_core::{ControlFrame, Core, End, Held, Kind, Queues, STREAMS, Share};
+use super::connection_core::{Arrivals, Core, End, Held, Kind, STREAMS, Share};
 use super::dial::Dialler;
+use super::pending_frames::ControlFrame;
 use super::socket::Socket;
 use super::sole::Sole;
-use super::stream_connection::{StreamConnection, StreamFrame};
 use super::{control, stream};
 use crate::pipe_stream::{Carrier, PipeRecv, PipeSend};
 use crate::{BoxFuture, Connection, LinkStats, RELAY, Stream, TransportError};
@@ -24,8 +24,15 @@ pub(super) struct TcpConnection {
     remote: SocketAddr,
     relayed: bool,
     dialled: bool,
+    /// Nothing where no stream connections come.
+    streams: Option<Box<Streams>>,
+}
+
+/// What streams on connections of their own need.
+struct Streams {
+    /// Those that this side may still open.
     places: Arc<Semaphore>,
-    arrivals: AsyncMutex<Option<mpsc::Receiver<(StreamConnection, StreamFrame)>>>,
+    arrivals: AsyncMutex<Arrivals>,
 }
 
 impl TcpConnection {
@@ -39,20 +46,28 @@ impl TcpConnection {
         running: watch::Sender<usize>,
     ) -> (Self, Arc<Core>) {
         let (remote, relayed, dialled) = (share.remote, share.relayed, dialler.is_some());
-        let (core, Queues { arrivals, frames }) = Core::new(&control, peer, share, dialler, thread);
+        let (core, arrivals) = Core::new(&control, peer, share, dialler, thread);
         running.send_modify(|running| *running += 1);
         let task = core.clone();
+        // Split here: what is handed on as a whole would have its place in the task twice, for as long as that runs.
+        let halves = tokio::io::split(control);
         core.spawn(async move {
-            control::run(task, control, frames).await;
+            control::run(task, halves).await;
             running.send_modify(|running| *running -= 1);
         });
         let held = Arc::new(Held(core.clone()));
-        let places = Arc::new(Semaphore::new(STREAMS));
-        (TcpConnection { held, remote, relayed, dialled, places, arrivals: AsyncMutex::new(arrivals) }, core)
+        let streams = arrivals.map(|arrivals| {
+            Box::new(Streams { places: Arc::new(Semaphore::new(STREAMS)), arrivals: AsyncMutex::new(arrivals) })
+        });
+        (TcpConnection { held, remote, relayed, dialled, streams }, core)
     }
 }
 
 impl TcpConnection {
+    fn streams(&self) -> Result<&Streams, TransportError> {
+        self.streams.as_deref().ok_or(TransportError::Closed)
+    }
+
     fn sole_stream(&self, sole: &Sole) -> Stream {
         let carrier = Arc::new(Control(self.held.clone()));
         let send = PipeSend::new(carrier.clone(), sole.outbound.clone());
@@ -77,7 +92,7 @@ impl Carrier for Control {
     }
 
     fn stopped(&self, code: u32) {
-        self.0.0.say(ControlFrame::Stop(code));
+        self.0.0.frames.add(ControlFrame::Stop(code));
     }
 }
 
@@ -108,7 +123,7 @@ impl Connection for TcpConnection {
                 };
             }
             let opening = async {
-                let place = self.places.clone().acquire_owned().await.map_err(|_| TransportError::Closed)?;
+                let place = self.streams()?.places.clone().acquire_owned().await.map_err(|_| TransportError::Closed)?;
                 Ok::<_, TransportError>((core.stream_connection().await?, place))
             };
             let (connection, place) = tokio::select! {
@@ -130,7 +145,7 @@ impl Connection for TcpConnection {
                     false => Err(core.ended().await),
                 };
             }
-            let arrived = async { self.arrivals.lock().await.as_mut()?.recv().await };
+            let arrived = async { self.streams().ok()?.arrivals.lock().await.recv().await };
             let (connection, first) = tokio::select! {
                 biased;
                 error = core.ended() => return Err(error),
@@ -150,7 +165,7 @@ impl Connection for TcpConnection {
     }
 
     fn ping(&self) {
-        self.held.0.say(ControlFrame::Ping);
+        self.held.0.frames.add(ControlFrame::Ping);
     }
 
     fn close(&self, code: u32, reason: &str) {

@@ -5,17 +5,18 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use protocol::PeerId;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::TlsStream;
 
 use super::dial::{Dialler, Purpose};
+use super::pending_frames::{ControlFrame, PendingFrames};
 use super::socket::{Counted, Handle as SocketHandle, Socket};
 use super::sole::Sole;
 use super::stream_connection::{StreamConnection, StreamFrame};
@@ -43,8 +44,6 @@ const WANTED_A_SECOND: f64 = 50.0;
 /// a row that come to none are for nothing.
 const VAIN: usize = STREAMS + 28;
 
-/// Frames for the control connection that may wait.
-const FRAMES: usize = 256;
 /// A stream connection that ended within a stream may be the first sign of the end of the connection, whose reason comes over another.
 pub(super) const REASON: Duration = Duration::from_millis(300);
 
@@ -66,25 +65,8 @@ impl End {
     }
 }
 
-/// What our side wants said on the control connection.
-#[derive(Debug)]
-pub(super) enum ControlFrame {
-    /// The other side has pinged with this number.
-    Pong(u32),
-    /// A sign of life is wanted.
-    Ping,
-    /// No more is wanted of the one stream; with this code.
-    Stop(u32),
-    /// One more stream connection is needed for streams that we open.
-    Want,
-}
-
-/// What a connection's core hands on: streams of the other side to the handle, frames to the control connection.
-pub(super) struct Queues {
-    /// Nothing if there will be none.
-    pub(super) arrivals: Option<mpsc::Receiver<(StreamConnection, StreamFrame)>>,
-    pub(super) frames: mpsc::Receiver<ControlFrame>,
-}
+/// Streams that the other side opens, with what is said first of each.
+pub(super) type Arrivals = mpsc::Receiver<(StreamConnection, StreamFrame)>;
 
 /// The part of a connection in all sockets that others made us open.
 pub(super) struct Share {
@@ -154,7 +136,9 @@ pub(super) struct Core {
     /// What TLS exports of the control connection; stream connections belong to it by a token that only both ends know.
     exported: Option<[u8; 32]>,
     thread: Handle,
-    end: watch::Sender<Option<End>>,
+    end: OnceLock<End>,
+    /// Wakes all who wait for the end.
+    over: Notify,
     idle: Mutex<Vec<StreamConnection>>,
     came: Notify,
     /// Stream connections that the other side wanted, and how many of them wait for a stream of it.
@@ -166,9 +150,10 @@ pub(super) struct Core {
     used: AtomicBool,
     /// Nothing where no stream connections come.
     arrivals: Option<mpsc::Sender<(StreamConnection, StreamFrame)>>,
-    frames: mpsc::Sender<ControlFrame>,
-    /// Dials further stream connections; only the side that dialled can.
-    dialler: Option<Dialler>,
+    /// What the control connection's task is to say.
+    pub(super) frames: PendingFrames,
+    /// Dials further stream connections; only the side that dialled can, so only it keeps room for one.
+    dialler: Option<Box<Dialler>>,
     sent: AtomicU64,
     received: AtomicU64,
     /// In microseconds.
@@ -177,24 +162,25 @@ pub(super) struct Core {
 }
 
 impl Core {
-    /// Of a connection with this control connection, whose tasks run on this runtime. It has ended already if there is no room for it.
+    /// Of a connection with this control connection, whose tasks run on this runtime, and the streams that will arrive, if any will. It has
+    /// ended already if there is no room for it.
     pub(super) fn new(
         control: &TlsStream<Socket>,
         (peer, Kind { keep_alive, is_sole }): (PeerId, Kind),
         share: Share,
         dialler: Option<Dialler>,
         thread: Handle,
-    ) -> (Arc<Self>, Queues) {
+    ) -> (Arc<Self>, Option<Arrivals>) {
         let dialled = dialler.is_some();
         let (to_handle, arrivals) = (!is_sole).then(|| mpsc::channel(STREAMS)).unzip();
-        let (to_control, frames) = mpsc::channel(FRAMES);
         let core = Arc::new(Core {
             peer,
             keep_alive,
             sole: is_sole.then(Sole::new),
             exported: exported(control),
             thread,
-            end: watch::Sender::new(None),
+            end: OnceLock::new(),
+            over: Notify::new(),
             idle: Mutex::default(),
             came: Notify::new(),
             stream_connections: Arc::default(),
@@ -204,8 +190,8 @@ impl Core {
             control: control.get_ref().0.handle(),
             used: AtomicBool::new(false),
             arrivals: to_handle,
-            frames: to_control,
-            dialler,
+            frames: PendingFrames::default(),
+            dialler: dialler.map(Box::new),
             sent: AtomicU64::new(0),
             received: AtomicU64::new(0),
             rtt: AtomicU64::new(1000),
@@ -215,7 +201,7 @@ impl Core {
         if !dialled && !core.share.admit(&core.control, Worth::Unused, None) {
             core.finish(End::Local { code: 1, reason: "too many connections from there".to_owned() });
         }
-        (core, Queues { arrivals, frames })
+        (core, arrivals)
     }
 
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
@@ -244,7 +230,7 @@ impl Core {
 
     /// Why it has ended, if it has.
     pub(super) fn end(&self) -> Option<TransportError> {
-        self.end.borrow().as_ref().map(End::error)
+        self.end.get().map(End::error)
     }
 
     /// Waits until it has ended.
@@ -253,18 +239,21 @@ impl Core {
     }
 
     pub(super) async fn end_of_all(&self) -> End {
-        let mut end = self.end.subscribe();
-        let ended = end.wait_for(Option::is_some).await;
-        ended.ok().and_then(|end| end.clone()).unwrap_or(End::Lost(String::new()))
+        loop {
+            // Made before the look, so that an end between the two is not missed.
+            let over = self.over.notified();
+            if let Some(end) = self.end.get() {
+                return end.clone();
+            }
+            over.await;
+        }
     }
 
     /// The first end counts.
     pub(super) fn finish(&self, end: End) {
-        self.end.send_if_modified(|seen| {
-            let first = seen.is_none();
-            seen.get_or_insert(end);
-            first
-        });
+        if self.end.set(end).is_ok() {
+            self.over.notify_waiters();
+        }
         self.idle.lock().expect("no panic holds it").clear();
     }
 
@@ -295,11 +284,6 @@ impl Core {
         Duration::from_millis(self.heard.load(Ordering::Relaxed))
     }
 
-    /// Says something on the control connection; a side that floods us with what must be answered is not answered.
-    pub(super) fn say(&self, frame: ControlFrame) {
-        let _ = self.frames.try_send(frame);
-    }
-
     /// A stream has ended on this stream connection: it is free for the next, or waits for the other side's next.
     pub(super) fn give_back(self: Arc<Self>, connection: StreamConnection, ours: bool) {
         if ours { self.keep(connection) } else { self.listen(connection) }
@@ -307,7 +291,7 @@ impl Core {
 
     fn keep(&self, connection: StreamConnection) {
         let mut idle = self.idle.lock().expect("no panic holds it");
-        if self.end.borrow().is_none() && idle.len() < IDLE_STREAM_CONNECTIONS {
+        if self.end.get().is_none() && idle.len() < IDLE_STREAM_CONNECTIONS {
             idle.push(connection);
         }
         drop(idle);
@@ -423,7 +407,7 @@ impl Core {
                 };
             }
             if !std::mem::replace(&mut asked, true) {
-                self.say(ControlFrame::Want);
+                self.frames.add(ControlFrame::Want);
             }
             came.await;
         }

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_rustls::TlsStream;
 
-use super::connection_core::{ControlFrame, Core, End};
+use super::connection_core::{Core, End};
+use super::pending_frames::ControlFrame;
 use super::socket::Socket;
 use super::sole::{self, Sole};
 use crate::keep_alive::KeepAlive;
@@ -41,12 +41,14 @@ const LINGER: Duration = Duration::from_millis(500);
 /// Most bytes that are read and forgotten meanwhile.
 const UNREAD: u64 = 256 << 10;
 
+/// Both directions of a control connection.
+pub(super) type Halves = (ReadHalf<TlsStream<Socket>>, WriteHalf<TlsStream<Socket>>);
+
 /// Runs until the connection ends, for whatever reason, and the other side had time to hear of it.
-pub(super) async fn run(core: Arc<Core>, stream: TlsStream<Socket>, frames: mpsc::Receiver<ControlFrame>) {
-    let (mut reader, writer) = tokio::io::split(stream);
+pub(super) async fn run(core: Arc<Core>, (mut reader, writer): Halves) {
     let began = Instant::now();
     {
-        let (reading, writing) = (read(&core, &mut reader, began), write(&core, writer, frames, began));
+        let (reading, writing) = (read(&core, &mut reader, began), write(&core, writer, began));
         tokio::pin!(reading, writing);
         let mut written = false;
         let end = tokio::select! {
@@ -80,7 +82,7 @@ async fn read(core: &Arc<Core>, reader: &mut ReadHalf<TlsStream<Socket>>, began:
         core.heard(began.elapsed());
         core.count_received(FRAME);
         match kind {
-            PING => core.say(ControlFrame::Pong(value)),
+            PING => core.frames.add(ControlFrame::Pong(value)),
             PONG => {
                 let sent = Duration::from_micros(value.into());
                 core.measured(
@@ -192,12 +194,7 @@ async fn has_more(sole: Option<&Sole>) {
     }
 }
 
-async fn write(
-    core: &Arc<Core>,
-    writer: WriteHalf<TlsStream<Socket>>,
-    mut frames: mpsc::Receiver<ControlFrame>,
-    began: Instant,
-) -> io::Result<End> {
+async fn write(core: &Arc<Core>, writer: WriteHalf<TlsStream<Socket>>, began: Instant) -> io::Result<End> {
     let mut out = Out { core, writer, began };
     let KeepAlive { every, patience } = core.keep_alive;
     let mut look = interval(every.unwrap_or(LOOK));
@@ -205,12 +202,11 @@ async fn write(
     let mut stream_ended = false;
     loop {
         let (kind, value) = tokio::select! {
-            frame = frames.recv() => match frame {
-                Some(ControlFrame::Pong(number)) => (PONG, number),
-                Some(ControlFrame::Want) => (WANT, 0),
-                Some(ControlFrame::Stop(code)) => (STOP, code),
-                Some(ControlFrame::Ping) => (PING, began.elapsed().as_micros() as u32),
-                None => return Ok(End::Local { code: 0, reason: String::new() }),
+            frame = core.frames.next() => match frame {
+                ControlFrame::Pong(number) => (PONG, number),
+                ControlFrame::Want => (WANT, 0),
+                ControlFrame::Stop(code) => (STOP, code),
+                ControlFrame::Ping => (PING, began.elapsed().as_micros() as u32),
             },
             _ = look.tick() => {
                 core.close_idle_stream_connections();
@@ -248,5 +244,21 @@ async fn write(
         let mut frame = vec![kind];
         frame.extend_from_slice(&value.to_le_bytes());
         out.put(&frame).await?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes of the future that a function with these arguments returns.
+    fn bytes<A, B, F: Future>(_: fn(A, B) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// A tracker has a task for each of its peers.
+    #[test]
+    fn the_task_of_a_connection_is_smaller_than_two_connections() {
+        assert!(bytes(run) < 2 * size_of::<TlsStream<Socket>>(), "{} bytes", bytes(run));
     }
 }

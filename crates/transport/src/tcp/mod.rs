@@ -12,6 +12,7 @@ mod dial;
 mod door;
 #[cfg(test)]
 mod hostile;
+mod pending_frames;
 mod room;
 mod shared;
 mod socket;

@@ -1,4 +1,5 @@
-//! What a gateway says at a scrape: how much it keeps, and how its trackers are. No label is a content: there may be any number of those.
+//! What a gateway says at a scrape: how much it keeps, what its nodes have moved, and how its trackers are. No label is a content: there may
+//! be any number of those.
 //! It is ready once a tracker has answered, and stays so: what it has, and what its origins have, it serves without trackers.
 
 use std::net::SocketAddr;
@@ -6,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use monitor::metric::{Metric, Unit, Value};
 use monitor::{Monitor, Server};
-use peer::{Node, TrackerStatus};
+use peer::{Counters, Node, TrackerStatus, Waits};
 
 use crate::session::gateway::{KeptNow, Running};
 use crate::session::scraped;
@@ -35,7 +36,14 @@ fn trackers(nodes: &[Node]) -> [usize; 2] {
 }
 
 fn collected(kept: &KeptNow, nodes: &[Node]) -> Vec<Metric> {
+    let (mut counters, mut waits) = (Counters::default(), Waits::default());
+    for node in nodes {
+        counters.add(&node.counters());
+        waits.add(&node.waits());
+    }
     let mut all = metrics(kept);
+    all.extend(scraped::of_counters(&counters));
+    all.push(scraped::of_waits(&waits));
     all.push(scraped::trackers(trackers(nodes)));
     all.extend(scraped::certificate());
     all
@@ -43,16 +51,14 @@ fn collected(kept: &KeptNow, nodes: &[Node]) -> Vec<Metric> {
 
 fn metrics(kept: &KeptNow) -> Vec<Metric> {
     let gauge = |name, help, unit, value: u64| Metric::new(name, help, unit, Value::Gauge(value as f64));
+    let counter = |name, help, unit, count| Metric::new(name, help, unit, Value::Counter(count));
     let mut metrics = vec![
         gauge("p2p_gateway_kept", "Bytes kept of what was downloaded and brought", Some(Unit::Bytes), kept.bytes),
         gauge("p2p_gateway_kept_contents", "Contents and files that are kept", None, kept.kept),
-        Metric::new(
-            "p2p_gateway_removed",
-            "Contents and files that had to go for others",
-            None,
-            Value::Counter(kept.removed),
-        ),
+        counter("p2p_gateway_removed", "Contents and files that had to go for others", None, kept.removed),
+        counter("p2p_origin_read", "Bytes that came from origins", Some(Unit::Bytes), kept.from_origins),
     ];
+    metrics.push(scraped::contents([("downloading", kept.downloading), ("sharing", kept.sharing)]));
     if let Some(most) = kept.most {
         metrics.push(gauge("p2p_gateway_kept_most", "Bytes that may be kept at most", Some(Unit::Bytes), most));
     }
@@ -65,9 +71,9 @@ mod tests {
 
     #[test]
     fn a_scrape_says_what_is_kept() {
-        let kept = KeptNow { bytes: 5, most: Some(9), kept: 2, removed: 1 };
+        let kept = KeptNow { bytes: 5, most: Some(9), kept: 2, removed: 1, ..KeptNow::default() };
         let names: Vec<_> = metrics(&kept).iter().map(|metric| metric.name).collect();
-        assert_eq!(names.len(), 4);
-        assert_eq!(metrics(&KeptNow { most: None, ..kept }).len(), 3);
+        assert_eq!(names.len(), 6);
+        assert_eq!(metrics(&KeptNow { most: None, ..kept }).len(), 5);
     }
 }
