@@ -80,7 +80,8 @@ impl Session {
                 let who = called(taker, &status.participants);
                 let known = entry.takers.entry(taker.peer).or_default();
                 if taker.has_all {
-                    if !std::mem::replace(&mut known.said_all, true) {
+                    // Who had it before it came did not get it here.
+                    if !std::mem::replace(&mut known.said_all, true) && !taker.came_whole {
                         said.push(has_all_words(&who, &what, status.size, taker));
                     }
                 } else if taker.is_connected {

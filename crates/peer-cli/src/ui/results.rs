@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use peer::{Participant, Status};
 use protocol::{PeerId, printable};
+use tokio::time::Instant;
 
 use crate::ui::amounts::{amount, rate, took};
 use crate::ui::columns::shortened;
@@ -64,22 +65,27 @@ pub fn given(sent: u64, to: &[Participant]) -> String {
     }
 }
 
-/// Whether somebody who has left came back as another one, who has got all of it by now.
+/// Whether somebody who has left came back as another one, who is here or has got all of it by now.
 pub fn came_back(taker: &Participant, all: &[Participant]) -> bool {
     let left = Getter::of(taker);
-    !taker.is_connected && all.iter().map(Getter::of).any(|other| other.has_all && other.is_at(&left))
+    !taker.is_connected && all.iter().any(|other| Getter::of(other).continues(&left))
 }
 
 /// Somebody who got something.
 struct Getter<'a> {
+    peer: PeerId,
     seen: IpAddr,
     also_at: &'a [IpAddr],
     has_all: bool,
+    came: Instant,
+    left: Option<Instant>,
 }
 
 impl<'a> Getter<'a> {
     fn of(peer: &'a Participant) -> Self {
-        Getter { seen: peer.address.ip().to_canonical(), also_at: &peer.also_at, has_all: peer.has_all }
+        let Participant { peer, address, also_at, has_all, came, left, .. } = peer;
+        let seen = address.ip().to_canonical();
+        Getter { peer: *peer, seen, also_at, has_all: *has_all, came: *came, left: *left }
     }
 
     /// Whether it is at an address of the other one, as one that comes over IPv4 and again over IPv6 is. Addresses that both only
@@ -87,10 +93,16 @@ impl<'a> Getter<'a> {
     fn is_at(&self, other: &Getter<'_>) -> bool {
         self.seen == other.seen || self.also_at.contains(&other.seen) || other.also_at.contains(&self.seen)
     }
+
+    /// Whether it may be the other one, started again: it came later, and is here or has got all of it.
+    fn continues(&self, other: &Getter<'_>) -> bool {
+        self.came > other.came && (self.has_all || self.left.is_none()) && self.is_at(other)
+    }
 }
 
 /// On how many machines those are that got something. One that was stopped and has started again comes as another peer from the same
-/// address, or from another one of its machine; two that have got all of it from one address are two behind it.
+/// address, or from another one of its machine; two that have got all of it from one address are two behind it if they were here at the
+/// same time.
 fn machines<'a>(got: impl Iterator<Item = Getter<'a>>) -> usize {
     let mut machines: Vec<Vec<Getter<'a>>> = Vec::new();
     for getter in got {
@@ -100,7 +112,26 @@ fn machines<'a>(got: impl Iterator<Item = Getter<'a>>) -> usize {
             None => machines.push(vec![getter]),
         }
     }
-    machines.iter().map(|machine| machine.iter().filter(|getter| getter.has_all).count().max(1)).sum()
+    machines.iter().map(|machine| most_at_once(machine).max(1)).sum()
+}
+
+/// How many of these were here at the same time and have got all of it. One that got several contents is one.
+fn most_at_once(getters: &[Getter<'_>]) -> usize {
+    let mut stays: BTreeMap<PeerId, (Instant, Option<Instant>)> = BTreeMap::new();
+    for getter in getters.iter().filter(|getter| getter.has_all) {
+        let (came, left) = stays.entry(getter.peer).or_insert((getter.came, getter.left));
+        (*came, *left) = ((*came).min(getter.came), left.zip(getter.left).map(|(one, other)| one.max(other)));
+    }
+    let came = stays.values().map(|(came, _)| (*came, 1));
+    let left = stays.values().filter_map(|(_, left)| Some(((*left)?, -1)));
+    let mut steps: Vec<(Instant, i32)> = came.chain(left).collect();
+    // Of those of one moment, leaving comes first.
+    steps.sort_unstable();
+    let here = steps.iter().scan(0, |here, (_, step)| {
+        *here += step;
+        Some(*here)
+    });
+    here.max().unwrap_or(0).max(0) as usize
 }
 
 #[cfg(test)]
@@ -169,25 +200,56 @@ mod tests {
         );
     }
 
+    /// Somebody at this address of several, who was here from one second to another.
+    fn getter(
+        (seen, also_at): (&str, &'static [IpAddr]),
+        has_all: bool,
+        here: std::ops::Range<u64>,
+        began: Instant,
+    ) -> Getter<'static> {
+        let at = |seconds| began + Duration::from_secs(seconds);
+        let peer = PeerId(Digest([here.start as u8; 32]));
+        Getter { peer, seen: seen.parse().unwrap(), also_at, has_all, came: at(here.start), left: Some(at(here.end)) }
+    }
+
     #[test]
-    fn a_machine_that_came_back_is_one_and_two_behind_one_address_are_two() {
-        let count = |got: &[(&str, &[&str], bool)]| {
-            let ip = |text: &&str| text.parse::<IpAddr>().unwrap();
-            let own: Vec<Vec<IpAddr>> = got.iter().map(|(_, own, _)| own.iter().map(ip).collect()).collect();
-            let getter = |((seen, _, has_all), own): (&(&str, &[&str], bool), &'static [IpAddr])| Getter {
-                seen: ip(seen),
-                also_at: own,
-                has_all: *has_all,
+    fn a_machine_that_came_back_is_one_and_two_at_once_behind_one_address_are_two() {
+        let began = Instant::now();
+        let count = |got: &[(&str, bool, std::ops::Range<u64>)]| {
+            let getter = |(seen, has_all, here): &(&str, bool, std::ops::Range<u64>)| {
+                getter((seen, &[]), *has_all, here.clone(), began)
             };
-            machines(got.iter().zip(own.into_iter().map(|own| &*own.leak())).map(getter))
+            machines(got.iter().map(getter))
         };
         assert_eq!(count(&[]), 0);
-        assert_eq!(count(&[("10.0.0.1", &[], false), ("10.0.0.1", &[], true)]), 1);
-        assert_eq!(count(&[("10.0.0.1", &[], true), ("10.0.0.1", &[], true), ("10.0.0.2", &[], false)]), 3);
-        let both: [(&str, &[&str], bool); 2] = [("10.0.0.1", &["fe80::1"], false), ("fe80::1", &["10.0.0.1"], true)];
-        assert_eq!(count(&both), 1, "stopped, and started again over IPv6");
-        let bridges: [(&str, &[&str], bool); 2] =
-            [("10.0.0.1", &["172.17.0.1"], true), ("10.0.0.2", &["172.17.0.1"], true)];
-        assert_eq!(count(&bridges), 2);
+        assert_eq!(count(&[("10.0.0.1", false, 0..5), ("10.0.0.1", true, 6..9)]), 1);
+        assert_eq!(count(&[("10.0.0.1", false, 0..20), ("10.0.0.1", true, 6..9)]), 1, "nobody noticed its end");
+        let both = [("10.0.0.1", true, 0..5), ("10.0.0.1", true, 4..9), ("10.0.0.2", false, 0..9)];
+        assert_eq!(count(&both), 3);
+        let again: Vec<_> = (0..8).map(|run| ("10.0.0.1", true, 10 * run..10 * run + 9)).collect();
+        assert_eq!(count(&again), 1, "one after the other");
+        assert_eq!(count(&[("10.0.0.1", true, 0..5), ("10.0.0.1", true, 0..5)]), 1, "one that got two contents");
+    }
+
+    #[test]
+    fn who_has_left_and_is_here_again_has_come_back() {
+        let began = Instant::now();
+        let left = getter(("10.0.0.1", &[]), false, 1..5, began);
+        let here = |seen, came| Getter { left: None, ..getter((seen, &[]), false, came..came + 1, began) };
+        assert!(here("10.0.0.1", 6).continues(&left));
+        assert!(!here("10.0.0.2", 6).continues(&left) && !here("10.0.0.1", 0).continues(&left));
+        assert!(!getter(("10.0.0.1", &[]), false, 6..8, began).continues(&left), "it has left, too");
+        assert!(getter(("10.0.0.1", &[]), true, 6..8, began).continues(&left));
+    }
+
+    #[test]
+    fn a_machine_has_several_addresses_and_bridges_are_nobodys() {
+        let began = Instant::now();
+        let own: [&'static [IpAddr]; 3] =
+            ["fe80::1", "10.0.0.1", "172.17.0.1"].map(|ip| &*vec![ip.parse().unwrap()].leak());
+        let both = [getter(("10.0.0.1", own[0]), false, 0..5, began), getter(("fe80::1", own[1]), true, 6..9, began)];
+        assert_eq!(machines(both.into_iter()), 1, "stopped, and started again over IPv6");
+        let bridges = [getter(("10.0.0.1", own[2]), true, 0..5, began), getter(("10.0.0.2", own[2]), true, 6..9, began)];
+        assert_eq!(machines(bridges.into_iter()), 2);
     }
 }

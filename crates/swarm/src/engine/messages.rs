@@ -141,6 +141,7 @@ impl Engine {
             return;
         }
         let whole = matches!(runs, [PieceRange { first: 0, count }] if *count == len);
+        theirs.came_whole |= whole && theirs.have.count() == 0;
         let known = content.geometry.is_some();
         let mut delivered = 0;
         if whole && known && theirs.promised.is_empty() {

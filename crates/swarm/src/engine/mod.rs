@@ -64,6 +64,8 @@ pub struct ParticipantView {
     pub pieces: u32,
     /// Whether it wants the pieces that it lacks.
     pub wants: bool,
+    /// Whether it had all pieces when it first said what it has.
+    pub came_whole: bool,
 }
 
 /// A connection as a person wants to see it.
@@ -225,7 +227,8 @@ impl Engine {
     }
 
     fn view_of(conn: ConnId, theirs: &Participation) -> ParticipantView {
-        ParticipantView { conn, have: theirs.have.count(), pieces: theirs.wanted(), wants: theirs.takes }
+        let Participation { have, takes, came_whole, .. } = theirs;
+        ParticipantView { conn, have: have.count(), pieces: theirs.wanted(), wants: *takes, came_whole: *came_whole }
     }
 
     /// Where those are who take part in a content over a connection, as they say; nothing of those who say nothing.
