@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use lan::Lan;
-use peer::{Glob, NamePolicy, TrackerAddress, received_manifest};
+use peer::{Glob, NamePolicy, TrackerAddress, content_of_ticket, note_ticket, received_manifest};
 use protocol::{Code, ContentId, ContentMatch, Query, QueryError, Secret, Ticket, TicketError, printable};
 
 use crate::error::{ExitCode, Failure};
@@ -451,7 +451,9 @@ async fn begin(session: &Session, arguments: &GetArguments, what: What, lan: Opt
             let join = connect::join_by_code(&session.node, &ticket, &place, patience, &tell);
             let joined = ahead.during(&session.node, join).await?;
             session.joined(joined.tracker);
-            by_ticket(&session.node, &ticket, joined.told, &ahead, patience, &tell).await?
+            let found = by_ticket(&session.node, &ticket, joined.told, &ahead, patience, &tell).await?;
+            note(&ticket, &found, arguments.peer.hashes());
+            found
         }
         What::Ticket(ticket) => {
             let found = of_ticket(session, arguments, &ticket, lan, (finding, &tell)).await;
@@ -460,6 +462,7 @@ async fn begin(session: &Session, arguments: &GetArguments, what: What, lan: Opt
             if is_silent {
                 network::join_later(session.node.clone(), TrackerAddress::all_of(&ticket));
             }
+            note(&ticket, &found, arguments.peer.hashes());
             found
         }
         What::Nearby(tracker, found, query) => {
@@ -545,13 +548,21 @@ async fn begin(session: &Session, arguments: &GetArguments, what: What, lan: Opt
     Ok(())
 }
 
+/// Notes what a ticket is for that does not say it itself: once its sharer is gone, nobody else does.
+fn note(ticket: &Ticket, found: &Found, hashes: &Path) {
+    if let (Some(secret), None) = (ticket.secret(), ticket.content()) {
+        note_ticket(hashes, secret, found.content);
+    }
+}
+
 /// The failure for a ticket whose tracker does not answer: the sharer is gone or unreachable. It names the content if
 /// part of it was downloaded before.
 fn gone(failure: Failure, ticket: &Ticket, hashes: &Path) -> Failure {
     if failure.code != ExitCode::TrackerUnreachable {
         return failure;
     }
-    let manifest = ticket.content().and_then(|content| received_manifest(hashes, content));
+    let content = ticket.content().or_else(|| content_of_ticket(hashes, ticket.secret()?));
+    let manifest = content.and_then(|content| received_manifest(hashes, content));
     let sharer = match manifest.map(|manifest| printable(&manifest.header().name)) {
         Some(name) => format!("the one who shares {name}"),
         None => "the one who gave you this line".to_owned(),

@@ -17,6 +17,7 @@ use atomic_file::FileId;
 use atomic_file::windows::file_id;
 
 use crate::disk::left_out::LeftOutReason;
+use crate::disk::manifests::{BY_ID, BY_TICKET, ID_DIGITS};
 
 /// A file in which a key is looked for is not larger than this: one that has notes around it, or an archive of all certificates.
 const LARGEST_WITH_KEY: u64 = 64 << 10;
@@ -110,8 +111,9 @@ impl OwnState {
             Some((rest, digits)) => rest.starts_with('.') && is_digits(digits, DIGITS),
             None => false,
         };
+        let is_note = len == ID_DIGITS && is_digits(name, DIGITS) && is_in(at, BY_TICKET);
         let (Some(folder), Some(real)) = (at.parent(), real.parent()) else { return false };
-        fits && (self.keeps_manifests(folder, real) || is_folder_by_id(folder, name))
+        is_note || (fits && (self.keeps_manifests(folder, real) || is_kept_by_id(at, name)))
     }
 
     /// Whether a folder is one for manifests: used as that now, called so, or with what no other folder has.
@@ -126,7 +128,7 @@ impl OwnState {
         };
         let keeps = self.is_used(real)
             || real.file_name() == Some("hashes".as_ref())
-            || folder.join("by-id").is_dir()
+            || folder.join(BY_ID).is_dir()
             || fs::read_dir(folder).is_ok_and(|entries| entries.flatten().any(stamped));
         self.keeps.borrow_mut().insert(real.to_owned(), keeps);
         keeps
@@ -165,14 +167,19 @@ fn has_lock(at: &Path, stem: &str) -> bool {
     })
 }
 
-fn is_folder_by_id(folder: &Path, name: &str) -> bool {
+/// Whether it lies where manifests are kept by their ids, and notes by their tickets.
+fn is_kept_by_id(at: &Path, name: &str) -> bool {
     let content = name.strip_suffix(".manifest").is_some_and(is_content_id);
     let beside = name.starts_with('.');
-    folder.file_name() == Some("by-id".as_ref()) && (content || beside)
+    (is_in(at, BY_ID) && (content || beside)) || (is_in(at, BY_TICKET) && beside)
+}
+
+fn is_in(at: &Path, folder: &str) -> bool {
+    at.parent().and_then(Path::file_name) == Some(folder.as_ref())
 }
 
 fn is_content_id(text: &str) -> bool {
-    is_digits(text, 64)
+    is_digits(text, ID_DIGITS as usize)
 }
 
 fn is_digits(text: &str, count: usize) -> bool {
@@ -339,6 +346,9 @@ mod tests {
         fs::write(hashes.join(".root.0123456789abcdef"), "half").unwrap();
         fs::write(hashes.join(format!("by-id/{before}.manifest")), &bytes).unwrap();
         fs::write(hashes.join(format!("{before}.names")), "# Names").unwrap();
+        fs::create_dir(hashes.join("by-ticket")).unwrap();
+        fs::write(hashes.join("by-ticket/0123456789abcdef"), before.to_string()).unwrap();
+        fs::write(hashes.join("by-ticket/.0123456789abcdef.0123456789abcdef"), "half").unwrap();
         fs::write(&log, "a line").unwrap();
         certify(&certs);
         assert_eq!(id(&root), before);
