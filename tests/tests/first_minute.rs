@@ -1,9 +1,10 @@
 //! What a newcomer sees: a line that goes on, and never more than one; who gets what one shares; and what can be typed.
 #![cfg(target_os = "linux")]
 
+use testbed::event::Waiting;
 use tests::machines::{Machines, ticket};
 use tests::terminal::{CTRL_C, Terminal};
-use tests::{Process, noise};
+use tests::{Process, free_port, noise};
 
 const MIB: usize = 1 << 20;
 /// A name of 120 characters.
@@ -203,6 +204,25 @@ fn a_download_that_stalls_says_so_and_keeps_its_row() {
     sharer.signal("CONT");
     terminal.ends_with(0);
     assert_eq!(rows(&terminal.lines()).len(), 1);
+}
+
+/// Who has pasted a ticket knows of no tracker, and that a sharer ends is no fault.
+#[test]
+fn a_sharer_that_stops_is_named_and_waited_for() {
+    let machines = Machines::new();
+    machines.put("here", "file", &noise(4 * MIB, 1));
+    let port = format!("-d={}", free_port());
+    let share = |rate: &str| machines.share("here", &[&port, rate, "file"]);
+    let mut sharer = share("--up-rate=1MiB");
+    let mut getter = machines.get("there", &["--json", &ticket(&mut sharer)]);
+    getter.pieces(1);
+    sharer.signal("INT");
+    sharer.ends_with(0);
+    let said = getter.event::<Waiting>().reason;
+    assert!(said.starts_with("127.0.0.1 has stopped sharing, or is out of reach. Waiting as long as it"), "{said}");
+    let mut sharer = share("--up-rate=1GiB");
+    ticket(&mut sharer);
+    getter.ends_with(0);
 }
 
 /// A pipe, a dumb terminal and who wants no colours get lines.

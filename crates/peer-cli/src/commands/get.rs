@@ -447,6 +447,7 @@ async fn begin(session: &Session, arguments: &GetArguments, what: What, lan: Opt
             session.connects();
             let (ticket, place) = rendezvous::redeem(&session.node, &places, &code, patience, &tell).await?;
             session.redeemed(&ticket);
+            session.of_ticket(&ticket);
             let ahead = Ahead::of_ticket(&ticket);
             let join = connect::join_by_code(&session.node, &ticket, &place, patience, &tell);
             let joined = ahead.during(&session.node, join).await?;
@@ -456,6 +457,7 @@ async fn begin(session: &Session, arguments: &GetArguments, what: What, lan: Opt
             found
         }
         What::Ticket(ticket) => {
+            session.of_ticket(&ticket);
             let found = of_ticket(session, arguments, &ticket, lan, (finding, &tell)).await;
             let is_silent = found.as_ref().is_err_and(|failure| failure.code == ExitCode::TrackerUnreachable);
             let found = session.or_from_origin(found, ticket.content(), ticket.secret(), SilentTracker::AskedAgain)?;

@@ -31,6 +31,7 @@ mod run;
 #[cfg(feature = "metrics")]
 pub mod scraped;
 pub mod secrets;
+mod sharer;
 pub mod site;
 pub mod standstill;
 mod state;

@@ -18,6 +18,7 @@ use crate::session::find::Wanted;
 use crate::session::own_tracker::Reach;
 use crate::session::patience::{Stillness, now};
 use crate::session::reached::{Newcomers, Reached};
+use crate::session::sharer::Sharer;
 use crate::ui::pace::Meter;
 use crate::ui::progress::Progress;
 use crate::ui::screen::{OutputStream, Screen};
@@ -128,6 +129,8 @@ pub(super) struct State {
     pub(super) said_loss: bool,
     /// Whether the tracker in this process is reached, if there is one.
     pub(super) own_tracker: Reach,
+    /// The sharer to whom a ticket leads, if its tracker is nobody else's.
+    pub(super) sharer: Option<Sharer>,
     /// The ticket that a code stood for: the code is used up.
     pub(super) redeemed: Option<String>,
 }
@@ -236,6 +239,7 @@ impl Session {
             waits_for_files: false,
             said_loss: false,
             own_tracker: Reach::default(),
+            sharer: None,
             redeemed: None,
         };
         let (added, ended) = (Notify::new(), Notify::new());

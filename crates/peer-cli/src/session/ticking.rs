@@ -88,6 +88,8 @@ impl Session {
             let mut state = self.state.borrow_mut();
             let liars = state.liars;
             let lacks = state.lacking_since.contains_key(&content);
+            let state = &mut *state;
+            let sharer_gone = state.sharer.as_ref().and_then(|sharer| sharer.gone(&waiting, &state.addresses));
             let Some(entry) = state.contents.get_mut(&content) else { return Ok(()) };
             entry.still.is_busy(now, busy);
             if let WaitingFor::Manifest { came, .. } = waiting {
@@ -105,7 +107,7 @@ impl Session {
             let words = match (over, failure) {
                 (Some(reason), _) => Some(standstill::after_over(reason)),
                 (None, Some(failure)) => standstill::after_origin(&waiting, &entry.wanted, failure),
-                (None, None) => None,
+                (None, None) => sharer_gone.clone(),
             };
             let words = words.unwrap_or_else(|| standstill::words(&waiting, &entry.wanted, self.options.transport));
             let words = standstill::after_liars(liars, words);
@@ -123,7 +125,11 @@ impl Session {
                 }
                 _ => {
                     let long = if busy { String::new() } else { format!(" Waiting {}.", how_long(wait)) };
-                    Ok(entry.still.speaks(now, &words).then(|| format!("{words}{long}")))
+                    let speaks = entry.still.speaks(now, &words);
+                    if let Some(sharer) = state.sharer.as_mut().filter(|_| speaks && sharer_gone.is_some()) {
+                        sharer.told();
+                    }
+                    Ok(speaks.then(|| format!("{words}{long}")))
                 }
             }
         };
