@@ -7,6 +7,7 @@
 //! Time in which the program does not run is no time in which anyone could answer: a job that is stopped (Ctrl-Z), or a machine
 //! that sleeps, goes on waiting where it was. So all of it is counted by a clock of its own, [`now`].
 
+use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -109,6 +110,11 @@ pub fn shown(time: Duration) -> String {
     }
     let tenths = (time.as_millis() as u64 + 50) / 100;
     humantime::format_duration(Duration::from_millis(tenths * 100)).to_string()
+}
+
+/// What is said while a file is waited for that is to be hashed and is being written to.
+pub fn still_written_words(path: &Path, most: Duration) -> String {
+    format!("{} is being written to: waiting until that is over, for {} at most.", path.display(), shown(most))
 }
 
 /// A `--wait` in words, as it counts.

@@ -12,7 +12,7 @@ use transport::{Kind, RELAY};
 
 use crate::error::{ExitCode, Failure};
 use crate::flags::end::End;
-use crate::session::patience::{now, shown};
+use crate::session::patience::{now, still_written_words};
 use crate::session::reached::Way;
 use crate::session::sharer::Sharer;
 use crate::session::state::{Content, Session, SessionOptions};
@@ -138,9 +138,7 @@ impl Session {
             PeerEvent::Hashing { path, done, total } if self.is_under_way(path) => self.hashing(path, *done, *total),
             PeerEvent::Hashing { .. } => {}
             PeerEvent::StillWritten { path, most } => {
-                let (path, most) = (path.display(), shown(*most));
-                let sentence = format!("{path} is being written to: waiting until that is over, for {most} at most.");
-                self.waiting_for("", &sentence);
+                self.waiting_for("", &still_written_words(path, *most));
             }
             PeerEvent::Skipped { left_out } => self.skipped(left_out),
             PeerEvent::LeftOver { left_over, .. } => self.screen.say(&left_over_words(left_over)),

@@ -331,7 +331,7 @@ mod tests {
         let id = |root: &Path| {
             let options =
                 ScanOptions { own: own.iter().map(|path| path.to_path_buf()).collect(), ..Default::default() };
-            crate::hash_content_with(root, &options, protocol::Algorithm::Blake3, None, |_, _| {})
+            crate::hash_content_with(root, &options, protocol::Algorithm::Blake3, None, |_, _| {}, |_, _| {})
                 .unwrap()
                 .manifest
                 .id()

@@ -7,7 +7,7 @@
 
 use std::collections::HashSet;
 use std::fs::{self, FileType, Metadata};
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use atomic_file::{is_gone, real_path};
@@ -17,6 +17,7 @@ use storage::{FileSpec, error_at, is_system_file, is_system_folder};
 use crate::PeerError;
 use crate::disk::file_state::{Change, FileState};
 use crate::disk::left_out::{LeftOut, LeftOutReason};
+use crate::disk::made_when_read::{is_unsized, open_at_once};
 use crate::disk::own_state::{Candidate, OwnState};
 
 /// Folders in each other, more than any manifest has: what lies deeper is not walked to.
@@ -132,6 +133,7 @@ impl Scan {
             }
         }
         if !scan.folder {
+            must_be_readable(path)?;
             return Ok(scan);
         }
         let scan = scan.walk_all(path, real_root, Some(Rules { own, options }))?;
@@ -170,13 +172,13 @@ impl Scan {
         let folder = metadata.is_dir();
         let (files, empty_folders, left_out) = Default::default();
         let mut scan = Scan { name, folder, files, empty_folders, left_out, stale: false };
+        if is_unsized(path, &metadata) {
+            return Err(unfit(path, &LeftOutReason::Unsized.to_string()));
+        }
         if metadata.is_file() {
             scan.files.push(ScannedFile { path: scan.name.clone(), at: path.to_owned(), metadata });
         } else if !folder {
             return Err(unfit(path, &LeftOutReason::NotAFile.to_string()));
-        }
-        if scan.files.iter().any(|file| is_unsized(&file.at, &file.metadata)) {
-            return Err(unfit(path, &LeftOutReason::Unsized.to_string()));
         }
         Ok(scan)
     }
@@ -347,25 +349,6 @@ fn blobs_of(real: &Path) -> Option<PathBuf> {
     is_folder.then_some(blobs)
 }
 
-/// Whether a file says to be empty and has bytes all the same, as in `/proc`: what would arrive is an empty one. One that is being
-/// written to now is looked at again anyway.
-fn is_unsized(at: &Path, metadata: &Metadata) -> bool {
-    if !metadata.is_file() || metadata.len() > 0 {
-        return false;
-    }
-    let read = |mut file: fs::File| Ok(file.read(&mut [0])? > 0 && file.metadata()?.len() == 0);
-    open_at_once(at).and_then(read).unwrap_or(false)
-}
-
-/// Opens a file to read it. Some wait for what they are to say: this does not.
-fn open_at_once(at: &Path) -> io::Result<fs::File> {
-    let mut options = fs::File::options();
-    options.read(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, rustix::fs::OFlags::NONBLOCK.bits() as i32);
-    options.open(at)
-}
-
 /// Fails if a file may not be read: that is said before all the others are hashed.
 fn must_be_readable(at: &Path) -> Result<(), PeerError> {
     if is_readable(at) {
@@ -446,8 +429,10 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn a_file_that_a_kernel_makes_when_it_is_read_is_not_shared_as_an_empty_one() {
-        let error = Scan::of(Path::new("/proc/version"), &ScanOptions::default()).err().unwrap().to_string();
-        assert!(error.contains("size is not known"), "{error}");
+        for path in ["/proc/version", "/proc/self/mem", "/proc/self", "/proc"] {
+            let error = Scan::of(Path::new(path), &ScanOptions::default()).err().unwrap().to_string();
+            assert!(error.contains("size is not known"), "{error}");
+        }
         let folder = tempfile::tempdir().unwrap();
         write_all(folder.path(), &["root/file"]);
         fs::write(folder.path().join("root/empty"), "").unwrap();
@@ -574,6 +559,9 @@ mod tests {
             "{error}"
         );
         assert_eq!(paths(&Scan::of_all(&root).unwrap()), ["a/file", "b/file"], "what is only compared is not shared");
+        fs::write(root.join("empty"), "").unwrap();
+        fs::set_permissions(root.join("empty"), fs::Permissions::from_mode(0o000)).unwrap();
+        assert!(Scan::of(&root.join("empty"), &ScanOptions::default()).is_err(), "what it holds is not known");
     }
 
     #[cfg(unix)]
