@@ -9,6 +9,7 @@ use peer::{Glob, NamePolicy, TrackerAddress, content_of_ticket, note_ticket, rec
 use protocol::{Code, ContentId, ContentMatch, Query, QueryError, Secret, Ticket, TicketError, printable};
 
 use crate::error::{ExitCode, Failure};
+use crate::flags::durations::duration;
 use crate::flags::end::End;
 use crate::flags::fallback::FallbackArguments;
 use crate::flags::guess::quoted;
@@ -133,7 +134,7 @@ fn seed_time(text: &str) -> Result<Duration, String> {
     if text == "forever" {
         return Ok(Duration::MAX);
     }
-    humantime::parse_duration(text).map_err(|error| error.to_string())
+    duration(text)
 }
 
 fn ratio(text: &str) -> Result<f64, String> {
