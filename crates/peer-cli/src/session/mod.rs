@@ -26,6 +26,7 @@ pub mod port_mapping;
 pub mod query;
 mod reached;
 pub mod rendezvous;
+mod repeats;
 mod rows;
 mod run;
 #[cfg(feature = "metrics")]

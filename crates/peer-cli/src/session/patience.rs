@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 /// After this long it is said what is waited for.
 pub const SPEAK: Duration = Duration::from_secs(3);
 /// The same sentence is said again after this long.
-const AGAIN: Duration = Duration::from_secs(60);
+pub const AGAIN: Duration = Duration::from_secs(60);
 /// No network answers in no time: less is not waited for what has to be there.
 const LEAST: Duration = Duration::from_secs(1);
 /// Longer than anyone waits, and still a time that clocks can tell.
@@ -165,6 +165,11 @@ impl Stillness {
         now - self.since >= SPEAK || self.is_over(now, wait)
     }
 
+    /// Whether something came a moment ago.
+    pub fn is_moving(&self, now: Instant) -> bool {
+        self.received > 0 && now.saturating_duration_since(self.since) < SPEAK
+    }
+
     /// Restarts the time: the wait so far was caused by this machine.
     pub fn excuse(&mut self, now: Instant) {
         (self.since, self.counted, self.said) = (now, now, None);
@@ -282,6 +287,9 @@ mod tests {
         assert!(!still.speaks(began + SECOND * 4, "a"));
         assert!(still.speaks(began + SECOND * 5, "b"), "it waits for something else");
         assert!(still.speaks(began + SECOND * 65, "b"));
+        assert!(!still.is_moving(began), "nothing has come yet");
+        still.look(began + SECOND * 70, 5, None);
+        assert!(still.is_moving(began + SECOND * 72) && !still.is_moving(began + SECOND * 73));
         let mut late = Stillness::since(began).begun(began + SECOND * 9);
         assert!(!late.speaks(began + SECOND * 10, "a") && late.speaks(began + SECOND * 12, "a"));
     }

@@ -33,11 +33,15 @@ impl Session {
             let (mut downloads, mut takers) = (Vec::new(), Vec::new());
             for content in state.contents.values_mut() {
                 if content.pending {
-                    downloads.push(download_row(content, now));
+                    downloads.push((content.wanted.name.clone(), download_row(content, now)));
                 } else if self.tells_of_takers() {
                     takers.extend(takers_now(content, now));
                 }
             }
+            // Contents are in the order of their ids, which means nothing to anybody.
+            downloads.sort_by(|(one, ..), (other, ..)| one.cmp(other));
+            takers.sort_by(|(one, ..), (other, ..)| one.cmp(other));
+            let downloads: Vec<_> = downloads.into_iter().map(|(_, row)| row).collect();
             sums.extend(sum_of_downloads(&downloads));
             if let Some(one) = takers.first() {
                 let same = takers.iter().all(|(name, ..)| *name == one.0);
