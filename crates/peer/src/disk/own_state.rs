@@ -145,15 +145,24 @@ impl OwnState {
     }
 }
 
-/// Whether it is something that a download keeps beside its target: a lock stays as long as what it is for.
+/// Whether it is something that a download keeps beside its target: a lock stays as long as what it is for, and other programs have locks,
+/// too.
 fn is_of_download(at: &Path, name: &str, metadata: &fs::Metadata) -> bool {
     let Some(hidden) = name.strip_prefix('.') else { return false };
     let stem = [JOURNAL, PART].iter().find_map(|end| hidden.strip_suffix(end));
     match (stem, hidden.strip_suffix(LOCK)) {
         (Some(stem), _) => at.with_file_name(format!(".{stem}{LOCK}")).is_file() || has_lock(at, stem),
-        (None, Some(_)) => metadata.is_file() && metadata.len() == 0,
+        (None, Some(stem)) => metadata.is_file() && metadata.len() == 0 && locks_something(at, stem),
         _ => false,
     }
+}
+
+/// Whether what a lock is for lies beside it: a download, or a part of it. A name that was too long has a digest at its end.
+fn locks_something(at: &Path, stem: &str) -> bool {
+    let is_there = |name: String| fs::symlink_metadata(at.with_file_name(name)).is_ok();
+    let has_digest = stem.rsplit_once('~').is_some_and(|(_, digest)| is_digits(digest, DIGITS));
+    let parts = || [PART, JOURNAL].into_iter().any(|end| is_there(format!(".{stem}{end}")));
+    has_digest || parts() || is_there(stem.to_owned())
 }
 
 /// Whether a name that was too long, and has a digest at its end instead, has a lock: there it is cut elsewhere.
@@ -406,8 +415,10 @@ mod tests {
         assert!(fs::read_dir(&root).unwrap().count() >= 9);
         fs::write(root.join("done.bin"), "bytes").unwrap();
         fs::write(root.join(".of-the-user.part"), "bytes").unwrap();
+        // One is left of a download that is complete, the other one is of another program.
+        [".done.bin.lock", ".pwd.lock"].into_iter().for_each(|lock| fs::write(root.join(lock), "").unwrap());
         let found = scan(&root, &[]);
-        assert_eq!(paths(&found), [".of-the-user.part", "done.bin"]);
+        assert_eq!(paths(&found), [".of-the-user.part", ".pwd.lock", "done.bin"]);
         assert!(found.left_out.iter().all(|left_out| left_out.reason == LeftOutReason::Unfinished));
         let error = Scan::of(&root.join(".model.bin.part"), &ScanOptions::default()).err().unwrap().to_string();
         assert!(error.contains("not complete"), "{error}");
