@@ -30,12 +30,9 @@ pub fn result_words(status: &Status, time: Duration, place: &str, name: impl Fn(
     }
     let what = if is_named { what } else { format!("{what}: ") };
     let mut lines = Vec::new();
-    // One that was stopped and has started again at the same address comes as another peer.
-    let mut by_name: BTreeMap<String, u64> = BTreeMap::new();
+    let seen = |peer: &PeerId| participants.iter().find(|one| one.peer == *peer).map(Getter::of);
     let came = sources.iter().filter(|(_, bytes)| **bytes > 0);
-    came.for_each(|(peer, bytes)| *by_name.entry(name(*peer)).or_default() += bytes);
-    let mut sources: Vec<_> = by_name.into_iter().collect();
-    sources.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
+    let sources = by_machine(came.map(|(peer, bytes)| (name(*peer), *bytes, seen(peer))));
     let gave = if *sent > 0 { format!("Gave {}.", given(*sent, participants)) } else { String::new() };
     if sources.len() > 1 {
         let named = sources.iter().take(NAMED).map(|(name, bytes)| format!("{} from {name}", amount(*bytes)));
@@ -53,6 +50,29 @@ pub fn result_words(status: &Status, time: Duration, place: &str, name: impl Fn(
     let speed = if *received >= WORTH_A_RATE { format!(" ({})", rate(speed)) } else { String::new() };
     lines.push(format!("{what}{}{resumed} in {}{speed}, every piece verified → {place}", amount(*size), took(time)));
     lines
+}
+
+/// From which machines how much came, most first. One that was stopped and has started again comes as another peer from the same address,
+/// or from another one of its machine; two that were there at the same time are two.
+fn by_machine<'a>(sources: impl Iterator<Item = (String, u64, Option<Getter<'a>>)>) -> Vec<(String, u64)> {
+    let mut all: Vec<_> = sources.collect();
+    all.sort_by_key(|(_, bytes, _)| std::cmp::Reverse(*bytes));
+    let mut machines: Vec<(String, u64, Vec<Getter<'a>>)> = Vec::new();
+    for (name, bytes, getter) in all {
+        let came_back = |others: &[Getter<'_>]| {
+            let is_it = |getter: &Getter<'_>| others.iter().all(|other| getter.is_at(other) && getter.was_apart(other));
+            !others.is_empty() && getter.as_ref().is_some_and(is_it)
+        };
+        match machines.iter_mut().find(|(known, _, others)| *known == name || came_back(others)) {
+            Some((_, sum, others)) => {
+                *sum += bytes;
+                others.extend(getter);
+            }
+            None => machines.push((name, bytes, Vec::from_iter(getter))),
+        }
+    }
+    machines.sort_by_key(|(_, bytes, _)| std::cmp::Reverse(*bytes));
+    machines.into_iter().map(|(name, bytes, _)| (name, bytes)).collect()
 }
 
 /// How much was sent, and to how many.
@@ -92,6 +112,12 @@ impl<'a> Getter<'a> {
     /// name say nothing: those of bridges are the same on many machines.
     fn is_at(&self, other: &Getter<'_>) -> bool {
         self.seen == other.seen || self.also_at.contains(&other.seen) || other.also_at.contains(&self.seen)
+    }
+
+    /// Whether one of them left before the other came.
+    fn was_apart(&self, other: &Getter<'_>) -> bool {
+        let is_before = |first: &Getter<'_>, next: &Getter<'_>| first.left.is_some_and(|left| left <= next.came);
+        is_before(self, other) || is_before(other, self)
     }
 
     /// Whether it may be the other one, started again: it came later, and is here or has got all of it.
@@ -185,6 +211,20 @@ mod tests {
         let back = status(286 * MIB, 0, &[(1, 86 * MIB), (2, 200 * MIB)]);
         let lines = result_words(&back, Duration::from_secs(1), "big.bin", |_| "10.0.0.1".to_owned());
         assert_eq!(lines, ["286 MiB in 1.0 s (286 MiB/s), every piece verified → big.bin"]);
+    }
+
+    #[test]
+    fn a_source_that_came_back_at_another_of_its_addresses_is_one() {
+        let began = Instant::now();
+        let own: [&'static [IpAddr]; 2] = ["fe80::1", "10.0.0.1"].map(|ip| &*vec![ip.parse().unwrap()].leak());
+        let from = |back: std::ops::Range<u64>| {
+            let first = getter(("10.0.0.1", own[0]), false, 0..5, began);
+            let second = getter(("fe80::1", own[1]), false, back, began);
+            let sources = [("10.0.0.1", 3, first), ("fe80::1", 8, second)];
+            by_machine(sources.into_iter().map(|(name, bytes, getter)| (name.to_owned(), bytes, Some(getter))))
+        };
+        assert_eq!(from(6..9), [("fe80::1".to_owned(), 11)]);
+        assert_eq!(from(4..9).len(), 2, "both were there");
     }
 
     #[test]
