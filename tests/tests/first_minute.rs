@@ -59,7 +59,7 @@ fn a_terminal_that_changes_its_width_keeps_one_row() {
     let lines = terminal.lines();
     assert_eq!(rows(&lines).len(), 1, "{lines:#?}");
     assert_eq!(lines.len(), 2, "{lines:#?}");
-    assert!(lines[1].starts_with("8.0 MiB in "), "{lines:#?}");
+    assert!(lines[1].starts_with("file: 8.0 MiB in "), "{lines:#?}");
 }
 
 #[test]

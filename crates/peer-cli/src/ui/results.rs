@@ -21,14 +21,11 @@ const NAME: usize = 40;
 /// Lines about a content that is complete, the answer last; `name` is how a peer is called.
 pub fn result_words(status: &Status, time: Duration, place: &str, name: impl Fn(PeerId) -> String) -> Vec<String> {
     let Status { size, had, pieces, received, sent, sources, participants, .. } = status;
-    // The place says the name as well, unless it was written under another one.
-    let is_named = place.rsplit(['/', std::path::MAIN_SEPARATOR]).next() == Some(&*status.name);
-    let what = if is_named { String::new() } else { shortened(&printable(&status.name), NAME) };
+    let what = shortened(&printable(&status.name), NAME);
     if received == &0 && had == pieces && *pieces > 0 {
-        let what = if is_named { "It".to_owned() } else { what };
-        return vec![format!("{what} is here already, and right → {place}")];
+        let elsewhere = if place == status.name { String::new() } else { format!(" → {place}") };
+        return vec![format!("{what} is here already, and right{elsewhere}")];
     }
-    let what = if is_named { what } else { format!("{what}: ") };
     let mut lines = Vec::new();
     let seen = |peer: &PeerId| participants.iter().find(|one| one.peer == *peer).map(Getter::of);
     let came = sources.iter().filter(|(_, bytes)| **bytes > 0);
@@ -48,7 +45,7 @@ pub fn result_words(status: &Status, time: Duration, place: &str, name: impl Fn(
     let speed = (*received as f64 / time.as_secs_f64().max(1e-3)) as u64;
     // Of so little it only says how long it takes to begin.
     let speed = if *received >= WORTH_A_RATE { format!(" ({})", rate(speed)) } else { String::new() };
-    lines.push(format!("{what}{}{resumed} in {}{speed}, every piece verified → {place}", amount(*size), took(time)));
+    lines.push(format!("{what}: {}{resumed} in {}{speed}, every piece verified → {place}", amount(*size), took(time)));
     lines
 }
 
@@ -184,9 +181,9 @@ mod tests {
     #[test]
     fn a_result_says_what_came_how_fast_and_where_it_is() {
         let whole = words(&status(286 * MIB, 0, &[(1, 286 * MIB)]), 840);
-        assert_eq!(whole, ["286 MiB in 0.8 s (340 MiB/s), every piece verified → output/big.bin"]);
+        assert_eq!(whole, ["big.bin: 286 MiB in 0.8 s (340 MiB/s), every piece verified → output/big.bin"]);
         let resumed = words(&status(286 * MIB, 6, &[(1, 100 * MIB)]), 10_000);
-        let line = "286 MiB, 186 MiB of it from before, in 10.0 s (10.0 MiB/s), every piece verified → output/big.bin";
+        let line = "big.bin: 286 MiB, 186 MiB of it from before, in 10.0 s (10.0 MiB/s), every piece verified → output/big.bin";
         assert_eq!(resumed, [line]);
         let renamed =
             result_words(&status(286 * MIB, 0, &[(1, 286 * MIB)]), Duration::from_secs(1), "standard output", |_| {
@@ -198,19 +195,22 @@ mod tests {
         );
         let mut empty = status(0, 0, &[]);
         empty.pieces = 0;
-        assert_eq!(words(&empty, 5), ["0 B in 0.1 s, every piece verified → output/big.bin"]);
+        assert_eq!(words(&empty, 5), ["big.bin: 0 B in 0.1 s, every piece verified → output/big.bin"]);
     }
 
     #[test]
     fn what_is_here_already_is_said_to_be_right() {
-        assert_eq!(words(&status(286 * MIB, 10, &[]), 5), ["It is here already, and right → output/big.bin"]);
+        let here = status(286 * MIB, 10, &[]);
+        assert_eq!(words(&here, 5), ["big.bin is here already, and right → output/big.bin"]);
+        let lines = result_words(&here, Duration::ZERO, "big.bin", |_| String::new());
+        assert_eq!(lines, ["big.bin is here already, and right"]);
     }
 
     #[test]
     fn a_source_that_came_back_at_its_address_is_one() {
         let back = status(286 * MIB, 0, &[(1, 86 * MIB), (2, 200 * MIB)]);
         let lines = result_words(&back, Duration::from_secs(1), "big.bin", |_| "10.0.0.1".to_owned());
-        assert_eq!(lines, ["286 MiB in 1.0 s (286 MiB/s), every piece verified → big.bin"]);
+        assert_eq!(lines, ["big.bin: 286 MiB in 1.0 s (286 MiB/s), every piece verified → big.bin"]);
     }
 
     #[test]
@@ -233,7 +233,7 @@ mod tests {
         several.sent = 12 * MIB;
         let lines = words(&several, 1000);
         assert_eq!(lines[0], "Got 200 MiB from 10.0.0.2, 86.0 MiB from 10.0.0.1. Gave 12.0 MiB.");
-        assert!(lines[1].starts_with("286 MiB in 1.0 s"));
+        assert!(lines[1].starts_with("big.bin: 286 MiB in 1.0 s"));
         let many: Vec<_> = (1..=9).map(|peer| (peer, u64::from(peer) * MIB)).collect();
         assert!(
             words(&status(45 * MIB, 0, &many), 1000)[0].ends_with("5.0 MiB from 10.0.0.5 and the rest from 4 more.")
