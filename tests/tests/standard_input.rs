@@ -181,7 +181,10 @@ fn what_is_no_file_on_a_disk_is_not_hashed() {
     for (path, said) in [
         ("-", "hash takes no standard input: name a file"),
         ("/dev/null", "/dev/null is a device: copy what it gives into a file, and hash that"),
-        ("/proc/self/mem", "/proc/self/mem does not say how large it is: copy what it gives into a file, and hash that"),
+        (
+            "/proc/self/mem",
+            "/proc/self/mem does not say how large it is: copy what it gives into a file, and hash that",
+        ),
         ("/sys/kernel/mm/transparent_hugepage/enabled", "does not say how large it is: copy"),
     ] {
         if path != "-" && !std::path::Path::new(path).exists() {

@@ -174,7 +174,8 @@ mod tests {
 
     #[test]
     fn a_pattern_that_begins_with_the_name_of_the_folder_is_told_where_paths_begin() {
-        let words = |pattern: &str| unmatched_words("fold", &[Unmatched { pattern: pattern.to_owned(), unclosed: None }]);
+        let words =
+            |pattern: &str| unmatched_words("fold", &[Unmatched { pattern: pattern.to_owned(), unclosed: None }]);
         let said = "no file of \"fold\" is matched by \"fold/f0.bin\"; paths begin inside it, as \"f0.bin\"";
         assert_eq!(words("fold/f0.bin"), said);
         assert!(words("folder/x").ends_with("by \"folder/x\""), "{}", words("folder/x"));

@@ -137,7 +137,9 @@ fn outside(sentence: &str) -> Option<String> {
     let (number, range) = sentence.rsplit_once(" is not in ")?;
     let (first, last) = match range.split_once("..=") {
         Some((first, last)) => (first, last.parse::<u64>().ok()?),
-        None => range.split_once("..").and_then(|(first, end)| Some((first, end.parse::<u64>().ok()?.checked_sub(1)?)))?,
+        None => {
+            range.split_once("..").and_then(|(first, end)| Some((first, end.parse::<u64>().ok()?.checked_sub(1)?)))?
+        }
     };
     // Where nothing bounds it but the room that a number takes.
     Some(match last >= u32::MAX.into() {

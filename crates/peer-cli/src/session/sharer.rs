@@ -35,8 +35,7 @@ impl Sharer {
 
     /// A sentence for a download that waits for nobody else.
     pub(super) fn gone(&self, waiting: &WaitingFor, connected: &BTreeMap<PeerId, SocketAddr>) -> Option<String> {
-        let is_alone =
-            matches!(waiting, WaitingFor::Tracker | WaitingFor::Peers { .. } | WaitingFor::Answers { .. });
+        let is_alone = matches!(waiting, WaitingFor::Tracker | WaitingFor::Peers { .. } | WaitingFor::Answers { .. });
         let words = || format!("{} has stopped sharing, or is out of reach.", self.name(connected));
         (self.is_lost && is_alone).then(words)
     }

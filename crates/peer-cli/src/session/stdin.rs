@@ -51,7 +51,8 @@ pub fn must_not_be_a_pipe(path: &Path) -> Result<(), Failure> {
     let remedy = match stream(path) {
         Some(Stream::Unsized) => format!("give it to `peer-cli share - --name NAME < {shown}`, or share a copy"),
         Some(Stream::Kind(_)) => {
-            "pipe what it gives into `peer-cli share - --name NAME`, which keeps it in a file while it is shared".to_owned()
+            "pipe what it gives into `peer-cli share - --name NAME`, which keeps it in a file while it is shared"
+                .to_owned()
         }
         None => return Ok(()),
     };

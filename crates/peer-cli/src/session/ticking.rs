@@ -91,7 +91,8 @@ impl Session {
             let lacks = state.lacking_since.contains_key(&content);
             let state = &mut *state;
             let several = state.contents.values().filter(|entry| entry.pending).count() > 1;
-            let serves_others = matches!(&waiting, WaitingFor::Pieces { from, .. } if sends_others(state, content, from));
+            let serves_others =
+                matches!(&waiting, WaitingFor::Pieces { from, .. } if sends_others(state, content, from));
             let sharer_gone = state.sharer.as_ref().and_then(|sharer| sharer.gone(&waiting, &state.addresses));
             let Some(entry) = state.contents.get_mut(&content) else { return Ok(()) };
             entry.still.is_busy(now, busy);

@@ -289,7 +289,8 @@ mod tests {
             ["fe80::1", "10.0.0.1", "172.17.0.1"].map(|ip| &*vec![ip.parse().unwrap()].leak());
         let both = [getter(("10.0.0.1", own[0]), false, 0..5, began), getter(("fe80::1", own[1]), true, 6..9, began)];
         assert_eq!(machines(both.into_iter()), 1, "stopped, and started again over IPv6");
-        let bridges = [getter(("10.0.0.1", own[2]), true, 0..5, began), getter(("10.0.0.2", own[2]), true, 6..9, began)];
+        let bridges =
+            [getter(("10.0.0.1", own[2]), true, 0..5, began), getter(("10.0.0.2", own[2]), true, 6..9, began)];
         assert_eq!(machines(bridges.into_iter()), 2);
     }
 }
