@@ -248,7 +248,9 @@ async fn join_with(
     };
     let most = patience.at_most(ONE_TRY);
     let slow = match trackers.len() {
-        1 if secret.is_some() => format!("No answer yet from {}; waiting for it, {most}.", places(&trackers)),
+        1 if secret.is_some() => {
+            format!("The sharer at {} has not answered yet; waiting for it, {most}.", places(&trackers))
+        }
         1 => format!("The tracker at {} has not answered yet; waiting for it, {most}.", places(&trackers)),
         _ => format!("None of the trackers at {} has answered yet; waiting for one, {most}.", places(&trackers)),
     };

@@ -172,7 +172,7 @@ impl Session {
 /// Whether other downloads get something from one of these addresses at the moment: then it is not silent, but has no turn for this one.
 fn sends_others(state: &State, content: ContentId, from: &[SocketAddr]) -> bool {
     let now = now();
-    let others = state.contents.iter().filter(|(other, entry)| **other != content && entry.still.is_moving(now));
+    let mut others = state.contents.iter().filter(|(other, entry)| **other != content && entry.still.is_moving(now));
     let sends = |peer: &PeerId| state.addresses.get(peer).is_some_and(|address| from.contains(address));
-    others.into_iter().any(|(_, entry)| entry.status.borrow().sources.keys().any(sends))
+    others.any(|(_, entry)| entry.status.borrow().sources.keys().any(sends))
 }
