@@ -64,7 +64,7 @@ pub struct ParticipantView {
     pub pieces: u32,
     /// Whether it wants the pieces that it lacks.
     pub wants: bool,
-    /// Whether it had all pieces when it first said what it has.
+    /// Whether it had all pieces that it is to have when it first said which it has.
     pub came_whole: bool,
 }
 
@@ -227,8 +227,9 @@ impl Engine {
     }
 
     fn view_of(conn: ConnId, theirs: &Participation) -> ParticipantView {
-        let Participation { have, takes, came_whole, .. } = theirs;
-        ParticipantView { conn, have: have.count(), pieces: theirs.wanted(), wants: *takes, came_whole: *came_whole }
+        let pieces = theirs.wanted();
+        let came_whole = theirs.came_with.is_some_and(|came_with| came_with > 0 && came_with >= pieces);
+        ParticipantView { conn, have: theirs.have.count(), pieces, wants: theirs.takes, came_whole }
     }
 
     /// Where those are who take part in a content over a connection, as they say; nothing of those who say nothing.

@@ -52,17 +52,21 @@ fn how_one_stands_is_seen_without_a_look_at_others() {
 #[test]
 fn who_comes_with_everything_is_told_from_who_gets_it() {
     let (mut engine, mut actions) = (lone_engine(false), Vec::new());
-    for (conn, pieces) in [(1, vec![100]), (2, vec![99, 100])] {
+    // The last one is to have no more than these.
+    for (conn, counts, skipped) in [(1, vec![100], 0), (2, vec![99, 100], 0), (3, vec![25], 75)] {
         greet(&mut engine, conn, peer(conn as usize), &mut actions);
-        let join = PeerMessage::Join { content: content(), pieces: Some(100), wants: true };
-        engine.handle(Duration::ZERO, Event::Message { conn, message: join }, &mut actions);
-        for count in pieces {
+        let mut says = |message| engine.handle(Duration::ZERO, Event::Message { conn, message }, &mut actions);
+        says(PeerMessage::Join { content: content(), pieces: Some(100), wants: true });
+        for count in counts {
             let runs = vec![PieceRange { first: 0, count }];
-            let have = PeerMessage::Have { content: content(), runs, in_flight: vec![] };
-            engine.handle(Duration::ZERO, Event::Message { conn, message: have }, &mut actions);
+            says(PeerMessage::Have { content: content(), runs, in_flight: vec![] });
+        }
+        if skipped > 0 {
+            let runs = vec![PieceRange { first: 100 - skipped, count: skipped }];
+            says(PeerMessage::Skip { content: content(), runs });
         }
         let view = engine.participant_view(conn, content()).unwrap();
-        assert_eq!((view.have, view.came_whole), (100, conn == 1));
+        assert_eq!((view.have, view.pieces, view.came_whole), (100 - skipped, 100 - skipped, conn != 2));
     }
 }
 
