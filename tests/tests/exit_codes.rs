@@ -182,6 +182,7 @@ fn ctrl_c_is_130_and_being_told_to_end_is_0() {
     let mut seeder = swarm.seeder("seeder", 1, &[]);
     seeder.signal("INT");
     seeder.ends_with(130);
+    assert!(!seeder.errors().contains("kept"), "it downloads nothing: {}", seeder.errors());
     let mut seeder = swarm.seeder("seeder", 1, &[]);
     seeder.signal("TERM");
     seeder.ends_with(0);

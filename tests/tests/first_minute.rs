@@ -1,9 +1,10 @@
 //! What a newcomer sees: a line that goes on, and never more than one; who gets what one shares; and what can be typed.
 #![cfg(target_os = "linux")]
 
+use testbed::event::Waiting;
 use tests::machines::{Machines, ticket};
 use tests::terminal::{CTRL_C, Terminal};
-use tests::{Process, noise};
+use tests::{Process, free_port, noise};
 
 const MIB: usize = 1 << 20;
 /// A name of 120 characters.
@@ -58,7 +59,7 @@ fn a_terminal_that_changes_its_width_keeps_one_row() {
     let lines = terminal.lines();
     assert_eq!(rows(&lines).len(), 1, "{lines:#?}");
     assert_eq!(lines.len(), 2, "{lines:#?}");
-    assert!(lines[1].starts_with("8.0 MiB in "), "{lines:#?}");
+    assert!(lines[1].starts_with("file: 8.0 MiB in "), "{lines:#?}");
 }
 
 #[test]
@@ -74,15 +75,20 @@ fn a_sharer_sees_who_gets_it_and_ends_well() {
         "{said:?}"
     );
     let line = sharer.lines().into_iter().find(|line| line.starts_with("    peer-cli get ")).expect("a ticket");
-    machines.get("one", &[line.trim().strip_prefix("peer-cli get ").unwrap()]).ends_with(0);
+    let ticket = line.trim().strip_prefix("peer-cli get ").unwrap();
+    machines.get("one", &[ticket]).ends_with(0);
     sharer.shows("127.0.0.1 is getting file");
     sharer.shows("127.0.0.1 has all of file (4.0 MiB in ");
-    machines.get("two", &[line.trim().strip_prefix("peer-cli get ").unwrap()]).ends_with(0);
+    machines.get("two", &[ticket]).ends_with(0);
     sharer.shows("has all of file");
+    // It is there already: it did not get it here. And all of this is one machine, one run after the other.
+    machines.get("two", &[ticket]).ends_with(0);
     sharer.press(CTRL_C);
     sharer.ends_with(0);
     let lines = sharer.lines();
-    assert_eq!(lines.last().unwrap(), "Stopped sharing: sent 8.0 MiB to 2 machines.", "{lines:#?}");
+    let last = lines.last().unwrap();
+    assert!(last.starts_with("Stopped sharing: sent 8.") && last.ends_with(" to 1 machine."), "{lines:#?}");
+    assert_eq!(lines.iter().filter(|line| line.contains("has all of file")).count(), 2, "{lines:#?}");
     assert!(rows(&lines).len() <= 1, "only what was hashed stays: {lines:#?}");
 }
 
@@ -198,6 +204,25 @@ fn a_download_that_stalls_says_so_and_keeps_its_row() {
     sharer.signal("CONT");
     terminal.ends_with(0);
     assert_eq!(rows(&terminal.lines()).len(), 1);
+}
+
+/// Who has pasted a ticket knows of no tracker, and that a sharer ends is no fault.
+#[test]
+fn a_sharer_that_stops_is_named_and_waited_for() {
+    let machines = Machines::new();
+    machines.put("here", "file", &noise(4 * MIB, 1));
+    let port = format!("-d={}", free_port());
+    let share = |rate: &str| machines.share("here", &[&port, rate, "file"]);
+    let mut sharer = share("--up-rate=1MiB");
+    let mut getter = machines.get("there", &["--json", &ticket(&mut sharer)]);
+    getter.pieces(1);
+    sharer.signal("INT");
+    sharer.ends_with(0);
+    let said = getter.event::<Waiting>().reason;
+    assert!(said.starts_with("127.0.0.1 has stopped sharing, or is out of reach. Waiting as long as it"), "{said}");
+    let mut sharer = share("--up-rate=1GiB");
+    ticket(&mut sharer);
+    getter.ends_with(0);
 }
 
 /// A pipe, a dumb terminal and who wants no colours get lines.

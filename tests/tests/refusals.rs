@@ -43,7 +43,7 @@ fn values_that_make_no_sense_are_usage_errors() {
         (&["share", "--ticket-address=10.0.0.1:0", "file"], "nobody is reached at port 0"),
         (&["share", "--announce=10.0.0.1:0", "file"], "nobody is reached at port 0"),
         (&["share", "-i=localhost", "-d=0", "file"], "not at port 0"),
-        (&["get", "-i=localhost", "-d=0", "file"], "0 is not in 1..=65535"),
+        (&["get", "-i=localhost", "-d=0", "file"], "0 is not between 1 and 65535"),
         (&["ls", "localhost:0"], "is no HOST or HOST:PORT"),
         (&["share", "-p=x", "file"], "that is no whole number"),
         (&["share", "--bind=x", "file"], "that is no IP address"),
@@ -53,7 +53,7 @@ fn values_that_make_no_sense_are_usage_errors() {
         (&["get", "-i= ", "file"], "the tracker's name is missing"),
         (&["get", " "], "it needs a ticket, a name or a content id"),
         (&["get", "\n"], "it needs a ticket, a name or a content id"),
-        (&["-i=localhost", "-S", "-m", "99999999"], "99999999 is not in 0..1048576"),
+        (&["-i=localhost", "-S", "-m", "99999999"], "99999999 is not between 0 and 1048575"),
     ];
     for (words, sentence) in cases {
         let mut command = peer_cli();

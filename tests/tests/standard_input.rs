@@ -172,6 +172,34 @@ fn a_pipe_as_a_path_is_refused_and_told_what_to_do() {
     assert_eq!(sharer.wait().unwrap().code(), Some(2), "{errors}");
 }
 
+/// What a kernel makes when it is read says of its size what it likes: a file in /sys of two bytes was taken for one that somebody writes
+/// to, and one in /proc for an empty one.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_is_no_file_on_a_disk_is_not_hashed() {
+    let machines = Machines::new();
+    for (path, said) in [
+        ("-", "hash takes no standard input: name a file"),
+        ("/dev/null", "/dev/null is a device: copy what it gives into a file, and hash that"),
+        (
+            "/proc/self/mem",
+            "/proc/self/mem does not say how large it is: copy what it gives into a file, and hash that",
+        ),
+        ("/sys/kernel/mm/transparent_hugepage/enabled", "does not say how large it is: copy"),
+    ] {
+        if path != "-" && !std::path::Path::new(path).exists() {
+            continue;
+        }
+        let mut hash = tests::peer_cli();
+        hash.current_dir(machines.folder("here")).args(["hash", path]);
+        let errors = ends(hash, 2);
+        assert!(errors.contains(said), "{path}: {errors}");
+    }
+    let errors = ends(machines.command("here", "share", &["-d=0", "/proc/self/net"]), 1);
+    assert!(errors.contains("its size is not known before it is read"), "{errors}");
+    assert!(!machines.folder("here").join("hashes").exists());
+}
+
 /// A folder cannot be read as bytes: as a disk that fails in the middle.
 #[cfg(unix)]
 #[test]

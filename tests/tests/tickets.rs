@@ -37,6 +37,7 @@ fn what_stands_behind_a_ticket_is_not_passed_over() {
         let mut getter = machines.get("there", &["get", &one, behind]);
         getter.ends_with(2);
         assert!(getter.errors().contains("is no part of the ticket"), "{}", getter.errors());
+        assert_eq!(getter.errors().contains("get one after the other"), behind == two, "{}", getter.errors());
     }
     for (together, status) in [(format!("{one} {two}"), 2), (format!("{one}\n{one}\nthat is all"), 0)] {
         let mut getter = machines.get("there", &[&together]);

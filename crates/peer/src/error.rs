@@ -144,7 +144,11 @@ fn unmatched_words(content: &str, patterns: &[Unmatched]) -> String {
     let unclosed = unclosed.map_or_else(String::new, |(pattern, at)| {
         format!("; the bracket at character {at} of {pattern:?} is not closed")
     });
-    format!("no file of {content:?} is matched by {}{more}{unclosed}", quoted.join(", "))
+    // As the place of a download is written.
+    let within = |one: &'_ Unmatched| one.pattern.strip_prefix(content)?.strip_prefix(['/', '\\']).map(str::to_owned);
+    let within = patterns.iter().find_map(within);
+    let within = within.map_or_else(String::new, |path| format!("; paths begin inside it, as {path:?}"));
+    format!("no file of {content:?} is matched by {}{more}{unclosed}{within}", quoted.join(", "))
 }
 
 fn listed(names: &[(String, NameDoubt)]) -> String {
@@ -162,4 +166,18 @@ fn left_out_words(left_out: &[LeftOut]) -> String {
     let more = left_out.len().saturating_sub(NAMED);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     named.join(", ") + &more
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_that_begins_with_the_name_of_the_folder_is_told_where_paths_begin() {
+        let words =
+            |pattern: &str| unmatched_words("fold", &[Unmatched { pattern: pattern.to_owned(), unclosed: None }]);
+        let said = "no file of \"fold\" is matched by \"fold/f0.bin\"; paths begin inside it, as \"f0.bin\"";
+        assert_eq!(words("fold/f0.bin"), said);
+        assert!(words("folder/x").ends_with("by \"folder/x\""), "{}", words("folder/x"));
+    }
 }

@@ -82,6 +82,8 @@ pub struct Participant {
     pub wanted: bool,
     /// Whether it has got all that it wanted.
     pub has_all: bool,
+    /// Whether it had all of it when it came: what was sent to it was not needed.
+    pub came_whole: bool,
     /// Bytes that it has.
     pub have: u64,
     /// Bytes that it is to have in the end.
@@ -92,6 +94,10 @@ pub struct Participant {
     pub received: u64,
     /// How long it took to get all that it wanted; until then, and where it has left, how long it has been here.
     pub time: Duration,
+    /// When it was first connected.
+    pub came: Instant,
+    /// When it left, if it is not connected now.
+    pub left: Option<Instant>,
 }
 
 /// What a content is doing.

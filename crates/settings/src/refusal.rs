@@ -129,7 +129,23 @@ fn in_plain_words(sentence: &str) -> String {
         ("invalid IP address syntax", "that is no IP address"),
     ];
     let known = WORDS.iter().find_map(|(said, plain)| Some(format!("{}{plain}", sentence.strip_suffix(said)?)));
-    known.unwrap_or_else(|| sentence.to_owned())
+    known.or_else(|| outside(sentence)).unwrap_or_else(|| sentence.to_owned())
+}
+
+/// A number that is outside of what is allowed, without Rust's way to write that.
+fn outside(sentence: &str) -> Option<String> {
+    let (number, range) = sentence.rsplit_once(" is not in ")?;
+    let (first, last) = match range.split_once("..=") {
+        Some((first, last)) => (first, last.parse::<u64>().ok()?),
+        None => {
+            range.split_once("..").and_then(|(first, end)| Some((first, end.parse::<u64>().ok()?.checked_sub(1)?)))?
+        }
+    };
+    // Where nothing bounds it but the room that a number takes.
+    Some(match last >= u32::MAX.into() {
+        true => format!("{number} is less than {first}"),
+        false => format!("{number} is not between {first} and {last}"),
+    })
 }
 
 /// The first paragraph of what clap says, and notes about where something stands.

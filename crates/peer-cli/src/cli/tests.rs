@@ -108,6 +108,25 @@ fn what_is_typed_nearly_right_is_answered_with_what_is_right() {
         said(&["-o", "a b", "get", "x"]),
         "the command comes first: peer-cli get -o 'a b' x".replace('\'', QUOTE)
     );
+    for (typed, meant) in [
+        (&["-q", "get", "x"][..], "get -q x"),
+        (&["--json", "send", "a"], "send --json a"),
+        (&["-i", "localhost", "get", "x"], "get -i localhost x"),
+        (&["--wait", "5s", "ls"], "ls --wait 5s"),
+    ] {
+        assert_eq!(said(typed), format!("the command comes first: peer-cli {meant}"));
+    }
+    assert_eq!(said(&["-S", "ls"]), "-S is a flag of join, not of ls");
+    assert_eq!(said(&["7-violin-tadpole"]), "To get it: peer-cli get 7-violin-tadpole");
+    for (command, [flag, value], why) in [
+        ("share", ["--receivers", "0"], "0 is less than 1"),
+        ("get", ["--tracker-port", "0"], "0 is not between 1 and 65535"),
+        ("share", ["--expires", "5"], "5 is no time with a unit: write it like 30s, 5m or 2h"),
+        ("get", ["--wait", "soon"], "soon is no time with a unit: write it like 30s, 5m or 2h"),
+    ] {
+        let sentence = said(&[command, "x", flag, value]);
+        assert!(sentence.ends_with(why), "{sentence}");
+    }
     assert_eq!(said(&["xyzzy"]), "there is no command \"xyzzy\": peer-cli -h lists them");
     assert_eq!(said(&["get", "x", "--forse"]), "there is no flag --forse; did you mean --force?");
     assert_eq!(

@@ -15,18 +15,22 @@ use crate::flags::cut::Cut;
 use crate::flags::links::LinkArguments;
 use crate::flags::paths::must_exist;
 use crate::flags::peer::{CERTS, HASHES};
-use crate::ui::counter::Counter;
+use crate::session::patience::still_written_words;
+use crate::session::stdin::must_be_kept;
+use crate::ui::counter::{self, Counter};
 use crate::ui::left_out;
 use crate::ui::screen::{complain, print};
 
 /// Makes the manifest of a file, keeps it, and prints it.
 pub fn hash(file: &Path, cut: &Cut, links: &LinkArguments, hashes: &Path) -> Result<(), Failure> {
+    must_be_kept(file, "hash")?;
     must_exist(file)?;
     // What `share` would share, so that both have one id.
     let own = [hashes.to_owned(), CERTS.into()].into_iter().chain(settings::log_file());
     let scan = ScanOptions::new().follow_links(links.follow_links).own(own);
     let progress = Counter::new("Hashing", file).show();
-    let hashed = hash_content_with(file, &scan, cut.hash, cut.piece_size, progress);
+    let waits = |written: &Path, most| counter::say(&still_written_words(written, most));
+    let hashed = hash_content_with(file, &scan, cut.hash, cut.piece_size, progress, waits);
     let Hashed { manifest, left_out, .. } = hashed.map_err(|error| share_failure(file, &error))?;
     left_out::words(&left_out).iter().for_each(|line| complain(line));
     keep_manifest(hashes, &manifest).map_err(|error| not_kept(&error))?;
@@ -57,6 +61,7 @@ pub enum Against {
 
 /// Checks a file against a manifest; fails and names the byte ranges that differ.
 pub fn verify(file: &Path, against: &Against, hashes: Option<&Path>) -> Result<(), Failure> {
+    must_be_kept(file, "verify")?;
     must_exist(file)?;
     let manifest = manifest(file, against, hashes)?;
     let [entry] = &manifest.header().files[..] else {

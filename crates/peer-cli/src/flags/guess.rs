@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use protocol::{Query, Ticket, TicketError};
+use protocol::{Code, Query, Ticket, TicketError};
 
 /// What is wrong with a command line, and what to type instead, in one sentence.
 pub fn sentence(program: &clap::Command, words: &[OsString], error: &clap::Error) -> String {
@@ -66,6 +66,7 @@ fn tip(program: &clap::Command, words: &[OsString], error: &clap::Error) -> Opti
     let Some(ContextValue::String(typed)) = error.get(kind) else { return None };
     let named = words.iter().skip(1).filter_map(|word| program.find_subcommand(word)).next();
     match named {
+        Some(command) if error.kind() == ErrorKind::ArgumentConflict => behind_flags(program, words, command),
         Some(command) if words.get(1).is_some_and(|first| first == &**typed) => {
             let belongs = !typed.starts_with('-') || has_flag(command, typed);
             let first = || command_first(words, command);
@@ -84,11 +85,21 @@ fn tip(program: &clap::Command, words: &[OsString], error: &clap::Error) -> Opti
     }
 }
 
+/// The same where flags stand before a command: all that it has belong behind it.
+fn behind_flags(program: &clap::Command, words: &[OsString], command: &clap::Command) -> Option<String> {
+    let before = words.iter().skip(1).filter_map(|word| word.to_str()).take_while(|word| !is_called(command, word));
+    let strange = before.filter(|word| word.starts_with('-')).find(|flag| !has_flag(command, flag));
+    strange.map_or_else(|| command_first(words, command), |flag| of_another(program, command, flag))
+}
+
+fn is_called(command: &clap::Command, word: &str) -> bool {
+    std::iter::once(command.get_name()).chain(command.get_all_aliases()).any(|name| name == word)
+}
+
 /// The words with the command before the rest.
 fn command_first(words: &[OsString], command: &clap::Command) -> Option<String> {
     let words: Vec<&str> = words.iter().skip(1).filter_map(|word| word.to_str()).collect();
-    let names = || std::iter::once(command.get_name()).chain(command.get_all_aliases());
-    let at = words.iter().position(|word| names().any(|name| name == *word))?;
+    let at = words.iter().position(|word| is_called(command, word))?;
     let rest = words.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, word)| quoted(word));
     let line: Vec<_> = std::iter::once(words[at].to_owned()).chain(rest).collect();
     Some(format!("the command comes first: peer-cli {}", line.join(" ")))
@@ -114,9 +125,9 @@ fn of_another(program: &clap::Command, command: &clap::Command, typed: &str) -> 
     Some(format!("{typed} is a flag of {others}, not of {}", command.get_name()))
 }
 
-/// A file or a ticket alone.
+/// A file, a ticket or a code alone.
 fn without_command(words: &[OsString], typed: &str) -> Option<String> {
-    if typed.parse::<Ticket>().is_ok() {
+    if typed.parse::<Ticket>().is_ok() || matches!(Code::find(typed), Some(Ok(_))) {
         return Some(format!("To get it: peer-cli get {typed}"));
     }
     let is_path = |word: &&str| !word.starts_with('-') && Path::new(word).exists();

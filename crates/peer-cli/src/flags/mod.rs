@@ -1,6 +1,7 @@
 //! Flags that several commands have, and how their values are read.
 
 pub mod cut;
+pub mod durations;
 pub mod end;
 pub mod fallback;
 pub mod gateway;

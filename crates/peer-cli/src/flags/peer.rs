@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use storage::{Backend, FileBackend, MemoryBackend, MmapBackend};
 use transport::{Congestion, Kind};
 
+use crate::flags::durations::duration;
 use crate::flags::named::TrustedTracker;
 use crate::flags::sizes;
 
@@ -144,7 +145,7 @@ pub struct PeerArguments {
     /// How long to wait, from the start on, for the tracker, someone who shares the file, a connection to them, the manifest and
     /// the first bytes, all together; and after that, each time that no bytes come. As 30s or 5m [default: the tracker and
     /// someone who shares it must be there, the rest is waited for as long as it takes]
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub wait: Option<Duration>,
     /// Read commands (prog, exit) from standard input though it is no terminal
     #[arg(long)]

@@ -105,6 +105,9 @@ async fn join_with(
     };
     let most = patience.at_most(ONE_TRY);
     let slow = match trackers.len() {
+        1 if secret.is_some() => {
+            format!("The sharer at {} has not answered yet; waiting for it, {most}.", places(&trackers))
+        }
         1 => format!("The tracker at {} has not answered yet; waiting for it, {most}.", places(&trackers)),
         _ => format!("None of the trackers at {} has answered yet; waiting for one, {most}.", places(&trackers)),
     };
@@ -153,6 +156,13 @@ async fn join_with(
                 error => return Err(error.into()),
             };
             let Failure { code, message, .. } = failure(&error);
+            let message = match &error {
+                // Who has such a ticket knows of no tracker: it is the sharer's own.
+                PeerError::Tracker { address, reason: TransportError::Unreachable(_) } if secret.is_some() => {
+                    format!("no answer from {address}")
+                }
+                _ => message,
+            };
             return Err(Failure::new(code, format!("{message}. {advice}")));
         }
         if let PeerError::Refused(_) = error {

@@ -66,14 +66,21 @@ impl Session {
             self.state.borrow_mut().lacking_since.entry(content).or_insert_with(now);
             let long = how_long(self.options.wait);
             let lacking = if self.options.original { lacking_words(runs) } else { self.lacking_bytes(content, runs) };
-            // Of a share that is over it is said in a moment what is waited for.
+            // Of a share that is over, and of a sharer who is gone, it is said in a moment what is waited for.
             let is_over = self.state.borrow().contents.get(&content).is_some_and(|entry| entry.over.is_some());
-            if !is_over {
+            if !is_over && !self.lacks_sharer(content) {
                 self.screen.say(&format!("{lacking}; waiting for someone who does, {long}."));
             }
         }
         let pieces = runs.iter().map(|run| [run.first, run.count]).collect();
         self.screen.event(&Event::Lacking(json::Lacking { content: content.to_string(), pieces }));
+    }
+
+    /// Whether nobody is connected who has any of a content, and it is the sharer who is missed.
+    fn lacks_sharer(&self, content: ContentId) -> bool {
+        let state = self.state.borrow();
+        let is_alone = state.contents.get(&content).is_some_and(|entry| entry.status.borrow().peers == 0);
+        is_alone && state.sharer.is_some()
     }
 
     /// How much nobody has: nobody counts in pieces who was not told of them.

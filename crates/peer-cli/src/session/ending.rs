@@ -35,7 +35,9 @@ impl Session {
         match self.options.end {
             End::AtWill => return Ok(()),
             End::Never if code == ExitCode::Interrupted => {
-                return Err(Failure::new(code, "interrupted; what is verified is kept"));
+                // Who only shares has nothing that is to be kept.
+                let kept = if self.pending().is_empty() { "" } else { "; what is verified is kept" };
+                return Err(Failure::new(code, format!("interrupted{kept}")));
             }
             End::Never => return Ok(()),
             End::Done | End::Shared { .. } => {}

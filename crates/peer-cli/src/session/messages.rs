@@ -6,6 +6,7 @@ use protocol::{ContentId, PeerId, Ticket};
 
 use crate::error::{ExitCode, Failure};
 use crate::session::gateway::Running;
+use crate::session::sharer::Sharer;
 use crate::session::state::{CONNECTING, Session};
 use crate::ui::qr;
 use crate::ui::standard_output::{self, Loss};
@@ -35,6 +36,11 @@ impl Session {
     /// A code became this ticket, and is used up.
     pub fn redeemed(&self, ticket: &Ticket) {
         self.state.borrow_mut().redeemed = Some(ticket.to_string());
+    }
+
+    /// What is downloaded is what this ticket is for.
+    pub fn of_ticket(&self, ticket: &Ticket) {
+        self.state.borrow_mut().sharer = Sharer::of(ticket);
     }
 
     /// Something that people should know, and programs see by what follows.

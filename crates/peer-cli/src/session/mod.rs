@@ -30,12 +30,14 @@ pub mod port_mapping;
 pub mod query;
 mod reached;
 pub mod rendezvous;
+mod repeats;
 pub mod resolve;
 mod rows;
 mod run;
 #[cfg(feature = "metrics")]
 pub mod scraped;
 pub mod secrets;
+mod sharer;
 mod shares;
 pub mod site;
 pub mod standstill;

@@ -7,6 +7,7 @@
 //! Time in which the program does not run is no time in which anyone could answer: a job that is stopped (Ctrl-Z), or a machine
 //! that sleeps, goes on waiting where it was. So all of it is counted by a clock of its own, [`now`].
 
+use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,7 @@ pub const ONE_TRY: Duration = Duration::from_secs(10);
 /// Time between two tries.
 pub const TRY_AGAIN: Duration = Duration::from_millis(500);
 /// The same sentence is said again after this long.
-const AGAIN: Duration = Duration::from_secs(60);
+pub const AGAIN: Duration = Duration::from_secs(60);
 /// No network answers in no time: less is not waited for what has to be there.
 const LEAST: Duration = Duration::from_secs(1);
 /// Longer than anyone waits, and still a time that clocks can tell.
@@ -115,6 +116,11 @@ pub fn shown(time: Duration) -> String {
     humantime::format_duration(Duration::from_millis(tenths * 100)).to_string()
 }
 
+/// What is said while a file is waited for that is to be hashed and is being written to.
+pub fn still_written_words(path: &Path, most: Duration) -> String {
+    format!("{} is being written to: waiting until that is over, for {} at most.", path.display(), shown(most))
+}
+
 /// A `--wait` in words, as it counts.
 pub fn least(wait: Duration) -> String {
     shown(wait.max(LEAST))
@@ -161,6 +167,11 @@ impl Stillness {
             self.excuse(now);
         }
         now - self.since >= SPEAK || self.is_over(now, wait)
+    }
+
+    /// Whether something came a moment ago.
+    pub fn is_moving(&self, now: Instant) -> bool {
+        self.received > 0 && now.saturating_duration_since(self.since) < SPEAK
     }
 
     /// Restarts the time: the wait so far was caused by this machine.
@@ -280,6 +291,9 @@ mod tests {
         assert!(!still.speaks(began + SECOND * 4, "a"));
         assert!(still.speaks(began + SECOND * 5, "b"), "it waits for something else");
         assert!(still.speaks(began + SECOND * 65, "b"));
+        assert!(!still.is_moving(began), "nothing has come yet");
+        still.look(began + SECOND * 70, 5, None);
+        assert!(still.is_moving(began + SECOND * 72) && !still.is_moving(began + SECOND * 73));
         let mut late = Stillness::since(began).begun(began + SECOND * 9);
         assert!(!late.speaks(began + SECOND * 10, "a") && late.speaks(began + SECOND * 12, "a"));
     }

@@ -33,11 +33,15 @@ impl Session {
             let (mut downloads, mut takers) = (Vec::new(), Vec::new());
             for content in state.contents.values_mut() {
                 if content.pending {
-                    downloads.push(download_row(content, now));
+                    downloads.push((content.wanted.name.clone(), download_row(content, now)));
                 } else if self.tells_of_takers() {
                     takers.extend(takers_now(content, now));
                 }
             }
+            // Contents are in the order of their ids, which means nothing to anybody.
+            downloads.sort_by(|(one, ..), (other, ..)| one.cmp(other));
+            takers.sort_by(|(one, ..), (other, ..)| one.cmp(other));
+            let downloads: Vec<_> = downloads.into_iter().map(|(_, row)| row).collect();
             sums.extend(sum_of_downloads(&downloads));
             if let Some(one) = takers.first() {
                 let same = takers.iter().all(|(name, ..)| *name == one.0);
@@ -80,7 +84,8 @@ impl Session {
                 let who = called(taker, &status.participants);
                 let known = entry.takers.entry(taker.peer).or_default();
                 if taker.has_all {
-                    if !std::mem::replace(&mut known.said_all, true) {
+                    // Who had it before it came did not get it here.
+                    if !std::mem::replace(&mut known.said_all, true) && !taker.came_whole {
                         said.push(has_all_words(&who, &what, status.size, taker));
                     }
                 } else if taker.is_connected {

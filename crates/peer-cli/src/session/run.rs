@@ -12,8 +12,9 @@ use transport::{Kind, RELAY};
 
 use crate::error::{ExitCode, Failure};
 use crate::flags::end::End;
-use crate::session::patience::{now, shown};
+use crate::session::patience::{now, still_written_words};
 use crate::session::reached::Way;
+use crate::session::sharer::Sharer;
 use crate::session::state::{Content, Session, SessionOptions};
 use crate::ui::amounts::{amount, part_of};
 use crate::ui::left_out;
@@ -137,9 +138,7 @@ impl Session {
             PeerEvent::Hashing { path, done, total } if self.is_under_way(path) => self.hashing(path, *done, *total),
             PeerEvent::Hashing { .. } => {}
             PeerEvent::StillWritten { path, most } => {
-                let (path, most) = (path.display(), shown(*most));
-                let sentence = format!("{path} is being written to: waiting until that is over, for {most} at most.");
-                self.waiting_for("", &sentence);
+                self.waiting_for("", &still_written_words(path, *most));
             }
             PeerEvent::Skipped { left_out } => self.skipped(left_out),
             PeerEvent::LeftOver { left_over, .. } => self.screen.say(&left_over_words(left_over)),
@@ -189,6 +188,7 @@ impl Session {
             PeerEvent::TrackerLost if self.options.own_tracker => self.state.borrow_mut().own_tracker.lost(now()),
             // A sharer that has sent all goes at once, and its tracker with it: to who has all that is no news.
             PeerEvent::TrackerLost if self.options.end == End::Done && self.has_all() => {}
+            PeerEvent::TrackerLost if self.sharer_lost() => {}
             PeerEvent::TrackerLost => self.screen.say("The tracker is gone; going on with the peers that are known."),
             PeerEvent::TrackerUnfit { error } => {
                 let sentence = tracker_unfit_words(error);
@@ -200,11 +200,27 @@ impl Session {
                 let said = self.state.borrow_mut().own_tracker.back();
                 said.into_iter().for_each(|sentence| self.screen.say(sentence));
             }
-            PeerEvent::TrackerBack => self.screen.say("The tracker is back."),
+            PeerEvent::TrackerBack => self.tracker_back(),
             _ => {}
         }
         Event::of(&event).iter().for_each(|event| self.screen.event(event));
         Ok(Next::GoOn)
+    }
+
+    /// The tracker is lost: whether it is the sharer's own, of whom something is said only if nobody else has what is missing.
+    fn sharer_lost(&self) -> bool {
+        let sharer = &mut self.state.borrow_mut().sharer;
+        sharer.iter_mut().for_each(Sharer::lost);
+        sharer.is_some()
+    }
+
+    fn tracker_back(&self) {
+        let state = &mut *self.state.borrow_mut();
+        let said = match &mut state.sharer {
+            Some(sharer) => sharer.back(&state.addresses),
+            None => Some("The tracker is back.".to_owned()),
+        };
+        said.into_iter().for_each(|sentence| self.screen.say(&sentence));
     }
 
     /// Says how a peer was reached, where that is not the usual way.

@@ -130,8 +130,7 @@ impl Session {
     }
 
     pub(super) fn say_withdrawn(&self, content: ContentId, reason: &str) {
-        let name = self.called(content).filter(|_| !self.options.original);
-        let what = name.unwrap_or_else(|| format!("content {content}"));
+        let what = self.called(content).unwrap_or_else(|| format!("content {content}"));
         self.screen.say(&format!("Not sharing {what} any more: {reason}"));
         self.screen
             .event(&Event::Withdrawn(json::Withdrawn { content: content.to_string(), reason: reason.to_owned() }));

@@ -18,6 +18,8 @@ use crate::session::find::Wanted;
 use crate::session::own_tracker::Reach;
 use crate::session::patience::{Stillness, now};
 use crate::session::reached::{Newcomers, Reached};
+use crate::session::repeats::Repeats;
+use crate::session::sharer::Sharer;
 use crate::ui::pace::Meter;
 use crate::ui::progress::Progress;
 use crate::ui::screen::{OutputStream, Screen};
@@ -128,6 +130,10 @@ pub(super) struct State {
     pub(super) said_loss: bool,
     /// Whether the tracker in this process is reached, if there is one.
     pub(super) own_tracker: Reach,
+    /// What was said of downloads that stand still, where there are several.
+    pub(super) repeats: Repeats,
+    /// The sharer to whom a ticket leads, if its tracker is nobody else's.
+    pub(super) sharer: Option<Sharer>,
     /// The ticket that a code stood for: the code is used up.
     pub(super) redeemed: Option<String>,
 }
@@ -236,6 +242,8 @@ impl Session {
             waits_for_files: false,
             said_loss: false,
             own_tracker: Reach::default(),
+            repeats: Repeats::default(),
+            sharer: None,
             redeemed: None,
         };
         let (added, ended) = (Notify::new(), Notify::new());

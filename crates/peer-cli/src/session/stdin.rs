@@ -47,37 +47,46 @@ pub fn check_name(name: &str) -> Result<(), Failure> {
 /// A pipe can be read once, and what is shared is read again and again: it has to come through standard input. So has what does not
 /// say how large it is.
 pub fn must_not_be_a_pipe(path: &Path) -> Result<(), Failure> {
-    let Ok(metadata) = path.metadata() else { return Ok(()) };
     let shown = path.display();
-    let sentence = match stream_kind(&metadata) {
-        Some(kind) => format!(
-            "{shown} is {kind}: pipe what it gives into `peer-cli share - --name NAME`, which keeps it in a file while it is shared"
-        ),
-        None if is_unsized(path, &metadata) => format!(
-            "{shown} does not say how large it is: give it to `peer-cli share - --name NAME < {shown}`, or share a copy"
-        ),
+    let remedy = match stream(path) {
+        Some(Stream::Unsized) => format!("give it to `peer-cli share - --name NAME < {shown}`, or share a copy"),
+        Some(Stream::Kind(_)) => {
+            "pipe what it gives into `peer-cli share - --name NAME`, which keeps it in a file while it is shared"
+                .to_owned()
+        }
+        None => return Ok(()),
+    };
+    must_stay(path, &remedy)
+}
+
+/// The same for a command that only reads it, and takes no standard input.
+pub fn must_be_kept(path: &Path, command: &str) -> Result<(), Failure> {
+    if path.as_os_str() == "-" && !path.exists() {
+        return Err(Failure::new(ExitCode::Usage, format!("{command} takes no standard input: name a file")));
+    }
+    must_stay(path, &format!("copy what it gives into a file, and {command} that"))
+}
+
+fn must_stay(path: &Path, remedy: &str) -> Result<(), Failure> {
+    let shown = path.display();
+    let sentence = match stream(path) {
+        Some(Stream::Kind(kind)) => format!("{shown} is {kind}: {remedy}"),
+        Some(Stream::Unsized) => format!("{shown} does not say how large it is: {remedy}"),
         None => return Ok(()),
     };
     Err(Failure::new(ExitCode::Usage, sentence))
 }
 
-/// Whether a file says to be empty and has bytes all the same, as those in `/proc`, which are made when they are read.
-#[cfg(unix)]
-fn is_unsized(path: &Path, metadata: &Metadata) -> bool {
-    use std::os::unix::fs::OpenOptionsExt;
-    if !metadata.is_file() || metadata.len() > 0 {
-        return false;
-    }
-    let mut options = std::fs::File::options();
-    // Some wait for what they are to say.
-    options.read(true).custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32);
-    let opened = options.open(path);
-    opened.and_then(|mut file| Ok(file.read(&mut [0])? > 0 && file.metadata()?.len() == 0)).unwrap_or(false)
+/// What gives bytes and is no file that keeps them.
+enum Stream {
+    Kind(&'static str),
+    Unsized,
 }
 
-#[cfg(not(unix))]
-fn is_unsized(_: &Path, _: &Metadata) -> bool {
-    false
+fn stream(path: &Path) -> Option<Stream> {
+    let metadata = path.metadata().ok()?;
+    let is_unsized = || metadata.is_file() && peer::is_unsized(path, &metadata);
+    stream_kind(&metadata).map(Stream::Kind).or_else(|| is_unsized().then_some(Stream::Unsized))
 }
 
 #[cfg(unix)]
@@ -225,6 +234,10 @@ mod tests {
             "{}",
             failure.message
         );
+        let failure = must_be_kept(Path::new("/dev/null"), "hash").unwrap_err();
+        assert!(failure.message.ends_with("is a device: copy what it gives into a file, and hash that"));
+        let failure = must_be_kept(Path::new("-"), "hash").unwrap_err();
+        assert_eq!(failure.message, "hash takes no standard input: name a file");
         assert!(must_not_be_a_pipe(Path::new(".")).is_ok() && must_not_be_a_pipe(Path::new("missing")).is_ok());
     }
 

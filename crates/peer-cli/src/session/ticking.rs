@@ -1,17 +1,18 @@
 //! What comes due: progress lines, the end of patience, and the end of sharing on.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use peer::json::{self, Event};
-use peer::{State, WaitingFor};
-use protocol::ContentId;
+use peer::{State as Phase, WaitingFor};
+use protocol::{ContentId, PeerId};
 
 use crate::error::{ExitCode, Failure};
 use crate::flags::end::End;
 use crate::session::patience::{SPEAK, how_long, now, shown};
 use crate::session::run::Next;
 use crate::session::standstill;
-use crate::session::state::Session;
+use crate::session::state::{Session, State};
 use crate::ui::progress::Progress;
 
 /// Time between two events that say how a download stands.
@@ -57,7 +58,7 @@ impl Session {
         let Some(entry) = state.contents.get_mut(&content) else { return };
         let status = entry.status.borrow().clone();
         let progress = Progress::from(&status);
-        let is_over = matches!(status.state, State::Failed(_) | State::Withdrawn(_) | State::Stopped);
+        let is_over = matches!(status.state, Phase::Failed(_) | Phase::Withdrawn(_) | Phase::Stopped);
         let is_due = !entry.pending || entry.told.is_none_or(|told| told.elapsed() >= BETWEEN_EVENTS);
         if is_over || entry.shown.as_ref() == Some(&progress) || (self.screen.is_json() && !is_due) {
             return;
@@ -88,6 +89,11 @@ impl Session {
             let mut state = self.state.borrow_mut();
             let liars = state.liars;
             let lacks = state.lacking_since.contains_key(&content);
+            let state = &mut *state;
+            let several = state.contents.values().filter(|entry| entry.pending).count() > 1;
+            let serves_others =
+                matches!(&waiting, WaitingFor::Pieces { from, .. } if sends_others(state, content, from));
+            let sharer_gone = state.sharer.as_ref().and_then(|sharer| sharer.gone(&waiting, &state.addresses));
             let Some(entry) = state.contents.get_mut(&content) else { return Ok(()) };
             entry.still.is_busy(now, busy);
             if let WaitingFor::Manifest { came, .. } = waiting {
@@ -105,7 +111,7 @@ impl Session {
             let words = match (over, failure) {
                 (Some(reason), _) => Some(standstill::after_over(reason)),
                 (None, Some(failure)) => standstill::after_origin(&waiting, &entry.wanted, failure),
-                (None, None) => None,
+                (None, None) => sharer_gone.clone(),
             };
             let words = words.unwrap_or_else(|| standstill::words(&waiting, &entry.wanted, self.options.transport));
             let words = standstill::after_liars(liars, words);
@@ -123,12 +129,28 @@ impl Session {
                 }
                 _ => {
                     let long = if busy { String::new() } else { format!(" Waiting {}.", how_long(wait)) };
-                    Ok(entry.still.speaks(now, &words).then(|| format!("{words}{long}")))
+                    let speaks = !serves_others && entry.still.speaks(now, &words);
+                    if let Some(sharer) = state.sharer.as_mut().filter(|_| speaks && sharer_gone.is_some()) {
+                        sharer.told();
+                    }
+                    // What holds up several is said of one of them; programs are told of each.
+                    let is_news = speaks && (!several || state.repeats.is_news(now, &words));
+                    let of = if several && !words.contains(&entry.wanted.name) {
+                        format!("{}: ", entry.wanted.name)
+                    } else {
+                        String::new()
+                    };
+                    Ok(speaks.then(|| (format!("{of}{words}{long}"), is_news)))
                 }
             }
         };
         match said {
-            Ok(Some(sentence)) => self.waiting_for(&content.to_string(), &sentence),
+            Ok(Some((sentence, is_news))) => {
+                if is_news {
+                    self.screen.say(&sentence);
+                }
+                self.screen.event(&Event::Waiting(json::Waiting { content: content.to_string(), reason: sentence }));
+            }
             Ok(None) => {}
             Err(reason) => return Err(self.nothing_more_comes(content, &reason).await),
         }
@@ -145,4 +167,12 @@ impl Session {
         };
         time.is_some_and(|time| since.elapsed() >= time) || state.contents.values().all(|content| gave(&content.shown))
     }
+}
+
+/// Whether other downloads get something from one of these addresses at the moment: then it is not silent, but has no turn for this one.
+fn sends_others(state: &State, content: ContentId, from: &[SocketAddr]) -> bool {
+    let now = now();
+    let mut others = state.contents.iter().filter(|(other, entry)| **other != content && entry.still.is_moving(now));
+    let sends = |peer: &PeerId| state.addresses.get(peer).is_some_and(|address| from.contains(address));
+    others.any(|(_, entry)| entry.status.borrow().sources.keys().any(sends))
 }

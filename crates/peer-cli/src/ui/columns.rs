@@ -35,6 +35,21 @@ pub fn shortened(text: &str, most: usize) -> String {
     head.into_iter().chain([GAP]).chain(tail.into_iter().rev()).collect()
 }
 
+/// The text in lines of so many columns at most, broken at spaces. A word that is longer stays whole.
+pub fn wrapped(text: &str, most: usize) -> Vec<String> {
+    let (mut lines, mut line) = (Vec::new(), String::new());
+    for (number, word) in text.split(' ').enumerate() {
+        if !line.trim().is_empty() && columns(&line) + 1 + columns(word) > most {
+            lines.push(std::mem::take(&mut line));
+        } else if number > 0 {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    lines.push(line);
+    lines
+}
+
 /// The beginning of a text, in so many columns at most.
 pub fn beginning(text: &str, most: usize) -> String {
     fitting(text.chars(), most).into_iter().collect()
@@ -77,6 +92,16 @@ mod tests {
             }
         }
         assert_eq!((columns("日本"), columns("❤️"), columns("e\u{301}")), (4, 2, 1));
+    }
+
+    #[test]
+    fn a_sentence_is_broken_between_words() {
+        assert_eq!(wrapped("Type help for commands.", 10), ["Type help", "for", "commands."]);
+        assert_eq!(wrapped("Type help for commands.", 23), ["Type help for commands."]);
+        assert_eq!(wrapped("  10.0.0.1  has all", 12), ["  10.0.0.1 ", "has all"]);
+        assert_eq!(wrapped("averylongname is here", 5), ["averylongname", "is", "here"]);
+        assert_eq!(wrapped("日本 語の", 5), ["日本", "語の"]);
+        assert_eq!(wrapped("", 5), [""]);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::ui::letters;
 use crate::ui::pace::Meter;
 use crate::ui::paint::size;
 use crate::ui::row::{Bar, Label, Row};
+use crate::ui::screen::complain;
 use crate::ui::signals::code;
 
 /// Time between two looks.
@@ -33,7 +34,7 @@ struct Drawn {
 impl Counter {
     /// Of what is done to a file.
     pub fn new(what: &str, file: &Path) -> Self {
-        let drawn = std::io::stderr().is_terminal() && takes_codes();
+        let drawn = is_drawn();
         let label = protocol::printable(&format!("{what} {}", file.display()));
         let drawn = drawn.then(Arc::<Mutex<Drawn>>::default);
         if let Some(drawn) = drawn.clone() {
@@ -67,6 +68,18 @@ impl Drop for Counter {
             clear();
         }
     }
+}
+
+/// Says something in the place of the row, which comes again below it.
+pub fn say(line: &str) {
+    if is_drawn() {
+        clear();
+    }
+    complain(line);
+}
+
+fn is_drawn() -> bool {
+    std::io::stderr().is_terminal() && takes_codes()
 }
 
 fn clear() {

@@ -12,6 +12,7 @@ use protocol::printable;
 use settings::terminal::{draws_unicode, in_background, takes_codes};
 
 use crate::error::Failure;
+use crate::ui::columns::wrapped;
 use crate::ui::letters;
 use crate::ui::paint::{Canvas, Draw, draw_all, size};
 use crate::ui::row::{Bar, Row};
@@ -212,9 +213,14 @@ impl Screen {
     /// A line for people that stays. Names of others stand in many lines: none of them moves the cursor, or looks like a
     /// line of its own.
     pub fn say(&self, line: &str) {
-        if self.verbosity.words {
-            self.answer(line);
+        if !self.verbosity.words {
+            return;
         }
+        let line = printable(line);
+        // What may be copied stays one line.
+        let is_broken = self.is_terminal() && !line.contains("peer-cli ");
+        let lines = if is_broken { wrapped(&line, size().0) } else { vec![line] };
+        lines.into_iter().for_each(|line| self.put(line));
     }
 
     /// A line that was asked for: it is said whatever else is not.

@@ -5,23 +5,27 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use protocol::{ContentId, Digest, Manifest, ManifestError, decorated_name};
+use protocol::{ContentId, Digest, Manifest, ManifestError, Secret, decorated_name};
 use storage::{StorageError, error_at};
 
 use crate::error::PeerError;
 
 /// Folder in the hashes folder for the manifests of downloads. The sharer of something chooses its name, so they are kept by
 /// their ids, apart from those of the user's own files.
-const BY_ID: &str = "by-id";
+pub(crate) const BY_ID: &str = "by-id";
 const MANIFEST: &str = "manifest";
 /// Folder in a hashes folder that serves many folders: one for each of them.
 const BY_PLACE: &str = "by-place";
-/// Digits of the digest that such a folder is called by.
-const PLACE_DIGITS: usize = 16;
+/// Folder in the hashes folder for what tickets were for that do not say it themselves.
+pub(crate) const BY_TICKET: &str = "by-ticket";
+/// Digits of the digests that such a folder, and a ticket, are called by.
+const DIGITS: usize = 16;
+/// Digits of a content's id.
+pub(crate) const ID_DIGITS: u64 = 64;
 
 /// Removes what programs that were killed while they kept a manifest have left in the hashes folder.
 pub fn sweep_manifests(hashes: &Path) {
-    [hashes, &hashes.join(BY_ID)].into_iter().for_each(atomic_file::sweep);
+    [hashes, &hashes.join(BY_ID), &hashes.join(BY_TICKET)].into_iter().for_each(atomic_file::sweep);
 }
 
 /// Where the manifest is kept that was made here of a file or folder of this name.
@@ -39,7 +43,7 @@ pub fn manifests_of(hashes: &Path, path: &Path) -> PathBuf {
     let folder = named.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let folder = atomic_file::real_path(folder).unwrap_or_else(|_| folder.to_owned());
     let digest = Digest::of(folder.as_os_str().as_encoded_bytes()).to_string();
-    hashes.join(BY_PLACE).join(&digest[..PLACE_DIGITS])
+    hashes.join(BY_PLACE).join(&digest[..DIGITS])
 }
 
 /// Where the manifest of a download is kept.
@@ -83,6 +87,32 @@ pub fn received_manifest(hashes: &Path, content: ContentId) -> Option<Manifest> 
         return None;
     }
     Manifest::decode(bytes).ok()
+}
+
+/// Notes in the hashes folder what the ticket with this secret is for: the ticket of a private share does not say it, and when its sharer
+/// is gone, nobody else does. The note does not lead back to the secret.
+pub fn note_ticket(hashes: &Path, secret: Secret, content: ContentId) {
+    let path = ticket_path(hashes, secret);
+    if let Err(error) = put(&path, &hashes.join(BY_TICKET), content.to_string().as_bytes()) {
+        tracing::info!(%error, path = %path.display(), "what the ticket is for is not noted");
+    }
+}
+
+/// What the ticket with this secret was for, if that was noted here.
+pub fn content_of_ticket(hashes: &Path, secret: Secret) -> Option<ContentId> {
+    let path = ticket_path(hashes, secret);
+    // A pipe would be waited for.
+    if !path.is_file() {
+        return None;
+    }
+    let mut id = String::new();
+    fs::File::open(path).ok()?.take(ID_DIGITS).read_to_string(&mut id).ok()?;
+    id.parse().ok()
+}
+
+fn ticket_path(hashes: &Path, secret: Secret) -> PathBuf {
+    let digest = Digest::of(secret.share_key().swarm().to_string().as_bytes()).to_string();
+    hashes.join(BY_TICKET).join(&digest[..DIGITS])
 }
 
 /// The one content of this name that was downloaded, as far as its manifest is kept: none if there are several.
@@ -194,6 +224,22 @@ mod tests {
         let called = manifest_of_bytes(folder.path(), &other.id().to_string(), b"own");
         keep_manifest(&hashes, &called).unwrap();
         assert_eq!(received_manifest(&hashes, other.id()).unwrap().id(), other.id());
+    }
+
+    #[test]
+    fn what_a_ticket_was_for_is_known_later_and_its_secret_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let hashes = folder.path().join("hashes");
+        let [secret, other] = [[7; Secret::BYTES], [8; Secret::BYTES]].map(Secret::new);
+        let content = manifest_of_bytes(folder.path(), "file", b"bytes").id();
+        assert_eq!(content_of_ticket(&hashes, secret), None);
+        note_ticket(&hashes, secret, content);
+        assert_eq!((content_of_ticket(&hashes, secret), content_of_ticket(&hashes, other)), (Some(content), None));
+        let notes: Vec<_> = fs::read_dir(hashes.join(BY_TICKET)).unwrap().flatten().collect();
+        let name = notes[0].file_name().into_string().unwrap();
+        assert!(notes.len() == 1 && name.len() == DIGITS && !name.starts_with("0707"), "{name}");
+        fs::write(notes[0].path(), "no id").unwrap();
+        assert_eq!(content_of_ticket(&hashes, secret), None);
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub(crate) mod hash;
 pub(crate) mod hash_cache;
 pub(crate) mod left_out;
 pub(crate) mod left_over;
+pub(crate) mod made_when_read;
 pub(crate) mod manifests;
 pub(crate) mod names;
 pub(crate) mod open;

@@ -17,6 +17,7 @@ use atomic_file::FileId;
 use atomic_file::windows::file_id;
 
 use crate::disk::left_out::LeftOutReason;
+use crate::disk::manifests::{BY_ID, BY_TICKET, ID_DIGITS};
 
 /// A file in which a key is looked for is not larger than this: one that has notes around it, or an archive of all certificates.
 const LARGEST_WITH_KEY: u64 = 64 << 10;
@@ -110,8 +111,9 @@ impl OwnState {
             Some((rest, digits)) => rest.starts_with('.') && is_digits(digits, DIGITS),
             None => false,
         };
+        let is_note = len == ID_DIGITS && is_digits(name, DIGITS) && is_in(at, BY_TICKET);
         let (Some(folder), Some(real)) = (at.parent(), real.parent()) else { return Ok(false) };
-        Ok(fits && (self.keeps_manifests(folder, real) || is_folder_by_id(folder, name)))
+        Ok(is_note || (fits && (self.keeps_manifests(folder, real) || is_kept_by_id(at, name))))
     }
 
     /// Whether a folder is one for manifests: used as that now, called so, or with what no other folder has.
@@ -126,7 +128,7 @@ impl OwnState {
         };
         let keeps = self.is_used(real)
             || real.file_name() == Some("hashes".as_ref())
-            || folder.join("by-id").is_dir()
+            || folder.join(BY_ID).is_dir()
             || fs::read_dir(folder).is_ok_and(|entries| entries.flatten().any(stamped));
         self.keeps.borrow_mut().insert(real.to_owned(), keeps);
         keeps
@@ -145,15 +147,24 @@ impl OwnState {
     }
 }
 
-/// Whether it is something that a download keeps beside its target: a lock stays as long as what it is for.
+/// Whether it is something that a download keeps beside its target: a lock stays as long as what it is for, and other programs have locks,
+/// too.
 fn is_of_download(at: &Path, name: &str, metadata: &fs::Metadata) -> bool {
     let Some(hidden) = name.strip_prefix('.') else { return false };
     let stem = [JOURNAL, PART].iter().find_map(|end| hidden.strip_suffix(end));
     match (stem, hidden.strip_suffix(LOCK)) {
         (Some(stem), _) => at.with_file_name(format!(".{stem}{LOCK}")).is_file() || has_lock(at, stem),
-        (None, Some(_)) => metadata.is_file() && metadata.len() == 0,
+        (None, Some(stem)) => metadata.is_file() && metadata.len() == 0 && locks_something(at, stem),
         _ => false,
     }
+}
+
+/// Whether what a lock is for lies beside it: a download, or a part of it. A name that was too long has a digest at its end.
+fn locks_something(at: &Path, stem: &str) -> bool {
+    let is_there = |name: String| fs::symlink_metadata(at.with_file_name(name)).is_ok();
+    let has_digest = stem.rsplit_once('~').is_some_and(|(_, digest)| is_digits(digest, DIGITS));
+    let parts = || [PART, JOURNAL].into_iter().any(|end| is_there(format!(".{stem}{end}")));
+    has_digest || parts() || is_there(stem.to_owned())
 }
 
 /// Whether a name that was too long, and has a digest at its end instead, has a lock: there it is cut elsewhere.
@@ -167,14 +178,19 @@ fn has_lock(at: &Path, stem: &str) -> bool {
     })
 }
 
-fn is_folder_by_id(folder: &Path, name: &str) -> bool {
+/// Whether it lies where manifests are kept by their ids, and notes by their tickets.
+fn is_kept_by_id(at: &Path, name: &str) -> bool {
     let content = name.strip_suffix(".manifest").is_some_and(is_content_id);
     let beside = name.starts_with('.');
-    folder.file_name() == Some("by-id".as_ref()) && (content || beside)
+    (is_in(at, BY_ID) && (content || beside)) || (is_in(at, BY_TICKET) && beside)
+}
+
+fn is_in(at: &Path, folder: &str) -> bool {
+    at.parent().and_then(Path::file_name) == Some(folder.as_ref())
 }
 
 fn is_content_id(text: &str) -> bool {
-    is_digits(text, 64)
+    is_digits(text, ID_DIGITS as usize)
 }
 
 fn is_digits(text: &str, count: usize) -> bool {
@@ -344,7 +360,7 @@ mod tests {
         let id = |root: &Path| {
             let options =
                 ScanOptions { own: own.iter().map(|path| path.to_path_buf()).collect(), ..Default::default() };
-            crate::hash_content_with(root, &options, protocol::Algorithm::Blake3, None, |_, _| {})
+            crate::hash_content_with(root, &options, protocol::Algorithm::Blake3, None, |_, _| {}, |_, _| {})
                 .unwrap()
                 .manifest
                 .id()
@@ -359,6 +375,9 @@ mod tests {
         fs::write(hashes.join(".root.0123456789abcdef"), "half").unwrap();
         fs::write(hashes.join(format!("by-id/{before}.manifest")), &bytes).unwrap();
         fs::write(hashes.join(format!("{before}.names")), "# Names").unwrap();
+        fs::create_dir(hashes.join("by-ticket")).unwrap();
+        fs::write(hashes.join("by-ticket/0123456789abcdef"), before.to_string()).unwrap();
+        fs::write(hashes.join("by-ticket/.0123456789abcdef.0123456789abcdef"), "half").unwrap();
         fs::write(&log, "a line").unwrap();
         certify(&certs);
         assert_eq!(id(&root), before);
@@ -416,8 +435,10 @@ mod tests {
         assert!(fs::read_dir(&root).unwrap().count() >= 9);
         fs::write(root.join("done.bin"), "bytes").unwrap();
         fs::write(root.join(".of-the-user.part"), "bytes").unwrap();
+        // One is left of a download that is complete, the other one is of another program.
+        [".done.bin.lock", ".pwd.lock"].into_iter().for_each(|lock| fs::write(root.join(lock), "").unwrap());
         let found = scan(&root, &[]);
-        assert_eq!(paths(&found), [".of-the-user.part", "done.bin"]);
+        assert_eq!(paths(&found), [".of-the-user.part", ".pwd.lock", "done.bin"]);
         assert!(found.left_out.iter().all(|left_out| left_out.reason == LeftOutReason::Unfinished));
         let error = Scan::of(&root.join(".model.bin.part"), &ScanOptions::default()).err().unwrap().to_string();
         assert!(error.contains("not complete"), "{error}");

@@ -19,8 +19,9 @@ use storage::{FileSpec, error_at};
 use crate::PeerError;
 use crate::disk::file_state::{Change, FileState};
 use crate::disk::left_out::{LeftOut, LeftOutReason};
+use crate::disk::made_when_read::is_unsized;
 use crate::disk::own_state::{Candidate, OwnState};
-use readable::is_unsized;
+use readable::must_be_readable;
 use walk::Rules;
 
 /// What counts as part of a content.
@@ -122,6 +123,7 @@ impl Scan {
             }
         }
         if !scan.folder {
+            must_be_readable(path)?;
             return Ok(scan);
         }
         let scan = scan.walk_all(path, real_root, Some(Rules { own, options }))?;
@@ -152,13 +154,13 @@ impl Scan {
         let folder = metadata.is_dir();
         let (files, empty_folders, left_out) = Default::default();
         let mut scan = Scan { name, folder, files, empty_folders, left_out, stale: false };
+        if is_unsized(path, &metadata) {
+            return Err(unfit(path, &LeftOutReason::Unsized.to_string()));
+        }
         if metadata.is_file() {
             scan.files.push(ScannedFile::new(scan.name.clone(), path.to_owned(), metadata));
         } else if !folder {
             return Err(unfit(path, &LeftOutReason::NotAFile.to_string()));
-        }
-        if scan.files.iter().any(|file| is_unsized(&file.at, &file.metadata)) {
-            return Err(unfit(path, &LeftOutReason::Unsized.to_string()));
         }
         Ok(scan)
     }
@@ -247,8 +249,10 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn a_file_that_a_kernel_makes_when_it_is_read_is_not_shared_as_an_empty_one() {
-        let error = Scan::of(Path::new("/proc/version"), &ScanOptions::default()).err().unwrap().to_string();
-        assert!(error.contains("size is not known"), "{error}");
+        for path in ["/proc/version", "/proc/self/mem", "/proc/self", "/proc"] {
+            let error = Scan::of(Path::new(path), &ScanOptions::default()).err().unwrap().to_string();
+            assert!(error.contains("size is not known"), "{error}");
+        }
         let folder = tempfile::tempdir().unwrap();
         write_all(folder.path(), &["root/file"]);
         fs::write(folder.path().join("root/empty"), "").unwrap();
@@ -364,7 +368,7 @@ mod tests {
         let denied = root.join("b/file");
         fs::set_permissions(&denied, fs::Permissions::from_mode(0o000)).unwrap();
         let found = Scan::of(&root, &ScanOptions::default());
-        if readable::open_at_once(&denied).is_ok() {
+        if crate::disk::made_when_read::open_at_once(&denied).is_ok() {
             // Root reads everything.
             assert_eq!(paths(&found.unwrap()), ["a/file", "b/file"]);
             return;
@@ -375,6 +379,9 @@ mod tests {
             "{error}"
         );
         assert_eq!(paths(&Scan::of_all(&root).unwrap()), ["a/file", "b/file"], "what is only compared is not shared");
+        fs::write(root.join("empty"), "").unwrap();
+        fs::set_permissions(root.join("empty"), fs::Permissions::from_mode(0o000)).unwrap();
+        assert!(Scan::of(&root.join("empty"), &ScanOptions::default()).is_err(), "what it holds is not known");
     }
 
     #[cfg(unix)]

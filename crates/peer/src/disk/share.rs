@@ -130,21 +130,23 @@ pub fn hash_content(
     piece_size: Option<u32>,
     progress: impl Fn(u64, u64) + Sync,
 ) -> Result<Hashed, PeerError> {
-    hash_content_with(path, &ScanOptions::default(), algorithm, piece_size, progress)
+    hash_content_with(path, &ScanOptions::default(), algorithm, piece_size, progress, |_, _| {})
 }
 
-/// The same, of what the options say is part of it.
+/// The same, of what the options say is part of it. Tells `waits` which file is being written to, and for how long that is waited for at
+/// most.
 pub fn hash_content_with(
     path: &Path,
     options: &ScanOptions,
     algorithm: Algorithm,
     piece_size: Option<u32>,
     progress: impl Fn(u64, u64) + Sync,
+    waits: impl Fn(&Path, Duration),
 ) -> Result<Hashed, PeerError> {
     let mut scan = Scan::of(path, options)?;
     let backend = &storage::MmapBackend;
     let hashing = Hashing { path, algorithm, piece_size, backend, quiet: Duration::ZERO, patience: PATIENCE };
-    let manifest = hashing.run(&mut scan, progress, |_| {})?;
+    let manifest = hashing.run(&mut scan, progress, |written| waits(written, PATIENCE))?;
     Ok(Hashed { manifest, left_out: scan.left_out })
 }
 

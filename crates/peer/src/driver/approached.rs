@@ -53,6 +53,8 @@ impl Driver {
         let Ok(channel) = self.setup.gate.channel(&*connection) else { return };
         match self.setup.gate.shares.answered(&channel, &[content], &proofs).pop() {
             Some((_, Ok(place))) => {
+                // Once it is gone, it is known that it has answered.
+                self.setup.book.begins(connection.peer_id(), &[connection.remote_addr()]);
                 self.let_in(LetIn { connection, dialled: true, control, proven: vec![content], places: vec![place] })
             }
             _ => connection.close(1, "it proves nothing"),

@@ -40,6 +40,14 @@ struct Entry {
     sent: Arc<AtomicU64>,
 }
 
+impl Entry {
+    /// It is not connected any more; if it was not before, it left then.
+    fn left(&mut self) {
+        self.participant.is_connected = false;
+        self.participant.left.get_or_insert_with(Instant::now);
+    }
+}
+
 impl Participants {
     fn entry(&mut self, peer: PeerId, address: SocketAddr, room: usize) -> Option<&mut Entry> {
         if self.0.len() >= room && !self.0.contains_key(&peer) {
@@ -57,18 +65,22 @@ impl Participants {
                 is_connected: true,
                 wanted: false,
                 has_all: false,
+                came_whole: false,
                 have: 0,
                 size: 0,
                 sent: 0,
                 received: 0,
                 time: Default::default(),
+                came: Instant::now(),
+                left: None,
             },
             since: Instant::now(),
             said: 0,
             sent_then: 0,
             sent: Arc::default(),
         });
-        (entry.participant.address, entry.participant.is_connected) = (address, true);
+        let Entry { participant, .. } = &mut *entry;
+        (participant.address, participant.is_connected, participant.left) = (address, true, None);
         Some(entry)
     }
 
@@ -79,14 +91,12 @@ impl Participants {
 
     /// The last connection with a peer has ended.
     pub(super) fn left(&mut self, peer: PeerId) {
-        if let Some(entry) = self.0.get_mut(&peer) {
-            entry.participant.is_connected = false;
-        }
+        self.0.get_mut(&peer).into_iter().for_each(Entry::left);
     }
 
     /// Marks all as disconnected; the caller then marks those that are connected.
     pub(super) fn disconnect_all(&mut self) {
-        self.0.values_mut().for_each(|entry| entry.participant.is_connected = false);
+        self.0.values_mut().for_each(Entry::left);
     }
 
     /// How a peer stands now, of a content of so many bytes and pieces; `own` are addresses that it says are its own.
@@ -120,6 +130,8 @@ impl Participants {
         participant.have = (*said + piece).max(participant.have);
         participant.time = since.elapsed();
         participant.has_all = participant.wanted && view.pieces > 0 && view.have >= view.pieces;
+        // A small content may come in one go: most of it was sent from here then.
+        participant.came_whole = view.came_whole && participant.sent < participant.size / 2;
     }
 
     /// A peer wants no more: it has all that it wanted.
@@ -155,7 +167,7 @@ mod tests {
     const PEER: PeerId = PeerId(Digest([1; 32]));
 
     fn view(have: u32, wants: bool) -> ParticipantView {
-        ParticipantView { conn: 1, have, pieces: 10, wants }
+        ParticipantView { conn: 1, have, pieces: 10, wants, came_whole: false }
     }
 
     fn look(participants: &mut Participants, view: &ParticipantView) -> Participant {
@@ -178,6 +190,31 @@ mod tests {
         tokio::time::advance(std::time::Duration::from_secs(5)).await;
         let done = look(&mut participants, &view(9, false));
         assert!(done.has_all && done.time.as_secs() == 2, "{done:?}");
+    }
+
+    /// Some pieces are sent beside the manifest, before it is known what is there.
+    #[test]
+    fn a_peer_that_has_all_when_it_comes_is_told_from_one_that_gets_it_in_one_go() {
+        for (sent, came_whole) in [(16, true), (900, false)] {
+            let mut participants = Participants::default();
+            look(&mut participants, &view(0, true));
+            participants.sent_to(PEER, "10.0.0.1:9".parse().unwrap(), MOST).fetch_add(sent, Ordering::Relaxed);
+            let whole = look(&mut participants, &ParticipantView { came_whole: true, ..view(10, true) });
+            assert_eq!((whole.has_all, whole.came_whole), (true, came_whole), "{sent}");
+        }
+    }
+
+    #[test]
+    fn it_is_known_when_a_peer_was_there() {
+        let mut participants = Participants::default();
+        let there = look(&mut participants, &view(1, true));
+        assert_eq!(there.left, None);
+        participants.left(PEER);
+        let gone = participants.all(&BTreeMap::new()).remove(0);
+        assert!(gone.came == there.came && gone.left.is_some_and(|left| left >= gone.came));
+        participants.disconnect_all();
+        assert_eq!(participants.all(&BTreeMap::new()).remove(0).left, gone.left, "it left then");
+        assert_eq!(look(&mut participants, &view(1, true)).left, None, "it is back");
     }
 
     #[test]

@@ -181,6 +181,9 @@ impl Engine {
         let lost: Vec<u32> = theirs.in_flight.without(&in_flight).into_iter().filter(declined).collect();
         content.expect(theirs, in_flight);
         theirs.has_manifest(self.now);
+        if !runs.is_empty() {
+            theirs.came_with.get_or_insert_with(|| theirs.have.count());
+        }
         lost.into_iter().for_each(|piece| self.break_promise(conn, id, piece));
         self.uploads.delivered(self.now, delivered);
         self.yield_reads(conn, id);

@@ -64,6 +64,8 @@ pub struct ParticipantView {
     pub pieces: u32,
     /// Whether it wants the pieces that it lacks.
     pub wants: bool,
+    /// Whether it had all pieces that it is to have when it first said which it has.
+    pub came_whole: bool,
 }
 
 /// A connection as a person wants to see it.
@@ -225,7 +227,9 @@ impl Engine {
     }
 
     fn view_of(conn: ConnId, theirs: &Participation) -> ParticipantView {
-        ParticipantView { conn, have: theirs.have.count(), pieces: theirs.wanted(), wants: theirs.takes }
+        let pieces = theirs.wanted();
+        let came_whole = theirs.came_with.is_some_and(|came_with| came_with > 0 && came_with >= pieces);
+        ParticipantView { conn, have: theirs.have.count(), pieces, wants: theirs.takes, came_whole }
     }
 
     /// Where those are who take part in a content over a connection, as they say; nothing of those who say nothing.

@@ -18,6 +18,8 @@ pub(crate) struct Participation {
     pub(crate) complete: bool,
     /// Whether it said that it has the manifest.
     pub(crate) manifest: bool,
+    /// How many pieces it had when it first said which it has.
+    pub(crate) came_with: Option<u32>,
     /// Whether it wants what it lacks.
     pub(crate) takes: bool,
     /// How often its manifest did not come.

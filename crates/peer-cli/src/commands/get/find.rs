@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use lan::Lan;
-use peer::{TrackerAddress, received_manifest};
+use peer::{TrackerAddress, content_of_ticket, note_ticket, received_manifest};
 use protocol::{Code, ContentId, ContentMatch, Query, Secret, Ticket, printable};
 
 use super::GetArguments;
@@ -84,22 +84,27 @@ impl Search<'_> {
         session.connects();
         let (ticket, place) = rendezvous::redeem(&session.node, &places, &code, patience, tell).await?;
         session.redeemed(&ticket);
+        session.of_ticket(&ticket);
         let ahead = Ahead::of_ticket(&ticket);
         let join = connect::join_by_code(&session.node, &ticket, &place, patience, tell);
         let joined = ahead.during(&session.node, join).await?;
         session.joined(joined.tracker);
-        by_ticket(&session.node, &ticket, joined.told, &ahead, patience, tell).await
+        let found = by_ticket(&session.node, &ticket, joined.told, &ahead, patience, tell).await?;
+        note(&ticket, &found, arguments.peer.hashes());
+        Ok(found)
     }
 
     /// By a ticket, or from an origin if nobody answers.
     async fn by_ticket(&self, ticket: Ticket) -> Result<Found, Failure> {
         let &Search { session, arguments, lan, finding, tell, .. } = self;
+        session.of_ticket(&ticket);
         let found = of_ticket(session, arguments, &ticket, lan, (finding, tell)).await;
         let is_silent = found.as_ref().is_err_and(|failure| failure.code == ExitCode::TrackerUnreachable);
         let found = session.or_from_origin(found, ticket.content(), ticket.secret(), SilentTracker::AskedAgain)?;
         if is_silent {
             network::join_later(session.node.clone(), TrackerAddress::all_of(&ticket));
         }
+        note(&ticket, &found, arguments.peer.hashes());
         Ok(found)
     }
 
@@ -230,13 +235,21 @@ fn found_without_tracker(content: ContentId, secret: Option<Secret>) -> Found {
     Found { content, name: String::new(), size: 0, asked: None, seeders: None, secret }
 }
 
+/// Notes what a ticket is for that does not say it itself: once its sharer is gone, nobody else does.
+fn note(ticket: &Ticket, found: &Found, hashes: &Path) {
+    if let (Some(secret), None) = (ticket.secret(), ticket.content()) {
+        note_ticket(hashes, secret, found.content);
+    }
+}
+
 /// The failure for a ticket whose tracker does not answer: the sharer is gone or unreachable. It names the content if
 /// part of it was downloaded before.
 fn gone(failure: Failure, ticket: &Ticket, hashes: &Path) -> Failure {
     if failure.code != ExitCode::TrackerUnreachable {
         return failure;
     }
-    let manifest = ticket.content().and_then(|content| received_manifest(hashes, content));
+    let content = ticket.content().or_else(|| content_of_ticket(hashes, ticket.secret()?));
+    let manifest = content.and_then(|content| received_manifest(hashes, content));
     let sharer = match manifest.map(|manifest| printable(&manifest.header().name)) {
         Some(name) => format!("the one who shares {name}"),
         None => "the one who gave you this line".to_owned(),

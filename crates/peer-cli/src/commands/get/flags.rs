@@ -8,6 +8,7 @@ use peer::Glob;
 use protocol::Ticket;
 
 use crate::flags::end::End;
+use crate::flags::durations::duration;
 use crate::flags::fallback::FallbackArguments;
 use crate::flags::names::NameArguments;
 use crate::flags::peer::PeerArguments;
@@ -116,7 +117,7 @@ fn seed_time(text: &str) -> Result<Duration, String> {
     if text == "forever" {
         return Ok(Duration::MAX);
     }
-    humantime::parse_duration(text).map_err(|error| error.to_string())
+    duration(text)
 }
 
 fn ratio(text: &str) -> Result<f64, String> {

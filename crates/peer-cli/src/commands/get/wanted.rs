@@ -60,9 +60,13 @@ pub(super) fn asked(arguments: &GetArguments) -> Result<Asked, Failure> {
     match Ticket::find(&arguments.what.join(" ")) {
         Some(Ok(ticket)) => {
             return match behind_ticket(&arguments.what) {
-                Some(other) => usage(format!(
-                    "{other:?} is no part of the ticket before it. One ticket is taken at a time, and -o says into which folder"
-                )),
+                Some(other) => {
+                    let advice = match Ticket::find(&other) {
+                        Some(Ok(_)) => "It is another ticket: get one after the other",
+                        _ => "One ticket is taken at a time, and -o says into which folder",
+                    };
+                    usage(format!("{other:?} is no part of the ticket before it. {advice}"))
+                }
                 None => Ok(Asked::Placed(What::Ticket(ticket))),
             };
         }

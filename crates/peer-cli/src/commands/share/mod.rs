@@ -16,6 +16,7 @@ use peer::{ScanOptions, Shares};
 use crate::error::{ExitCode, Failure};
 use crate::features::Feature;
 use crate::flags::cut::Cut;
+use crate::flags::durations::duration;
 use crate::flags::end::End;
 use crate::flags::gateway::GatewayArguments;
 use crate::flags::links::{LinkArguments, own_files};
@@ -149,20 +150,18 @@ pub struct ShareArguments {
 }
 
 fn share_life(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(life) if life.is_zero() => Err("it must be there for a while".to_owned()),
-        Ok(life) => Ok(life),
-        Err(error) => Err(error.to_string()),
+    match duration(text)? {
+        life if life.is_zero() => Err("it must be there for a while".to_owned()),
+        life => Ok(life),
     }
 }
 
 /// A code that lives longer than a day is no code to be said aloud.
 fn code_life(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(life) if life.is_zero() => Err("it must live for a while; --no-code prints none".to_owned()),
-        Ok(life) if life > Duration::from_secs(86_400) => Err("a day is the most: the ticket is for longer".to_owned()),
-        Ok(life) => Ok(life),
-        Err(error) => Err(error.to_string()),
+    match duration(text)? {
+        life if life.is_zero() => Err("it must live for a while; --no-code prints none".to_owned()),
+        life if life > Duration::from_secs(86_400) => Err("a day is the most: the ticket is for longer".to_owned()),
+        life => Ok(life),
     }
 }
 

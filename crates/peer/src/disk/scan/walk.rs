@@ -8,7 +8,7 @@ use atomic_file::is_gone;
 use protocol::MAX_FILES;
 use storage::{error_at, is_system_file, is_system_folder};
 
-use super::readable::{is_unsized, must_be_readable};
+use super::readable::must_be_readable;
 use super::{Scan, ScanOptions, ScannedFile, safe_name, unfit};
 use crate::PeerError;
 use crate::disk::left_out::{LeftOut, LeftOutReason};

@@ -39,13 +39,35 @@ fn how_one_stands_is_seen_without_a_look_at_others() {
             engine.handle(Duration::ZERO, Event::Message { conn, message }, &mut actions);
         }
     }
-    let view = |conn, wants| ParticipantView { conn, have: 10, pieces: 80, wants };
+    let view = |conn, wants| ParticipantView { conn, have: 10, pieces: 80, wants, came_whole: false };
     assert_eq!(engine.views_over(1), [(content(), view(1, true))]);
     assert_eq!(engine.participant_views(content()), [view(1, true), view(2, true)]);
     assert_eq!((engine.participant_view(1, other), engine.views_over(3)), (None, vec![]));
     let message = PeerMessage::Interest { content: content(), interested: false };
     engine.handle(Duration::ZERO, Event::Message { conn: 2, message }, &mut actions);
     assert_eq!(engine.participant_view(2, content()), Some(view(2, false)), "to say so again is no news");
+}
+
+/// Of who has everything when it first says what it has, nobody says that it got it.
+#[test]
+fn who_comes_with_everything_is_told_from_who_gets_it() {
+    let (mut engine, mut actions) = (lone_engine(false), Vec::new());
+    // The last one is to have no more than these.
+    for (conn, counts, skipped) in [(1, vec![100], 0), (2, vec![99, 100], 0), (3, vec![25], 75)] {
+        greet(&mut engine, conn, peer(conn as usize), &mut actions);
+        let mut says = |message| engine.handle(Duration::ZERO, Event::Message { conn, message }, &mut actions);
+        says(PeerMessage::Join { content: content(), pieces: Some(100), wants: true });
+        for count in counts {
+            let runs = vec![PieceRange { first: 0, count }];
+            says(PeerMessage::Have { content: content(), runs, in_flight: vec![] });
+        }
+        if skipped > 0 {
+            let runs = vec![PieceRange { first: 100 - skipped, count: skipped }];
+            says(PeerMessage::Skip { content: content(), runs });
+        }
+        let view = engine.participant_view(conn, content()).unwrap();
+        assert_eq!((view.have, view.pieces, view.came_whole), (100 - skipped, 100 - skipped, conn != 2));
+    }
 }
 
 #[test]
