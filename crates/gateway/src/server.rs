@@ -24,6 +24,7 @@ use crate::beside::guarded;
 use crate::contents::Contents;
 use crate::doors::{Connection, Doors};
 use crate::error::GatewayError;
+use crate::figures::KeptFigures;
 use crate::kept::Kept;
 use crate::origin::{Origins, RunningOrigins};
 use crate::patient::{Crowd, Patient};

@@ -451,10 +451,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_limit_is_a_rate_or_none() {
-        assert_eq!(rate_or_none("50mbit"), Ok(6_250_000));
-        assert_eq!(rate_or_none("none"), Ok(0));
-        assert!(rate_or_none("0").is_err() && rate_or_none("fast").is_err());
+    fn a_limit_is_a_rate_or_a_word() {
+        assert_eq!(rate_limit("50mbit"), Ok(RateLimit::Rate(6_250_000)));
+        assert_eq!(rate_limit("none"), Ok(RateLimit::Rate(0)));
+        assert_eq!(rate_limit("Default"), Ok(RateLimit::Word(RateWord::Default)));
+        assert!(rate_limit("0").is_err() && rate_limit("fast").is_err());
         assert_eq!(limits_words((0, 1 << 20)), format!("Sending: unlimited. Receiving: {}.", amounts::rate(1 << 20)));
     }
 

@@ -7,8 +7,8 @@ use clap::Args;
 use peer::Glob;
 use protocol::Ticket;
 
-use crate::flags::end::End;
 use crate::flags::durations::duration;
+use crate::flags::end::End;
 use crate::flags::fallback::FallbackArguments;
 use crate::flags::names::NameArguments;
 use crate::flags::peer::PeerArguments;

@@ -12,6 +12,7 @@ use super::readable::must_be_readable;
 use super::{Scan, ScanOptions, ScannedFile, safe_name, unfit};
 use crate::PeerError;
 use crate::disk::left_out::{LeftOut, LeftOutReason};
+use crate::disk::made_when_read::is_unsized;
 use crate::disk::own_state::{Candidate, OwnState};
 
 /// Folders in each other, more than any manifest has: what lies deeper is not walked to.
