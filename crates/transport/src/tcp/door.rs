@@ -67,10 +67,6 @@ impl Door {
                     tokio::task::yield_now().await;
                     continue;
                 }
-                Err(error) if is_of_one(&error) => {
-                    tokio::task::yield_now().await;
-                    continue;
-                }
                 Err(error) => {
                     if said.is_none_or(|said| said.elapsed() >= SAY_AGAIN) {
                         tracing::warn!(%error, "no connection over TCP can be taken");
