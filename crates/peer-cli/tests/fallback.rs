@@ -304,7 +304,8 @@ fn a_gateway_serves_what_nobody_has_announced_from_its_origin() {
     }
     drop(gateway);
     // Of which content it is the origin must be clear.
-    let refused = user.run(&[&words[..5], &[&origin.url()], &tracker].concat());
+    let url = origin.url();
+    let refused = user.run(&[&words[..5], &[url.as_str()], &tracker].concat());
     assert!(refused.status.code() == Some(2) && said(&refused).contains("ID=URL"), "{}", said(&refused));
 }
 
