@@ -43,7 +43,7 @@ pub(crate) async fn run(session: u64, connection: Arc<dyn Connection>, state: Ar
         result = talk(session, &connection, &state) => result,
     };
     if let Some(main) = state.second_address_lost(session, connection.peer_id()) {
-        second_address::pass_on(&state, (main, connection.peer_id()), false).await;
+        Box::pin(second_address::pass_on(&state, (main, connection.peer_id()), false)).await;
     }
     state.exit(session, connection.peer_id());
     if let Err(reason) = result {
@@ -77,7 +77,7 @@ async fn talk(session: u64, connection: &Arc<dyn Connection>, state: &State) -> 
             }
             Greeted::Leases(mut send, recv, first) => {
                 let from = (session, connection.remote_addr().ip());
-                return state.serve_leases(from, &mut send, recv, first).await;
+                return Box::pin(state.serve_leases(from, &mut send, recv, first)).await;
             }
             Greeted::Refused(mut send, _recv, sentence) => {
                 send.send(&TrackerEvent::Refused(sentence)).await?;
@@ -341,17 +341,19 @@ async fn read(
     Ok(())
 }
 
-/// Says a message, which counts for as long as it is not taken.
-async fn tell(
+/// Says a message, which counts for as long as it is not taken. What it was made from takes no room in the task meanwhile.
+fn tell<'a>(
     session: u64,
-    send: &mut MessageSender<TrackerEvent>,
+    send: &'a mut MessageSender<TrackerEvent>,
     message: TrackerEvent,
-    state: &State,
-) -> Result<(), TransportError> {
-    let bytes = encode(&message)?;
-    drop(message);
-    let _held = state.hold(session, cost::message(bytes.len()));
-    send.send_encoded(bytes).await
+    state: &'a State,
+) -> impl Future<Output = Result<(), TransportError>> + 'a {
+    let bytes = encode(&message);
+    async move {
+        let bytes = bytes?;
+        let _held = state.hold(session, cost::message(bytes.len()));
+        send.send_encoded(bytes).await
+    }
 }
 
 #[cfg(test)]
