@@ -85,7 +85,8 @@ impl Quic {
             .server_tls(&config.trust, tracker)
             .map_err(|error| TransportError::Io(error.to_string()))?;
         let tls = QuicServerConfig::try_from(tls).map_err(|error| TransportError::Io(error.to_string()))?;
-        let server = quinn::ServerConfig::with_crypto(Arc::new(tls));
+        let mut server = quinn::ServerConfig::with_crypto(Arc::new(tls));
+        settings::listener(&mut server);
         let Config { mtu, streams, congestion, standing, .. } = config;
         let choices = Choices { mtu, streams, congestion, standing };
         let (arrivals, accepted) = mpsc::channel(BACKLOG);
