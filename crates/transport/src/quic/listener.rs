@@ -17,6 +17,7 @@ use crate::handshakes::{Handshake, Handshakes};
 use crate::identity::Meant;
 use crate::keep_alive;
 use crate::shared_port::TrackerDoor;
+use crate::turns::turn;
 
 /// What a failed handshake leaves is gone after so long: quinn keeps a closed connection for three timeouts (RFC 9000, 10.2).
 const FORGOTTEN: Duration = Duration::from_secs(3);
@@ -77,12 +78,16 @@ impl Listener {
             true => Arc::new(path_to(from, self.choices, &self.windows)),
             false => transport_to(from, self.choices, &self.windows),
         });
-        let (connecting, driver) = runtime::driver_of(|| incoming.accept_with(Arc::new(server)));
+        let Ok(turn) = handshake.run(turn()).await else { return incoming.ignore() };
+        let (connecting, driver, shakes_hands) = runtime::driver_of(|| incoming.accept_with(Arc::new(server)));
+        drop(turn);
         let connecting = match connecting {
             Ok(connecting) => connecting,
             Err(error) => return tracing::debug!(%error, %from, "handshake"),
         };
-        match handshake.run(connecting).await {
+        let ended = handshake.run(connecting).await;
+        drop(shakes_hands);
+        match ended {
             Ok(Ok(connection)) => {
                 handshake.is_done();
                 let tracker =

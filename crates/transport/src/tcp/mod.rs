@@ -42,6 +42,7 @@ use crate::identity::{Meant, offers_our_protocol, peer_id_of};
 use crate::keep_alive;
 use crate::shared_port::TrackerDoor;
 use crate::thread::NetworkThread;
+use crate::turns::in_turns;
 use crate::{BoxFuture, Config, Connection, Identity, Legs, OverRelay, Transport, TransportError, Trust, Whom, relay};
 use connection::TcpConnection;
 use connection_core::{Core, End, Kind, Share};
@@ -365,7 +366,7 @@ impl Door {
 
     /// The place is held until a connection is taken: who waits in that queue is bounded too.
     async fn shake_hands(self: Arc<Self>, arrival: Arrival, from: SocketAddr, mut handshake: Handshake) {
-        match handshake.run(self.receive(arrival, from)).await {
+        match handshake.run(in_turns(self.receive(arrival, from))).await {
             Ok(Ok(Some((connection, meant)))) => {
                 handshake.is_done();
                 match self.tracker_meant(meant) {
