@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use super::abandoned::Abandoned;
 use super::choices::{Choices, path_to, standing_path, transport_to};
 use super::connection::{self, QuicConnection};
+use super::held::{Accepted, Held};
 use super::runtime;
 use super::windows::Windows;
 use crate::expiry::Expiry;
@@ -97,7 +98,11 @@ impl Listener {
                     None => (&self.windows, &self.expiry),
                 };
                 let standing = self.choices.standing || tracker.is_some();
-                let connection = QuicConnection::new(connection, from, Handle::current(), (windows, standing), expiry);
+                let thread = Handle::current();
+                let accepted =
+                    driver.map(|driver| Accepted { endpoint: self.endpoint.clone(), driver, thread: thread.clone() });
+                let connection = Held::new(connection, accepted);
+                let connection = QuicConnection::new(connection, from, thread, (windows, standing), expiry);
                 match (connection, tracker) {
                     (Ok(connection), Some(tracker)) => {
                         let _ = handshake.run(tracker.arrivals.send(Arc::new(connection))).await;

@@ -6,6 +6,7 @@ mod choices;
 pub(crate) mod congestion;
 mod connection;
 mod endpoint;
+mod held;
 #[cfg(test)]
 mod hostile;
 mod joining;
@@ -44,6 +45,7 @@ use abandoned::Abandoned;
 use choices::{Choices, path_to_tracker, transport_to};
 use connection::QuicConnection;
 use endpoint::Endpoint;
+use held::Held;
 use listener::Listener;
 use windows::Windows;
 
@@ -217,7 +219,8 @@ impl Quic {
             }),
             Ok(Ok(connection)) => {
                 let standing = meant == Meant::Tracker;
-                QuicConnection::new(connection, address, thread.handle.clone(), (&self.windows, standing), &self.expiry)
+                let (connection, thread) = (Held::new(connection, None), thread.handle.clone());
+                QuicConnection::new(connection, address, thread, (&self.windows, standing), &self.expiry)
             }
         }
     }

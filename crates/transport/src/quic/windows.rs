@@ -12,6 +12,7 @@ use std::time::Duration;
 use quinn::VarInt;
 use tokio::time::{Instant, interval};
 
+use super::held::Held;
 use super::uplink::Uplink;
 
 /// Bytes under way on all connections together where paths are short.
@@ -37,13 +38,13 @@ const LONGEST_PATH: Duration = Duration::from_secs(3);
 /// The connections of a transport.
 #[derive(Default)]
 pub(super) struct Windows {
-    connections: Mutex<Vec<Weak<quinn::Connection>>>,
+    connections: Mutex<Vec<Weak<Held>>>,
     uplink: Arc<Uplink>,
 }
 
 /// What was seen of a connection at the last look.
 struct Seen {
-    connection: Weak<quinn::Connection>,
+    connection: Weak<Held>,
     /// Round trip without queues, as far as one was seen lately.
     rtt: Duration,
     /// Round trip as it is now.
@@ -114,7 +115,7 @@ impl Windows {
     }
 
     /// Looks after a connection for as long as it is held.
-    pub(super) fn add(&self, connection: &Arc<quinn::Connection>) {
+    pub(super) fn add(&self, connection: &Arc<Held>) {
         let mut connections = self.connections.lock().expect("no panic holds it");
         connections.retain(|connection| connection.strong_count() > 0);
         connections.push(Arc::downgrade(connection));
