@@ -126,6 +126,7 @@ impl FirstFetch {
             }
             held.extend_from_slice(&part[..count]);
         }
+        drop(part); // what follows may take long
         let intake = match taken {
             Some(intake) => intake,
             None => given.await.map_err(|_| Failure::Broken)?,
@@ -161,7 +162,7 @@ impl Intake {
                 probe.truncate(block.len);
                 self.fill(recv, &mut probe).await.map_err(|_| Failure::Broken)?;
             } else {
-                probe.clear();
+                probe = Vec::new();
             }
             let mut buffer = self.waits.during(WaitKind::Buffers, self.buffers.take(block.len)).await;
             let (begin, rest) = buffer.split_at_mut(held.len().min(block.len));
@@ -172,9 +173,12 @@ impl Intake {
                 self.came(to.len()).await;
             }
             held.drain(..begin.len());
+            if held.is_empty() {
+                held = Vec::new();
+            }
             let (begin, rest) = rest.split_at_mut(probe.len());
             begin.copy_from_slice(&probe);
-            probe.clear();
+            probe = Vec::new();
             self.fill(recv, rest).await.map_err(|_| Failure::Broken)?;
             self.waits.came_from(from.peer_id(), block.len as u64);
             self.blocks.came(block.len, began.elapsed());
