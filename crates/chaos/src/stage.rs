@@ -45,15 +45,28 @@ pub struct Peer {
     pub ended: bool,
     /// Whether its download was compared.
     pub compared: bool,
+    /// The longest time in which it got no piece, from its manifest on.
+    pub longest_pause: Duration,
+    /// When it got its manifest, or a piece.
+    grew: Option<Instant>,
 }
 
 impl Peer {
-    /// Of several reports of progress in a row, the last is all that counts.
+    /// Of several reports of progress in a row, the last is all that counts, but for the time between them.
     fn hears(&mut self, event: Event) {
+        let now = Instant::now();
+        let grew = match &event {
+            Event::Manifest(_) => true,
+            Event::Progress(progress) => progress.have > self.have(),
+            _ => false,
+        };
+        if grew && let Some(before) = self.grew.replace(now) {
+            self.longest_pause = self.longest_pause.max(now - before);
+        }
         if let (Some((_, Event::Progress(_))), Event::Progress(_)) = (self.events.last(), &event) {
             self.events.pop();
         }
-        self.events.push((Instant::now(), event));
+        self.events.push((now, event));
     }
 
     /// The last event of this kind.
@@ -195,6 +208,8 @@ impl<'a> Stage<'a> {
             events: Vec::new(),
             ended: false,
             compared: false,
+            longest_pause: Duration::ZERO,
+            grew: None,
         });
         Ok(number)
     }

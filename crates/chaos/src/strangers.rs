@@ -14,7 +14,7 @@ use protocol::{
     PeerId, PeerMessage, PeerProgress, PieceRange, ProbeRequest, Request, Role, ShareKey, TrackerEvent, TrackerRequest,
     Turn, VERSION, Wire,
 };
-use testbed::event::{Ready, Sharing, Ticket};
+use testbed::event::{Manifest, Ready, Sharing, Ticket};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use transport::frame::{frame, read_frame};
@@ -63,12 +63,13 @@ fn strangers(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
     let (stop, heard, made) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
     let beside = std::thread::scope(|scope| {
         let flood = scope.spawn(|| flood(&share, &stop, &made, &heard));
-        let mut slowest = 0.0f64;
+        let mut slowest = Course::default();
         let mut number = 0;
         let result = loop {
             number += 1;
             match get(&mut stage, &format!("honest-{number}"), &ticket.ticket) {
-                Ok(seconds) => slowest = slowest.max(seconds),
+                Ok(course) if course.seconds > slowest.seconds => slowest = course,
+                Ok(_) => {}
                 Err(error) => break Err(error),
             }
             if made.load(Ordering::Relaxed) >= CONNECTIONS || flood.is_finished() {
@@ -81,22 +82,35 @@ fn strangers(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
     })?;
     report.at_least("connections", made.load(Ordering::Relaxed) as f64, CONNECTIONS as f64, "");
     report.at_least("completed handshakes", share.met.load(Ordering::Relaxed) as f64, MET as f64, "");
-    report.at_least("rate kept", calm / beside, KEPT, "");
+    report.at_least("rate kept", calm.seconds / beside.seconds, KEPT, "");
+    report.shows("manifest after", &format!("{:.1} s", beside.manifest));
+    report.shows("longest pause", &format!("{:.1} s", beside.pause));
     report.at_most("bytes told", heard.load(Ordering::Relaxed) as f64, 0.0, "");
     report.at_most("memory", stage.memory(sharer), MEMORY, "MiB");
     stage.kill(sharer);
     stage.close()
 }
 
-/// Seconds of a download at the rate of all cases.
-fn get(stage: &mut Stage<'_>, name: &str, ticket: &str) -> anyhow::Result<f64> {
+/// How a download went, in seconds: all of it, until its manifest came, and the longest time without a piece after that. One that stands
+/// still is another fault than a machine that has too much to do.
+#[derive(Default)]
+struct Course {
+    seconds: f64,
+    manifest: f64,
+    pause: f64,
+}
+
+/// A download at the rate of all cases.
+fn get(stage: &mut Stage<'_>, name: &str, ticket: &str) -> anyhow::Result<Course> {
     let mut command = Command::new(&stage.ground.programs.peer);
     command.args(["get", "--bind=127.0.0.1", "--json", "-o=output", ticket]).arg(format!("--down-rate={RATE}"));
     let getter = stage.start(name, command)?;
     let seconds = stage.verified(getter)?;
     stage.ends(getter, SOON)?;
     std::fs::remove_dir_all(stage.folder(name)?.join("output"))?;
-    Ok(seconds)
+    let peer = &stage.peers[getter];
+    let manifest = peer.when::<Manifest>().map_or(0.0, |at| at.duration_since(peer.started).as_secs_f64());
+    Ok(Course { seconds, manifest, pause: peer.longest_pause.as_secs_f64() })
 }
 
 /// What is attacked. Strangers know more of it than they could.

@@ -55,6 +55,7 @@ mod relay;
 mod shared_port;
 mod tcp;
 mod thread;
+mod turns;
 
 pub use addresses::{
     Likelihood, OwnAddress, have_in_common, interface_addresses, is_inner_interface, is_near, network_bits,

@@ -13,6 +13,7 @@ const UNIT: usize = 1024;
 
 /// The pool.
 pub(crate) struct Buffers {
+    budget: usize,
     units: usize,
     room: Arc<Semaphore>,
     free: Mutex<Vec<Vec<u8>>>,
@@ -27,19 +28,20 @@ pub(crate) struct Buffer {
 }
 
 impl Buffers {
-    /// At most `budget` bytes are on loan at a time.
+    /// At most three fourths of these bytes are on loan at a time: the rest is left to what has come and waits in a transport.
     pub(crate) fn new(budget: u64) -> Arc<Self> {
-        let units = (budget as usize / UNIT).clamp(2, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
-        Arc::new(Buffers { units, room: Arc::new(Semaphore::new(units)), free: Mutex::new(Vec::new()) })
+        let budget = budget as usize;
+        let units = (budget / 4 * 3 / UNIT).clamp(2, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
+        Arc::new(Buffers { budget, units, room: Arc::new(Semaphore::new(units)), free: Mutex::new(Vec::new()) })
     }
 
     /// Whether two pieces of this size, which must always pass, are more than the budget.
     pub(crate) fn exceeded_by(&self, piece: usize) -> bool {
-        2 * piece > self.units * UNIT
+        2 * piece > self.budget
     }
 
-    /// A buffer of `len` bytes, whatever is in them, as soon as there is room. One that is larger than half of the
-    /// budget counts as half, so that two always pass.
+    /// A buffer of `len` bytes, whatever is in them, as soon as there is room. One that is larger than half of what may be on
+    /// loan counts as half, so that two always pass.
     pub(crate) async fn take(self: &Arc<Self>, len: usize) -> Buffer {
         let units = len.div_ceil(UNIT).clamp(1, self.units / 2) as u32;
         let room = self.room.clone().acquire_many_owned(units).await.expect("it is never closed");
@@ -85,9 +87,12 @@ impl Drop for Buffer {
 mod tests {
     use super::*;
 
+    /// Of which a MiB may be on loan.
+    const BUDGET: u64 = (4 << 20) / 3 + 4;
+
     #[tokio::test]
-    async fn no_more_than_the_budget_is_on_loan() {
-        let buffers = Buffers::new(1 << 20);
+    async fn no_more_than_its_part_of_the_budget_is_on_loan() {
+        let buffers = Buffers::new(BUDGET);
         let first = buffers.take(512 << 10).await;
         let _second = buffers.take(512 << 10).await;
         let third = buffers.take(1);
@@ -99,21 +104,21 @@ mod tests {
 
     #[tokio::test]
     async fn a_buffer_that_came_back_is_lent_again() {
-        let buffers = Buffers::new(1 << 20);
+        let buffers = Buffers::new(BUDGET);
         let address = buffers.take(100_000).await.as_ptr();
         assert_eq!(buffers.take(90_000).await.as_ptr(), address);
     }
 
     #[tokio::test]
     async fn two_buffers_pass_however_large_they_are() {
-        let buffers = Buffers::new(1 << 20);
+        let buffers = Buffers::new(BUDGET);
         let pair = (buffers.take(16 << 20).await, buffers.take(16 << 20).await);
         assert_eq!((pair.0.len(), pair.1.len()), (16 << 20, 16 << 20));
     }
 
     #[tokio::test]
     async fn buffers_of_another_size_do_not_pile_up() {
-        let buffers = Buffers::new(1 << 20);
+        let buffers = Buffers::new(BUDGET);
         for len in [1 << 10, 1 << 18, 1 << 12, 1 << 16, 1 << 19] {
             let taken = [buffers.take(len).await, buffers.take(len).await];
             drop(taken);

@@ -11,6 +11,7 @@ use rustls::pki_types::CertificateDer;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
+use super::held::Held;
 use super::settings;
 use super::uplink::{self, ConnectionPacer};
 use super::windows::Windows;
@@ -19,7 +20,7 @@ use crate::identity::{EXPORTER, Meant, exporter_for, not_admitted, not_taken, pe
 use crate::{BoxFuture, Connection, LinkStats, RecvStream, SendStream, Stream, TransportError, Trust, Untrusted};
 
 pub(super) struct QuicConnection {
-    inner: Arc<quinn::Connection>,
+    inner: Arc<Held>,
     pacer: Arc<ConnectionPacer>,
     peer: PeerId,
     /// Where the other end was in the handshake. Later packets may carry any sender that it likes.
@@ -31,7 +32,7 @@ pub(super) struct QuicConnection {
 impl QuicConnection {
     /// Names the peer by the certificate that it proved to hold. The windows of one that is a tracker's are never changed.
     pub(super) fn new(
-        inner: quinn::Connection,
+        inner: Held,
         remote: SocketAddr,
         thread: Handle,
         (windows, standing): (&Windows, bool),
@@ -69,7 +70,8 @@ impl QuicConnection {
             finished: false,
             torn: false,
         };
-        (Box::new(send), Box::new(QuicRecv { inner: recv, ended: None }))
+        let recv = QuicRecv { inner: recv, ended: None, _connection: self.inner.clone() };
+        (Box::new(send), Box::new(recv))
     }
 }
 
@@ -269,6 +271,8 @@ struct QuicRecv {
     inner: quinn::RecvStream,
     /// How it ended: quinn forgets, and asking again must give the same answer.
     ended: Option<Result<usize, TransportError>>,
+    /// It is not forgotten before.
+    _connection: Arc<Held>,
 }
 
 impl RecvStream for QuicRecv {

@@ -202,3 +202,60 @@ async fn handshakes_that_stall_after_address_validation_do_not_shut_the_door() {
     };
     tokio::time::timeout(Duration::from_secs(30), gone).await.expect("nothing is left of them");
 }
+
+/// Carries everything, so much later.
+async fn carry_late(front: tokio::net::UdpSocket, listener: SocketAddr, late: Duration) {
+    let (front, back) = (Arc::new(front), Arc::new(tokio::net::UdpSocket::bind(LOOPBACK).await.unwrap()));
+    let (mut to, mut fro, mut client) = (vec![0; 65_536], vec![0; 65_536], LOOPBACK);
+    loop {
+        let (socket, datagram, address) = tokio::select! {
+            Ok((len, from)) = front.recv_from(&mut to) => {
+                client = from;
+                (back.clone(), to[..len].to_vec(), listener)
+            }
+            Ok((len, _)) = back.recv_from(&mut fro) => (front.clone(), fro[..len].to_vec(), client),
+        };
+        tokio::spawn(async move {
+            tokio::time::sleep(late).await;
+            let _ = socket.send_to(&datagram, address).await;
+        });
+    }
+}
+
+#[tokio::test]
+async fn of_many_that_were_closed_nothing_is_left_soon_however_long_their_paths_are() {
+    const LATE: Duration = Duration::from_millis(400);
+    let (listener, stranger) = (quic(), Arc::new(quic()));
+    let front = tokio::net::UdpSocket::bind(LOOPBACK).await.unwrap();
+    let through = front.local_addr().unwrap();
+    let relay = tokio::spawn(carry_late(front, listener.listeners()[0], LATE));
+    let (mut dialled, mut accepted) = (Vec::new(), Vec::new());
+    while accepted.len() < 80 {
+        let dials: Vec<_> = (0..16)
+            .map(|_| {
+                let (stranger, id) = (stranger.clone(), listener.peer_id());
+                tokio::spawn(async move { stranger.dial(through, id).await })
+            })
+            .collect();
+        for dial in dials {
+            if let Ok(connection) = dial.await.unwrap() {
+                dialled.push(connection);
+                accepted.push(listener.accept().await.unwrap());
+            }
+        }
+    }
+    for connection in accepted {
+        connection.close(1, "there is nothing here");
+    }
+    // quinn would keep each for three timeouts, which are longer than a round trip each, and twice that at first.
+    let gone = async {
+        while listener.listeners[0].quinn.open_connections() > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(3 * 2 * LATE, gone).await.expect("they are forgotten");
+    for connection in dialled {
+        assert!(matches!(connection.closed().await, TransportError::ClosedByPeer { code: 1, .. }));
+    }
+    relay.abort();
+}

@@ -2,14 +2,16 @@
 //! that only dial where there are more cores: what they receive is spread over threads without a lock between them.
 
 mod abandoned;
+mod choices;
 pub(crate) mod congestion;
 mod connection;
 mod endpoint;
-
+mod held;
 #[cfg(test)]
 mod hostile;
 mod joining;
 pub(crate) mod kernel;
+mod listener;
 mod path;
 mod probe;
 mod runtime;
@@ -26,8 +28,6 @@ use std::time::Duration;
 
 use protocol::PeerId;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{Incoming, TransportConfig};
-use tokio::runtime::Handle;
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::timeout;
 
@@ -37,26 +37,21 @@ pub(crate) use settings::STREAMS;
 use crate::addresses::is_near;
 use crate::bind_error::bind_error;
 use crate::expiry::Expiry;
-use crate::handshakes::{self, HANDSHAKE, Handshake, Handshakes};
+use crate::handshakes::{self, HANDSHAKE, Handshakes};
 use crate::identity::{Meant, SERVER_NAME};
-use crate::keep_alive::{self, KeepAlive};
-use crate::shared_port::TrackerDoor;
 use crate::thread::STANDSTILL;
 use crate::{BoxFuture, Config, Connection, Identity, OverRelay, Transport, TransportError, Trust, Whom};
 use abandoned::Abandoned;
-use congestion::Congestion;
+use choices::{Choices, path_to_tracker, transport_to};
 use connection::QuicConnection;
 use endpoint::Endpoint;
+use held::Held;
+use listener::Listener;
 use windows::Windows;
 
 /// An address that was silent for this long is given up. quinn sends at 0 s and 1 s and would send again at 3 s, and
 /// addresses come from strangers: what they can make us send must be little.
 const SILENCE: Duration = Duration::from_secs(2);
-/// What a failed handshake leaves is gone after so long: quinn keeps a closed connection for three timeouts (RFC 9000, 10.2).
-const FORGOTTEN: Duration = Duration::from_secs(3);
-/// With more handshakes under way than this, strangers must first show that their address is theirs (RFC 9000, 8.1). A
-/// handshake from within this machine takes 200 KB, for datagrams as large as loopback carries.
-const VALIDATE_ABOVE: usize = 16;
 /// Connections that wait to be taken by [`Transport::accept`].
 const BACKLOG: usize = 128;
 /// Most endpoints that only dial.
@@ -92,7 +87,8 @@ impl Quic {
             .server_tls(&config.trust, tracker)
             .map_err(|error| TransportError::Io(error.to_string()))?;
         let tls = QuicServerConfig::try_from(tls).map_err(|error| TransportError::Io(error.to_string()))?;
-        let server = quinn::ServerConfig::with_crypto(Arc::new(tls));
+        let mut server = quinn::ServerConfig::with_crypto(Arc::new(tls));
+        settings::listener(&mut server);
         let Config { mtu, streams, congestion, standing, .. } = config;
         let choices = Choices { mtu, streams, congestion, standing };
         let (arrivals, accepted) = mpsc::channel(BACKLOG);
@@ -107,9 +103,18 @@ impl Quic {
             let (expiry, abandoned) = (expiry.clone(), Abandoned::default());
             let tracker = config.tracker.clone();
             let tracker_windows = Arc::default();
-            let listener = Listener { server, choices, arrivals, tracker, tracker_windows, windows, expiry, abandoned };
-            let accepting = accept(endpoint.quinn.clone(), handshakes.clone(), Arc::new(listener));
-            endpoint.thread.handle.spawn(accepting);
+            let listener = Listener {
+                endpoint: endpoint.quinn.clone(),
+                server,
+                choices,
+                arrivals,
+                tracker,
+                tracker_windows,
+                windows,
+                expiry,
+                abandoned,
+            };
+            endpoint.thread.handle.spawn(Arc::new(listener).accept(handshakes.clone()));
             listeners.push(endpoint);
         }
         let first: &Endpoint =
@@ -214,152 +219,9 @@ impl Quic {
             }),
             Ok(Ok(connection)) => {
                 let standing = meant == Meant::Tracker;
-                QuicConnection::new(connection, address, thread.handle.clone(), (&self.windows, standing), &self.expiry)
+                let (connection, thread) = (Held::new(connection, None), thread.handle.clone());
+                QuicConnection::new(connection, address, thread, (&self.windows, standing), &self.expiry)
             }
-        }
-    }
-}
-
-/// What was chosen for all connections.
-#[derive(Clone, Copy)]
-struct Choices {
-    mtu: Option<u16>,
-    streams: u32,
-    congestion: Congestion,
-    /// Whether connections that come in are a tracker's.
-    standing: bool,
-}
-
-/// The settings of a connection between a peer and a tracker.
-fn standing_path(choices: Choices, kept: KeepAlive) -> TransportConfig {
-    let mut transport = settings::standing();
-    settings::kept_alive(&mut transport, kept.every, kept.patience);
-    transport.congestion_controller_factory(choices.congestion.factory());
-    transport.max_concurrent_bidi_streams(choices.streams.into()).send_window(windows::LEAST);
-    transport
-}
-
-/// As peers know it: a tracker has thousands of connections, and a peer one, by which it learns what the path carries.
-fn path_to_tracker(address: SocketAddr, choices: Choices) -> TransportConfig {
-    let mut transport = standing_path(choices, keep_alive::TO_TRACKER);
-    let carried = path::largest_datagram(address);
-    settings::searched(&mut transport, choices.mtu.map_or(carried, |mtu| mtu.min(carried)));
-    transport
-}
-
-/// The settings of a connection to or from this address.
-fn transport_to(address: SocketAddr, choices: Choices, windows: &Windows) -> Arc<TransportConfig> {
-    let mut transport = path_to(address, choices, windows);
-    // A user who limits the size may know that something on the path carries less.
-    if choices.mtu.is_none() && address.ip().to_canonical().is_loopback() {
-        settings::known_path(&mut transport, path::largest_datagram(address));
-    }
-    Arc::new(transport)
-}
-
-/// The same, of which nothing is known before: a handshake then takes a tenth of the memory, where datagrams may be large.
-fn path_to(address: SocketAddr, choices: Choices, windows: &Windows) -> TransportConfig {
-    let Choices { mtu, streams, congestion, .. } = choices;
-    let carried = path::largest_datagram(address);
-    let mut transport = settings::transport(mtu.map_or(carried, |mtu| mtu.min(carried)), windows.first());
-    settings::kept_alive(&mut transport, keep_alive::PEERS.every, keep_alive::PEERS.patience);
-    transport.congestion_controller_factory(congestion.factory());
-    // What is to be sent waits where it can still be chosen, until it is known how fast it leaves.
-    transport.max_concurrent_bidi_streams(streams.into()).send_window(windows::LEAST);
-    transport
-}
-
-/// What is needed to take a connection.
-struct Listener {
-    server: quinn::ServerConfig,
-    choices: Choices,
-    arrivals: mpsc::Sender<QuicConnection>,
-    tracker: Option<TrackerDoor>,
-    /// What is said to a tracker is little, and takes nothing from pieces.
-    tracker_windows: Arc<Windows>,
-    windows: Arc<Windows>,
-    expiry: Expiry,
-    abandoned: Abandoned,
-}
-
-/// Takes handshakes, each in a task with a deadline, and hands the connections on.
-async fn accept(endpoint: quinn::Endpoint, handshakes: Handshakes, listener: Arc<Listener>) {
-    while let Some(incoming) = endpoint.accept().await {
-        let many = handshakes.under_way() > VALIDATE_ABOVE;
-        if many && !incoming.remote_address_validated() {
-            if let Err(error) = incoming.retry() {
-                error.into_incoming().ignore();
-            }
-            continue;
-        }
-        if listener.abandoned.contains(incoming.orig_dst_cid()) {
-            incoming.ignore();
-            continue;
-        }
-        // An honest peer asks again in a second.
-        let Some(handshake) = handshakes.begin(incoming.remote_address().ip()) else {
-            incoming.ignore();
-            continue;
-        };
-        let standing = endpoint.open_connections();
-        tokio::spawn(listener.clone().shake_hands(incoming, handshake, (many, standing)));
-    }
-}
-
-impl Listener {
-    /// The place is held until the connection is taken: who waits in that queue is bounded too.
-    async fn shake_hands(
-        self: Arc<Self>,
-        incoming: Incoming,
-        mut handshake: Handshake,
-        (many, standing): (bool, usize),
-    ) {
-        let (from, id) = (incoming.remote_address(), incoming.orig_dst_cid());
-        let mut server = self.server.clone();
-        server.transport_config(match many {
-            _ if self.choices.standing => Arc::new(standing_path(self.choices, keep_alive::of_tracker(standing))),
-            true => Arc::new(path_to(from, self.choices, &self.windows)),
-            false => transport_to(from, self.choices, &self.windows),
-        });
-        let (connecting, driver) = runtime::driver_of(|| incoming.accept_with(Arc::new(server)));
-        let connecting = match connecting {
-            Ok(connecting) => connecting,
-            Err(error) => return tracing::debug!(%error, %from, "handshake"),
-        };
-        match handshake.run(connecting).await {
-            Ok(Ok(connection)) => {
-                handshake.is_done();
-                let tracker =
-                    self.tracker.as_ref().filter(|_| connection::meant_by(&connection) == Some(Meant::Tracker));
-                let (windows, expiry) = match tracker {
-                    Some(tracker) => (&self.tracker_windows, &tracker.expiry),
-                    None => (&self.windows, &self.expiry),
-                };
-                let standing = self.choices.standing || tracker.is_some();
-                let connection = QuicConnection::new(connection, from, Handle::current(), (windows, standing), expiry);
-                match (connection, tracker) {
-                    (Ok(connection), Some(tracker)) => {
-                        let _ = handshake.run(tracker.arrivals.send(Arc::new(connection))).await;
-                    }
-                    (Ok(connection), None) => drop(handshake.run(self.arrivals.send(connection)).await),
-                    (Err(_), _) => {}
-                }
-                return;
-            }
-            Ok(Err(error)) => {
-                tracing::debug!(%error, %from, "handshake");
-                // Until then it says why again, and takes as much memory as one that is under way.
-                handshake.failed(FORGOTTEN).await;
-            }
-            Err(given_up) => {
-                tracing::debug!(%given_up, %from, "handshake");
-                self.abandoned.add(id);
-            }
-        }
-        // quinn would keep what is left of it for another three seconds: a client that begins thousands of handshakes must not
-        // make us hold thousands.
-        if let Some(driver) = driver {
-            driver.abort();
         }
     }
 }

@@ -7,9 +7,10 @@ use protocol::PeerId;
 use quinn::crypto::rustls::QuicClientConfig;
 use tokio::time::timeout;
 
+use super::choices::{Choices, path_to};
 use super::endpoint::Endpoint;
 use super::windows::Windows;
-use super::{Choices, LINGER, SILENCE, STREAMS, connection, path_to};
+use super::{LINGER, SILENCE, STREAMS, connection};
 use crate::handshakes::HANDSHAKE;
 use crate::identity::{SERVER_NAME, probing_tls};
 use crate::{Congestion, TransportError, Trust};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::congestion::CubicConfig;
-use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
+use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig, TransportConfig, VarInt};
 
 /// Asked of the kernel for each socket, both ways. With the usual 208 KiB a burst overflows the buffer and is lost.
 pub(crate) const SOCKET_BUFFER: usize = 4 << 20;
@@ -20,6 +20,16 @@ pub(crate) const STANDING_WINDOW: u32 = 64 << 10;
 pub(crate) const STREAMS: u32 = 100;
 /// The largest datagram that UDP over IPv4 carries, in bytes. An endpoint takes all of them.
 pub(crate) const LARGEST_DATAGRAM: u16 = 65_507;
+
+/// Bytes that are kept of a connection whose handshake waits to be begun, and of all of these. Nothing but the first packet is due
+/// before; quinn's own default lets strangers have 100 MB kept.
+const KEPT_BEFORE: u64 = 16 << 10;
+const KEPT_BEFORE_OF_ALL: u64 = 2 << 20;
+
+/// The settings of a listener.
+pub(crate) fn listener(server: &mut ServerConfig) {
+    server.incoming_buffer_size(KEPT_BEFORE).incoming_buffer_size_total(KEPT_BEFORE_OF_ALL);
+}
 
 /// The settings of a connection over whose path datagrams of up to `mtu` bytes are tried, and on which so many bytes may
 /// be under way in either direction until it is known what the path holds: then `windows.rs` sets it. quinn's own

@@ -14,6 +14,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
+use super::held::Held;
+
 /// Smaller chunks are messages, which never wait.
 pub(super) const PAYLOAD: usize = 4 << 10;
 /// Bytes on their way while it is not known how fast the uplink is.
@@ -30,7 +32,7 @@ const HELD_UP: Duration = Duration::from_secs(1);
 
 /// A connection's way through the uplink.
 pub(super) struct ConnectionPacer {
-    connection: Arc<quinn::Connection>,
+    connection: Arc<Held>,
     pub(super) uplink: Arc<Uplink>,
     number: usize,
     /// Microseconds of the shortest round trip that was seen lately.
@@ -38,7 +40,7 @@ pub(super) struct ConnectionPacer {
 }
 
 impl ConnectionPacer {
-    pub(super) fn new(connection: Arc<quinn::Connection>, uplink: Arc<Uplink>) -> Self {
+    pub(super) fn new(connection: Arc<Held>, uplink: Arc<Uplink>) -> Self {
         // No two that live have the same.
         let number = connection.stable_id();
         ConnectionPacer { connection, uplink, number, shortest: AtomicU64::new(u64::MAX) }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use quinn::VarInt;
 use tokio::time::{Instant, interval};
 
+use super::held::Held;
 use super::uplink::Uplink;
 
 /// Bytes under way on all connections together where paths are short.
@@ -29,21 +30,25 @@ const FORGET: f64 = 1.01;
 const LONGEST_RTT: Duration = Duration::from_secs(1);
 /// Time between two looks.
 const LOOK: Duration = Duration::from_millis(100);
-/// A connection on which fewer bytes a second flow is idle.
+/// A connection on which fewer bytes a second flow is idle, unless its path is so long that even they fill what an idle one gets.
 const IDLE: f64 = 200_000.0;
+/// No path is taken to be longer.
+const LONGEST_PATH: Duration = Duration::from_secs(3);
 
 /// The connections of a transport.
 #[derive(Default)]
 pub(super) struct Windows {
-    connections: Mutex<Vec<Weak<quinn::Connection>>>,
+    connections: Mutex<Vec<Weak<Held>>>,
     uplink: Arc<Uplink>,
 }
 
 /// What was seen of a connection at the last look.
 struct Seen {
-    connection: Weak<quinn::Connection>,
+    connection: Weak<Held>,
     /// Round trip without queues, as far as one was seen lately.
     rtt: Duration,
+    /// Round trip as it is now.
+    queued: Duration,
     /// Bytes that congestion control lets be under way.
     congestion: u64,
     received: Flow,
@@ -73,25 +78,34 @@ impl Flow {
     }
 }
 
+/// Twice the bytes that a path holds at this rate (bytes a second).
+fn path(rate: f64, rtt: Duration) -> u64 {
+    (2.0 * rate * rtt.min(LONGEST_PATH).as_secs_f64()) as u64
+}
+
+/// Whether a connection at this rate gets a part of the budget. On a path of more than a second, what an idle one gets could never
+/// carry so much that it would count as more than idle.
+fn is_active(rate: f64, rtt: Duration) -> bool {
+    rate >= IDLE || path(rate, rtt) > LEAST
+}
+
 /// Bytes that may be under way at this rate (bytes a second) when so many connections are active.
 fn window(rate: f64, rtt: Duration, active: usize) -> u64 {
-    if rate < IDLE {
-        return LEAST;
-    }
     let active = active.max(1) as u64;
-    let path = (2.0 * rate * rtt.as_secs_f64()) as u64;
-    path.clamp(LAN / active, MOST / active).max(LEAST)
+    let least = if rate < IDLE { LEAST } else { LAN / active };
+    path(rate, rtt).max(least).min(MOST / active).max(LEAST)
 }
 
 /// Bytes that may wait to be sent or acknowledged on a connection, where all together send at this rate (bytes a second):
 /// any of them may have the uplink for itself at times. So may twice the congestion window: while that doubles in every
 /// round trip, the rate so far says little.
 fn send_window(uplink: f64, rtt: Duration, active: usize, congestion: u64) -> u64 {
+    let window = window(uplink, rtt, active);
     if uplink < IDLE {
-        return LEAST;
+        return window;
     }
     let soon = (uplink * (2 * rtt + WAIT).as_secs_f64()) as u64;
-    window(uplink, rtt, active).min(soon.max(2 * congestion).max(LEAST_SENT))
+    window.min(soon.max(2 * congestion).max(LEAST_SENT))
 }
 
 impl Windows {
@@ -101,7 +115,7 @@ impl Windows {
     }
 
     /// Looks after a connection for as long as it is held.
-    pub(super) fn add(&self, connection: &Arc<quinn::Connection>) {
+    pub(super) fn add(&self, connection: &Arc<Held>) {
         let mut connections = self.connections.lock().expect("no panic holds it");
         connections.retain(|connection| connection.strong_count() > 0);
         connections.push(Arc::downgrade(connection));
@@ -138,7 +152,8 @@ impl Windows {
         for connection in connections {
             if !seen.iter().any(|seen| seen.connection.ptr_eq(&connection)) {
                 let flow = || Flow::default();
-                seen.push(Seen { connection, rtt: LONGEST_RTT, congestion: 0, received: flow(), sent: flow() });
+                let (rtt, queued) = (LONGEST_RTT, Duration::ZERO);
+                seen.push(Seen { connection, rtt, queued, congestion: 0, received: flow(), sent: flow() });
             }
         }
         let mut sent = uplink.bytes;
@@ -149,15 +164,16 @@ impl Windows {
                 sent += stats.udp_tx.bytes.saturating_sub(seen.sent.bytes);
                 seen.sent.look(stats.udp_tx.bytes, elapsed);
                 seen.congestion = stats.path.cwnd;
-                seen.rtt = connection.rtt().min(seen.rtt.mul_f64(FORGET));
+                seen.queued = connection.rtt();
+                seen.rtt = seen.queued.min(seen.rtt.mul_f64(FORGET));
             }
         }
         uplink.look(sent, elapsed);
-        let receiving = seen.iter().filter(|seen| seen.received.rate >= IDLE).count();
-        let sending = seen.iter().filter(|seen| seen.sent.rate >= IDLE).count();
+        let receiving = seen.iter().filter(|seen| is_active(seen.received.rate, seen.queued)).count();
+        let sending = seen.iter().filter(|seen| is_active(seen.sent.rate, seen.rtt)).count();
         for seen in seen {
             let Some(connection) = seen.connection.upgrade() else { continue };
-            let window = window(seen.received.rate, connection.rtt(), receiving);
+            let window = window(seen.received.rate, seen.queued, receiving);
             if let Some(window) = seen.received.change(window) {
                 connection.set_receive_window(VarInt::from_u32(window as u32));
             }
@@ -184,6 +200,20 @@ mod tests {
     }
 
     #[test]
+    fn a_slow_flow_on_a_very_long_path_is_not_held_where_it_is() {
+        // What an idle connection gets carries 175 KB/s there, and would for ever.
+        let (mut rate, rtt) = (LEAST as f64 / 1.5, Duration::from_millis(1500));
+        assert!(rate < IDLE && is_active(rate, rtt));
+        for _ in 0..10 {
+            rate = window(rate, rtt, 1).min(send_window(rate, rtt, 1, 40_000)) as f64 / rtt.as_secs_f64();
+        }
+        assert!(rate > 10.0 * IDLE, "{rate} bytes a second");
+        assert!(!is_active(1000.0, Duration::from_secs(60)));
+        assert_eq!(window(1000.0, Duration::from_secs(60), 1), LEAST);
+        assert_eq!(window(IDLE - 1.0, Duration::from_secs(60), 1), path(IDLE - 1.0, LONGEST_PATH));
+    }
+
+    #[test]
     fn a_short_path_gets_what_a_socket_can_take() {
         assert_eq!(window(1e9, LAN_RTT, 1), LAN);
         assert_eq!(window(1e9, LAN_RTT, 4), LAN / 4);
@@ -207,8 +237,10 @@ mod tests {
     #[test]
     fn memory_does_not_grow_with_connections() {
         for connections in [1, 2, 10, 50] {
-            let all = window(1e9, Duration::from_millis(100), connections) * connections as u64;
-            assert!(all <= MOST.max(LEAST * connections as u64), "{connections} connections may hold {all} bytes");
+            for (rate, rtt) in [(1e9, 100), (IDLE - 1.0, 60_000)] {
+                let all = window(rate, Duration::from_millis(rtt), connections) * connections as u64;
+                assert!(all <= MOST.max(LEAST * connections as u64), "{connections} connections may hold {all} bytes");
+            }
         }
         assert_eq!(window(0.0, Duration::from_millis(100), 1), LEAST);
     }

@@ -25,6 +25,7 @@ use super::socket::Socket;
 use crate::handshakes::{Handshake, Handshakes};
 use crate::identity::{Meant, offers_our_protocol, peer_id_of};
 use crate::shared_port::TrackerDoor;
+use crate::turns::in_turns;
 use crate::{Legs, keep_alive, relay};
 
 /// After an error of the system (no descriptor is left, say) the next connection is taken only then.
@@ -87,7 +88,7 @@ impl Door {
 
     /// The place is held until a connection is taken: who waits in that queue is bounded too.
     pub(super) async fn shake_hands(self: Arc<Self>, arrival: Arrival, from: SocketAddr, mut handshake: Handshake) {
-        match handshake.run(self.receive(arrival, from)).await {
+        match handshake.run(in_turns(self.receive(arrival, from))).await {
             Ok(Ok(Some((connection, meant)))) => {
                 handshake.is_done();
                 match self.tracker_meant(meant) {
