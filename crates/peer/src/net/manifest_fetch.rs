@@ -117,7 +117,7 @@ mod tests {
 
     use super::*;
 
-    const CONTENT: ContentId = ContentId([7; 32]);
+    const CONTENT: ContentId = ContentId(protocol::Digest([7; 32]));
 
     /// Peers that give as long a manifest as there may be, and not the right one.
     struct Liars {

@@ -195,7 +195,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(600);
 
     fn content(number: u8) -> ContentId {
-        ContentId([number; 32])
+        ContentId(protocol::Digest([number; 32]))
     }
 
     /// Comes to its end, a part at a time.
