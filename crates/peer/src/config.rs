@@ -36,6 +36,8 @@ pub(crate) struct DownloadSettings {
     pub(crate) reserved: Vec<PathBuf>,
     /// The files that are wanted, if not all are.
     pub(crate) only: Option<Choice>,
+    /// The secret of a private share, for which it is noted what its ticket is for.
+    pub(crate) secret: Option<Secret>,
 }
 
 impl Default for DownloadSettings {
@@ -49,6 +51,7 @@ impl Default for DownloadSettings {
             verify_on_disk: false,
             reserved: Vec::new(),
             only: None,
+            secret: None,
         }
     }
 }
@@ -108,6 +111,7 @@ impl DownloadOptions {
         settings.replace = self.replace.unwrap_or(settings.replace);
         settings.names = self.names.unwrap_or(settings.names);
         settings.only = self.only.clone().or(settings.only);
+        settings.secret = self.secret;
         settings
     }
 }

@@ -97,8 +97,8 @@ pub use disk::left_out::{LeftOut, LeftOutReason};
 pub use disk::left_over::LeftOver;
 pub use disk::made_when_read::is_unsized;
 pub use disk::manifests::{
-    content_of_ticket, keep_manifest, kept_manifests, manifest_path, manifests_of, note_ticket, read_manifest,
-    received_by_name, received_manifest, received_path, sweep_manifests,
+    content_of_ticket, keep_manifest, kept_manifests, manifest_path, manifests_of, read_manifest, received_by_name,
+    received_manifest, received_path, sweep_manifests,
 };
 pub use disk::names::policy::{NameDoubt, NamePolicy, NameReport};
 pub use disk::scan::ScanOptions;

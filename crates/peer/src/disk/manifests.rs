@@ -91,7 +91,7 @@ pub fn received_manifest(hashes: &Path, content: ContentId) -> Option<Manifest> 
 
 /// Notes in the hashes folder what the ticket with this secret is for: the ticket of a private share does not say it, and when its sharer
 /// is gone, nobody else does. The note does not lead back to the secret.
-pub fn note_ticket(hashes: &Path, secret: Secret, content: ContentId) {
+pub(crate) fn note_ticket(hashes: &Path, secret: Secret, content: ContentId) {
     let path = ticket_path(hashes, secret);
     if let Err(error) = put(&path, &hashes.join(BY_TICKET), content.to_string().as_bytes()) {
         tracing::info!(%error, path = %path.display(), "what the ticket is for is not noted");

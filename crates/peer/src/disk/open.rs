@@ -12,7 +12,7 @@ use crate::disk::content::{Building, ContentStore, Opened, stored_ranges};
 use crate::disk::doubt::verify_doubtful;
 use crate::disk::existing::Existing;
 use crate::disk::left_over::LeftOver;
-use crate::disk::manifests::keep_received;
+use crate::disk::manifests::{keep_received, note_ticket};
 use crate::disk::names::{Selection, select};
 use crate::disk::plan::Plan;
 use crate::disk::reuse::{reuse, verify_again};
@@ -45,6 +45,9 @@ pub(crate) fn open(
     let mut selection = select(&manifest, settings)?;
     if let Err(error) = keep_received(&settings.hashes, &manifest) {
         tracing::info!(%error, "the manifest is not kept: the next start asks others for it again");
+    }
+    if let Some(secret) = settings.secret {
+        note_ticket(&settings.hashes, secret, manifest.id());
     }
     selection.record(&settings.hashes, manifest.id());
     let name = selection.names.name(&manifest).to_owned();

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use lan::Lan;
-use peer::{TrackerAddress, content_of_ticket, note_ticket, received_manifest};
+use peer::{TrackerAddress, content_of_ticket, received_manifest};
 use protocol::{Code, ContentId, ContentMatch, Query, Secret, Ticket, printable};
 
 use super::GetArguments;
@@ -89,9 +89,7 @@ impl Search<'_> {
         let join = connect::join_by_code(&session.node, &ticket, &place, patience, tell);
         let joined = ahead.during(&session.node, join).await?;
         session.joined(joined.tracker);
-        let found = by_ticket(&session.node, &ticket, joined.told, &ahead, patience, tell).await?;
-        note(&ticket, &found, arguments.peer.hashes());
-        Ok(found)
+        by_ticket(&session.node, &ticket, joined.told, &ahead, patience, tell).await
     }
 
     /// By a ticket, or from an origin if nobody answers.
@@ -104,7 +102,6 @@ impl Search<'_> {
         if is_silent {
             network::join_later(session.node.clone(), TrackerAddress::all_of(&ticket));
         }
-        note(&ticket, &found, arguments.peer.hashes());
         Ok(found)
     }
 
@@ -233,13 +230,6 @@ async fn of_ticket(
 /// A content of which nobody has said more than its id.
 fn found_without_tracker(content: ContentId, secret: Option<Secret>) -> Found {
     Found { content, name: String::new(), size: 0, asked: None, seeders: None, secret }
-}
-
-/// Notes what a ticket is for that does not say it itself: once its sharer is gone, nobody else does.
-fn note(ticket: &Ticket, found: &Found, hashes: &Path) {
-    if let (Some(secret), None) = (ticket.secret(), ticket.content()) {
-        note_ticket(hashes, secret, found.content);
-    }
 }
 
 /// The failure for a ticket whose tracker does not answer: the sharer is gone or unreachable. It names the content if
