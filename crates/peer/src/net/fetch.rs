@@ -1,15 +1,18 @@
-//! Asking one peer for a run of pieces, or for the first ones: receive, verify, store, report.
+//! Asking one peer for a manifest or a run of pieces: receive, verify, store, report.
 //!
 //! Pieces are received into contiguous buffers where the packets are handled, verified there in memory by a worker, and
 //! only then written. The tasks here never decide anything: what came, or went wrong, is told to the engine.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use protocol::{Answer, ContentId, PieceRange, Request};
-use swarm::{Event, Failure, RequestId};
-use tokio::sync::{mpsc, oneshot};
+use bytes::Bytes;
+use protocol::{Answer, ContentId, DigestHasher, MAX_MANIFEST_BYTES, Manifest, ManifestError, PieceRange, Request};
+use swarm::{ConnId, Event, Failure, RequestId};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use transport::frame::{encode, receive_message};
 use transport::{Connection, RecvStream, TransportError};
 
@@ -17,16 +20,104 @@ use crate::net::intake::{Intake, all};
 use crate::report::Report;
 use crate::stats::WaitKind;
 
+/// A part of a manifest must come within this time, and all of it, which may be many MiB over a slow link, within that one.
+const MANIFEST_PART: Duration = Duration::from_secs(20);
+const MANIFEST: Duration = Duration::from_secs(15 * 60);
 /// Bytes that must come from someone who never gave anything before a buffer is taken for the rest.
 const PROBE: usize = 64 << 10;
-/// First pieces are received in parts of so many bytes.
+
+/// Memory for all manifests that are under way, in parts, beyond what each may always have: one of the largest.
+pub(crate) const MANIFEST_MEMORY: usize = MAX_MANIFEST_BYTES / PART;
+const FIRST_PARTS: usize = 4;
 const PART: usize = 64 << 10;
 
-/// Asks, and waits for the answer.
-pub(super) async fn ask(
-    connection: &dyn Connection,
-    request: &Request,
-) -> Result<(Answer, Box<dyn RecvStream>), TransportError> {
+/// How far a manifest has come: read by others now and then.
+#[derive(Debug, Default)]
+pub(crate) struct ManifestProgress {
+    came: AtomicU64,
+    total: AtomicU64,
+}
+
+impl ManifestProgress {
+    /// Bytes that have come, and bytes that the sender says there are.
+    pub(crate) fn read(&self) -> (u64, u64) {
+        (self.came.load(Ordering::Relaxed), self.total.load(Ordering::Relaxed))
+    }
+}
+
+/// One request for a manifest.
+pub(crate) struct ManifestFetch {
+    pub(crate) conn: ConnId,
+    pub(crate) connection: Arc<dyn Connection>,
+    pub(crate) content: ContentId,
+    pub(crate) progress: Arc<ManifestProgress>,
+    pub(crate) memory: Arc<Semaphore>,
+    pub(crate) reports: mpsc::Sender<Report>,
+}
+
+impl ManifestFetch {
+    /// Fetches the manifest and says how that went.
+    pub(crate) async fn run(self) {
+        let (content, conn) = (self.content, self.conn);
+        // What waits for memory must not outlive its connection.
+        let ends = async {
+            tokio::select! {
+                received = self.receive() => received,
+                reason = self.connection.closed() => Err(reason),
+            }
+        };
+        let report = match timeout(MANIFEST, ends).await {
+            Ok(Ok(Some(bytes))) => {
+                // Decoding checks every root, which takes a while for a million pieces.
+                match tokio::task::spawn_blocking(move || Manifest::decode(bytes)).await {
+                    Ok(Ok(manifest)) => Report::Manifest { manifest: Arc::new(manifest) },
+                    // It is the right one, and no lie.
+                    Ok(Err(ManifestError::Version(version))) => Report::ManifestTooNew { content, version },
+                    _ => Report::Event(Event::ManifestFailed { content, conn, lied: true }),
+                }
+            }
+            Ok(Ok(None)) => Report::Event(Event::ManifestFailed { content, conn, lied: true }),
+            Ok(Err(_)) | Err(_) => Report::Event(Event::ManifestFailed { content, conn, lied: false }),
+        };
+        let _ = self.reports.send(report).await;
+    }
+
+    /// The manifest's bytes, hashed as they come; nothing if they are not what the id stands for.
+    async fn receive(&self) -> Result<Option<Bytes>, TransportError> {
+        let silent = |_| TransportError::Lost("the manifest does not come".to_owned());
+        let request = Request::Manifest { content: self.content };
+        let (answer, mut recv) = timeout(MANIFEST_PART, ask(&*self.connection, &request)).await.map_err(silent)??;
+        let Answer::Bytes(len) = answer else { return Err(TransportError::Truncated) };
+        if len > MAX_MANIFEST_BYTES as u64 {
+            return Ok(None);
+        }
+        self.progress.total.store(len, Ordering::Relaxed);
+        // The buffer grows with what comes, not with what is claimed, and as far as there is memory for all that come.
+        let (mut bytes, mut hasher, mut part) = (Vec::new(), DigestHasher::default(), vec![0; PART]);
+        let mut taken: Option<OwnedSemaphorePermit> = None;
+        while (bytes.len() as u64) < len {
+            if bytes.len() >= (FIRST_PARTS + taken.as_ref().map_or(0, OwnedSemaphorePermit::num_permits)) * PART {
+                let more = timeout(MANIFEST_PART, self.memory.clone().acquire_owned()).await.map_err(silent)?;
+                let more = more.map_err(|_| TransportError::Closed)?;
+                match &mut taken {
+                    Some(taken) => taken.merge(more),
+                    None => taken = Some(more),
+                }
+            }
+            let most = part.len().min((len - bytes.len() as u64) as usize);
+            let count = timeout(MANIFEST_PART, recv.recv(&mut part[..most])).await.map_err(silent)??;
+            if count == 0 {
+                return Err(TransportError::Truncated);
+            }
+            hasher.update(&part[..count]);
+            bytes.extend_from_slice(&part[..count]);
+            self.progress.came.store(bytes.len() as u64, Ordering::Relaxed);
+        }
+        Ok((ContentId(hasher.finish()) == self.content).then(|| bytes.into()))
+    }
+}
+
+async fn ask(connection: &dyn Connection, request: &Request) -> Result<(Answer, Box<dyn RecvStream>), TransportError> {
     let (mut send, mut recv) = connection.open().await?;
     send.send(encode(request)?).await?;
     send.finish()?;

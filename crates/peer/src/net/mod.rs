@@ -14,8 +14,6 @@ pub(crate) mod intake;
 pub(crate) mod let_in;
 pub(crate) mod link;
 mod loads;
-pub(crate) mod manifest_fetch;
-pub(crate) mod manifest_memory;
 pub(crate) mod origin;
 pub(crate) mod rate;
 pub(crate) mod relay;
