@@ -92,7 +92,7 @@ impl ManifestFetch {
             return Ok(None);
         }
         self.progress.total.store(len, Ordering::Relaxed);
-        // The buffer grows with what comes, not with what is claimed, and as far as there is memory for all that come.
+        // As much is taken as comes, not as is claimed, and as far as there is memory for all that come.
         let (mut bytes, mut hasher, mut part) = (Vec::new(), DigestHasher::default(), vec![0; PART]);
         let mut taken: Option<OwnedSemaphorePermit> = None;
         while (bytes.len() as u64) < len {
@@ -101,7 +101,11 @@ impl ManifestFetch {
                 let more = more.map_err(|_| TransportError::Closed)?;
                 match &mut taken {
                     Some(taken) => taken.merge(more),
-                    None => taken = Some(more),
+                    None => {
+                        // What is not written to yet takes no memory; a buffer that grows by doubling is copied each time.
+                        bytes.reserve_exact(len as usize - bytes.len());
+                        taken = Some(more);
+                    }
                 }
             }
             let most = part.len().min((len - bytes.len() as u64) as usize);

@@ -13,8 +13,11 @@ use tokio::time::sleep;
 
 /// While an endpoint has no more connections than this, they are kept as long as quinn likes.
 const FEW: usize = 64;
-/// A close has left by then, and what comes meanwhile is answered by it. Whoever has missed it hears that nobody knows the connection.
+/// A close has left by then, and what comes meanwhile is answered by it, also if it was lost on a long path. Whoever has missed it even so
+/// hears that nobody knows the connection, and no reason.
 const FORGOTTEN: Duration = Duration::from_millis(500);
+const ROUND_TRIPS: u32 = 3;
+const LATEST: Duration = Duration::from_secs(2);
 
 /// A connection that is held.
 pub(super) struct Held {
@@ -50,8 +53,9 @@ impl Drop for Held {
             && has_ended
             && endpoint.open_connections() > FEW
         {
+            let after = (ROUND_TRIPS * self.quinn.rtt()).clamp(FORGOTTEN, LATEST);
             thread.spawn(async move {
-                sleep(FORGOTTEN).await;
+                sleep(after).await;
                 driver.abort();
             });
         }

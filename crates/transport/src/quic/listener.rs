@@ -13,6 +13,7 @@ use super::connection::{self, QuicConnection};
 use super::held::{Accepted, Held};
 use super::runtime;
 use super::windows::Windows;
+use crate::Connection;
 use crate::expiry::Expiry;
 use crate::handshakes::{Handshake, Handshakes};
 use crate::identity::Meant;
@@ -104,10 +105,15 @@ impl Listener {
                 let connection = Held::new(connection, accepted);
                 let connection = QuicConnection::new(connection, from, thread, (windows, standing), expiry);
                 match (connection, tracker) {
-                    (Ok(connection), Some(tracker)) => {
-                        let _ = handshake.run(tracker.arrivals.send(Arc::new(connection))).await;
-                    }
-                    (Ok(connection), None) => drop(handshake.run(self.arrivals.send(connection)).await),
+                    (Ok(connection), Some(tracker)) => match handshake.run(tracker.arrivals.reserve()).await {
+                        Ok(Ok(place)) => place.send(Arc::new(connection)),
+                        _ => connection.close(0, ""),
+                    },
+                    // What nobody takes is closed, so that it is forgotten.
+                    (Ok(connection), None) => match handshake.run(self.arrivals.reserve()).await {
+                        Ok(Ok(place)) => place.send(connection),
+                        _ => connection.close(0, ""),
+                    },
                     (Err(_), _) => {}
                 }
                 return;
