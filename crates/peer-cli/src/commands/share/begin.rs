@@ -151,11 +151,11 @@ fn nothing_yet(
     shared
 }
 
-/// Codes for what is shared, and the tracker at which they are offered.
+/// Codes for what is shared, and the trackers at which they are offered.
 fn codes(session: &Session, arguments: &ShareArguments, trackers: &Trackers, shared: &Shared) -> Codes {
     let Trackers { named, joined, known, .. } = trackers;
     let are_several = known.len() > 1;
-    // With several trackers, the code is offered at one that answers and stays there; receivers ask all of them.
+    // With several trackers, the code is offered at one that answers, and stays there while that one does; receivers ask all of them.
     let is_first = |one: &&TrackerAddress| joined.answers_to(one.id);
     let up = known.iter().find(|one| one.state == TrackerState::Up && one.id == *joined);
     let lives = match up.and_then(|up| up.at).filter(|_| are_several) {
@@ -166,7 +166,9 @@ fn codes(session: &Session, arguments: &ShareArguments, trackers: &Trackers, sha
         }
         None => named.iter().find(is_first).unwrap_or(&named[0]).clone(),
     };
-    let options = CodeOptions::new(arguments.code_for).uses(arguments.receivers);
+    let is_other = |one: &TrackerAddress| !one.addresses.iter().any(|address| lives.addresses.contains(address));
+    let others = named.iter().flat_map(|tracker| tracker.told_apart(known)).filter(is_other).collect();
+    let options = CodeOptions::new(arguments.code_for).uses(arguments.receivers).others(others);
     // At others there may be the same numbers.
     let options = options.own_tracker(shared.is_own || named.len() > 1 || are_several);
     Codes::new(session.node.clone(), lives, shared.before_code(), options)
