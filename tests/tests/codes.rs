@@ -120,6 +120,20 @@ fn a_code_works_by_way_of_a_tracker_that_both_know() {
     assert!(machines.read("there", "output/file") == bytes);
 }
 
+/// The line named an address of this machine at which that tracker does not listen.
+#[test]
+fn a_code_at_a_tracker_on_loopback_alone_leads_there() {
+    let swarm = Swarm::new();
+    let machines = Machines::new();
+    machines.put("here", "file", &noise(30_000, 1));
+    let (port, id) = (swarm.port.to_string(), swarm.tracker_address().id.to_string());
+    let mut sharer = machines.share("here", &["-i=127.0.0.1", "-d", &port, "--tracker-id", &id, "file"]);
+    let command = sharer.event::<event::Code>().command;
+    assert!(command.starts_with(&format!("peer-cli get -i 127.0.0.1 -d {port} ")), "{command}");
+    get(&machines, "there", &words(&command)).ends_with(0);
+    assert_eq!(machines.read("there", "output/file").len(), 30_000);
+}
+
 #[test]
 fn three_wrong_codes_burn_the_right_one_and_the_ticket_stays_good() {
     let machines = Machines::new();
