@@ -303,7 +303,7 @@ fn the_holder_of_one_ticket_learns_nothing_of_another() {
                     | TrackerEvent::Mailbox(_)
                     | TrackerEvent::Instance(_)
                     | TrackerEvent::Lease(_)
-                    | TrackerEvent::AddressToken(_)
+                    | TrackerEvent::AddressToken { .. }
                     | TrackerEvent::AlsoSeen { .. }
                     | TrackerEvent::Probe(_)) => {
                         panic!("nothing asked for {other:?}")

@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use testbed::event::{Event, Sharing};
+use testbed::event::{Code, Event, Sharing};
 use testbed::programs::at_home;
 use tests::machines::ticket;
 use tests::{PATIENCE, Process, noise, peer_cli};
@@ -158,6 +158,36 @@ fn a_ticket_of_several_trackers_outlives_one_of_them() {
         completes_unnoticed(&mut getter_process);
         assert!(trackers.output(getter, "file") == bytes);
         trackers.restart(0);
+    }
+}
+
+/// It was good for nothing while that one was gone, and its time ran.
+#[test]
+fn a_code_moves_from_a_tracker_that_is_gone_to_another() {
+    let mut trackers = Trackers::start(2);
+    let bytes = noise(30_000, 1);
+    trackers.put("sharer", "file", &bytes);
+    let mut command = trackers.command("sharer", &["share", "input/file", "--json", "--no-lan", "--no-port-mapping"]);
+    command.args(trackers.flags(&[0, 1])).args(["--bind", "127.0.0.1"]);
+    let mut sharer = Process::start("sharer", command);
+    // Whichever of them it was at first.
+    for number in [0, 1] {
+        let code = sharer.event::<Code>().code;
+        trackers.knows(1 - number);
+        trackers.all[number].kill();
+        let (name, began) = (format!("getter-{number}"), Instant::now());
+        loop {
+            let mut command = trackers.command(&name, &["get", &code, "--no-lan", "--bind", "127.0.0.1"]);
+            command.args(trackers.flags(&[0, 1]));
+            let mut getter = Process::start(&name, command);
+            if getter.wait().success() {
+                break;
+            }
+            assert!(began.elapsed() < PATIENCE, "{}", getter.errors());
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        assert!(trackers.output(&name, "file") == bytes);
+        trackers.restart(number);
     }
 }
 

@@ -17,7 +17,7 @@ use anyhow::{Context, bail};
 use bytesize::ByteSize;
 use clap::Args;
 use testbed::files::{random_file, run_folder};
-use testbed::programs::{self, Programs};
+use testbed::programs::Programs;
 use tool::interrupt::watch_interrupts;
 
 use pairs::Pairs;
@@ -82,14 +82,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         return Ok(());
     }
     watch_interrupts()?;
-    let programs = match &arguments.programs {
-        Some(folder) => {
-            // Each runs in a folder of its own.
-            let folder = folder.canonicalize().with_context(|| format!("there is no {}", folder.display()))?;
-            Programs { tracker: folder.join("tracker"), peer: folder.join("peer-cli") }
-        }
-        None => programs::build(true)?,
-    };
+    let programs = Programs::of_folder_or_built(arguments.programs.as_deref())?;
     let own = std::env::current_exe().context("this program has no path")?;
     let folder = run_folder(&own)?;
     if arguments.doctor {

@@ -69,7 +69,7 @@ pub use probe::{MAX_PROBE_PLACES, ProbeEvent, ProbeReport, ProbeRequest};
 pub use query::{Query, QueryError};
 pub use redacted::redacted;
 pub use relay::{Carried, LEG_MARK, LegKey, RelayKey, relay_mark};
-pub use second_address::{AddressToken, second_address_mark};
+pub use second_address::{AddressToken, MAX_OWN_ADDRESSES, second_address_mark};
 pub use stream_pieces::{StreamPieces, StreamedPieces};
 pub use ticket::{LONGEST_TICKET, MAX_TICKET_TRACKERS, Ticket, TicketError, TicketTracker};
 

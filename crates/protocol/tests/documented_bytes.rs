@@ -92,7 +92,8 @@ fn the_document_shows_what_the_codec_writes() {
     is(TrackerRequest::SecondAddress, "tracker: `SecondAddress`");
     let (token, listeners) = (AddressToken([0x22; 16]), vec!["10.0.0.1:9000".parse().unwrap()]);
     is(TrackerRequest::AlsoAt { token, listeners }, "tracker: `AlsoAt`, from 10.0.0.1:9000");
-    is(TrackerEvent::AddressToken(token), "from the tracker: `AddressToken`");
+    let at = vec!["10.0.0.1:9000".parse().unwrap()];
+    is(TrackerEvent::AddressToken { token, at }, "from the tracker: `AddressToken`, of one at 10.0.0.1:9000");
     let seen = "10.0.0.1:9000".parse().unwrap();
     is(TrackerEvent::AlsoSeen { seen }, "from the tracker: `AlsoSeen`, at 10.0.0.1:9000");
     is(CodeMessage::Wrong, "through a mailbox: the code is wrong");

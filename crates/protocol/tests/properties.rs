@@ -5,10 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use p2p_fileshare_protocol::{
     AddressToken, Algorithm, Announce, Answer, Carried, CodeMessage, ContentId, ContentMatch, Digest, FileEntry,
-    Geometry, LeaseEvent, LeaseRequest, LegKey, MAX_CODE_MESSAGE, MAX_MATCHES, MAX_WRONG, MailboxEvent, MailboxRefusal,
-    MailboxRequest, Manifest, ManifestHeader, OriginKey, PeerAddress, PeerId, PeerMessage, PieceRange, PieceSet,
-    ProbeEvent, ProbeReport, ProbeRequest, RefusalReason, RelayKey, Request, Role, TrackerEvent, TrackerInstance,
-    TrackerRequest, Wire, default_piece_size,
+    Geometry, LeaseEvent, LeaseRequest, LegKey, MAX_CODE_MESSAGE, MAX_MATCHES, MAX_OWN_ADDRESSES, MAX_WRONG,
+    MailboxEvent, MailboxRefusal, MailboxRequest, Manifest, ManifestHeader, OriginKey, PeerAddress, PeerId,
+    PeerMessage, PieceRange, PieceSet, ProbeEvent, ProbeReport, ProbeRequest, RefusalReason, RelayKey, Request, Role,
+    TrackerEvent, TrackerInstance, TrackerRequest, Wire, default_piece_size,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -200,7 +200,10 @@ fn tracker_message() -> impl Strategy<Value = TrackerEvent> {
         of_probe().prop_map(TrackerEvent::Probe),
         any::<[[u8; 16]; 2]>().prop_map(|[label, nonce]| TrackerEvent::Instance(TrackerInstance { label, nonce })),
         of_leases().prop_map(TrackerEvent::Lease),
-        any::<[u8; 16]>().prop_map(|token| TrackerEvent::AddressToken(AddressToken(token))),
+        (any::<[u8; 16]>(), vec(any::<SocketAddr>(), 0..=MAX_OWN_ADDRESSES)).prop_map(|(token, at)| {
+            let at = at.into_iter().map(plain).collect();
+            TrackerEvent::AddressToken { token: AddressToken(token), at }
+        }),
         any::<SocketAddr>().prop_map(|seen| TrackerEvent::AlsoSeen { seen: plain(seen) }),
     ]
 }

@@ -276,11 +276,11 @@ impl Share {
         self.is_spent() || self.most.is_some_and(|most| done() >= most as usize)
     }
 
-    /// Whether so much was sent that somebody takes it under many ids: what all receivers take from here, and all of it once more,
-    /// for what is lost on the way.
+    /// Whether so much was sent that somebody takes it under many ids: twice what all receivers take from here, and twice all of it,
+    /// for those that begin again, as after a full disk.
     fn is_spent(&self) -> bool {
         let receivers = lock(&self.receivers);
-        let enough = |most: u32| receivers.size.saturating_mul(u64::from(most) + 1);
+        let enough = |most: u32| receivers.size.saturating_mul(2 * (u64::from(most) + 1));
         receivers.size > 0 && self.most.is_some_and(|most| receivers.sent >= enough(most))
     }
 
@@ -451,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_under_many_ids_gets_it_as_often_as_there_are_receivers_and_once_more() {
+    fn who_comes_under_many_ids_gets_it_twice_as_often_as_there_are_receivers_and_twice_more() {
         for most in [1, 3] {
             let (shares, admit) = limited(most);
             let mut all = 0;
@@ -465,9 +465,25 @@ mod tests {
                     }
                 }
             }
-            assert_eq!(all, 1000 * (most + 1));
+            assert_eq!(all, 2000 * (most + 1));
             assert!(shares.is_complete(content(1)) && admit(100).unwrap_err().contains("over"));
         }
+    }
+
+    /// As with a disk that is full just before the end, or a part that is removed.
+    #[test]
+    fn one_receiver_that_loses_what_it_had_twice_still_gets_it() {
+        let (shares, admit) = limited(1);
+        for id in [2, 3] {
+            let _place = admit(id).unwrap();
+            shares.sent(content(1), peer(id), 999);
+        }
+        let _place = admit(4).expect("nobody has it");
+        for _ in 0..10 {
+            shares.may_take(content(1), peer(4)).expect("nobody has it");
+            shares.sent(content(1), peer(4), 100);
+        }
+        assert!(shares.received(content(1), peer(4)) && !shares.is_spent(content(1)));
     }
 
     #[test]

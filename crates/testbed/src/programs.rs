@@ -18,6 +18,21 @@ pub struct Programs {
     pub peer: PathBuf,
 }
 
+impl Programs {
+    /// Those of this folder, or those that are built now, optimised.
+    pub fn of_folder_or_built(folder: Option<&Path>) -> anyhow::Result<Self> {
+        let Some(folder) = folder else { return build(true) };
+        // Each runs in a folder of its own.
+        let folder = folder.canonicalize().with_context(|| format!("there is no {}", folder.display()))?;
+        let of = |name: &str| -> anyhow::Result<PathBuf> {
+            let path = folder.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+            ensure!(path.is_file(), "there is no {}", path.display());
+            Ok(path)
+        };
+        Ok(Programs { tracker: of("tracker")?, peer: of("peer-cli")? })
+    }
+}
+
 /// Where programs find their folders, beside `HOME`.
 const FOLDERS: [&str; 5] = ["XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "LOCALAPPDATA"];
 
@@ -112,4 +127,22 @@ pub fn executables(command: &mut Command) -> anyhow::Result<Vec<PathBuf>> {
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
         .filter_map(|message| message["executable"].as_str().map(PathBuf::from));
     Ok(executables.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_of_a_folder_are_both_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let of = || Programs::of_folder_or_built(Some(folder.path()));
+        let path = |name: &str| folder.path().join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+        std::fs::write(path("tracker"), b"").unwrap();
+        assert!(of().unwrap_err().to_string().contains("peer-cli"));
+        std::fs::write(path("peer-cli"), b"").unwrap();
+        let Programs { tracker, peer } = of().unwrap();
+        assert!(tracker.is_absolute() && tracker.is_file() && peer.is_file());
+        assert!(Programs::of_folder_or_built(Some(&folder.path().join("none"))).is_err());
+    }
 }

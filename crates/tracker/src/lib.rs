@@ -26,6 +26,7 @@ mod ledger;
 mod mailboxes;
 mod news_load;
 mod outbox;
+mod own_addresses;
 mod pace;
 mod private;
 mod probe;

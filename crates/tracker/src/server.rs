@@ -44,7 +44,9 @@ const LOOK_AT_LEASES: Duration = Duration::from_secs(1);
 impl Server {
     /// A tracker that nobody has reached yet.
     pub fn new(transport: Arc<dyn Transport>, config: ServerConfig) -> Self {
-        Server { transport, state: Arc::new(State::new(config)), legs: tokio::sync::Mutex::default() }
+        let state = State::new(config);
+        state.listens_at(transport.listeners());
+        Server { transport, state: Arc::new(state), legs: tokio::sync::Mutex::default() }
     }
 
     /// Carries connections between peers that cannot reach each other. The transport hands their legs to the other end of `legs`

@@ -235,7 +235,10 @@ fn answer(
 ) -> Option<TrackerEvent> {
     match question {
         TrackerRequest::Announce(_) => Some(TrackerEvent::Refused(private::UNPROVEN.to_owned())),
-        TrackerRequest::SecondAddress => state.address_token(session, peer).map(TrackerEvent::AddressToken),
+        TrackerRequest::SecondAddress => {
+            let token = state.address_token(session, peer)?;
+            Some(TrackerEvent::AddressToken { token, at: state.also_reached_at(session) })
+        }
         TrackerRequest::Relay { peer: other, content } => {
             Some(TrackerEvent::Relayed { peer: other, answer: state.relay(peer, other, content) })
         }

@@ -31,6 +31,7 @@ use crate::ledger::{Ledger, Room, Use};
 use crate::mailboxes::Mailboxes;
 use crate::news_load::{Haste, NewsLoad};
 use crate::outbox::Outbox;
+use crate::own_addresses::OwnAddresses;
 use crate::pace::{Busy, Left, Pace, Repeats};
 use crate::private::PrivateTracker;
 use crate::probe::{self, Prober};
@@ -64,6 +65,8 @@ pub(crate) struct State {
     sessions: DashMap<u64, Arc<dyn Connection>>,
     ledger: Mutex<Ledger>,
     asking: Mutex<Asking>,
+    /// Where it is reached, once that is known.
+    own_addresses: OnceLock<OwnAddresses>,
     /// Carries connections, if it is to.
     relay: OnceLock<Relay>,
     /// Tells peers how they are reached, if it is to.
@@ -156,6 +159,7 @@ impl State {
             sessions: DashMap::new(),
             ledger: Mutex::new(Ledger::new(room)),
             asking: Mutex::default(),
+            own_addresses: OnceLock::new(),
             relay: OnceLock::new(),
             prober: OnceLock::new(),
             udp_works: AtomicBool::new(false),

@@ -8,11 +8,24 @@ pub fn lacking(addresses: &[SocketAddr]) -> Option<&'static str> {
 }
 
 fn lacking_if(addresses: &[SocketAddr], has_route: impl Fn(SocketAddr) -> bool) -> Option<&'static str> {
-    let is_ipv4 = |address: &SocketAddr| address.ip().to_canonical().is_ipv4();
     let first = is_ipv4(addresses.first()?);
     let is_one = addresses.iter().all(|address| is_ipv4(address) == first);
     let is_lacking = is_one && !addresses.iter().any(|address| has_route(*address));
     is_lacking.then_some(if first { "IPv4" } else { "IPv6" })
+}
+
+/// The family of these addresses, if all are of one, and what was reached is of the other: a route may lead nowhere, as behind a router
+/// that announces IPv6 and has none.
+pub fn unproven(addresses: &[SocketAddr], reached: &[SocketAddr]) -> Option<&'static str> {
+    if reached.is_empty() {
+        None
+    } else {
+        lacking_if(addresses, |address| reached.iter().any(|at| is_ipv4(at) == is_ipv4(&address)))
+    }
+}
+
+fn is_ipv4(address: &SocketAddr) -> bool {
+    address.ip().to_canonical().is_ipv4()
 }
 
 /// A UDP socket that is connected sends nothing: only the routes are looked up.
@@ -38,5 +51,10 @@ mod tests {
         assert_eq!(lacking_if(&six, |at| at == six[1]), None);
         assert_eq!((lacking_if(&both, |_| false), lacking_if(&[], |_| false)), (None, None));
         assert_eq!(lacking(&parse(&["127.0.0.1:9"])), None);
+        assert_eq!((unproven(&six, &four), unproven(&four, &six)), (Some("IPv6"), Some("IPv4")));
+        assert_eq!(
+            [unproven(&six, &six), unproven(&six, &both), unproven(&both, &four), unproven(&six, &[])],
+            [None; 4]
+        );
     }
 }

@@ -29,13 +29,17 @@ pub enum Place {
     Here(Vec<SocketAddr>),
     /// At these addresses, as a name or the user says.
     Known(Vec<SocketAddr>),
+    /// At these of loopback, where another program on this machine listens, and nowhere else.
+    Loopback(Vec<SocketAddr>),
 }
 
 impl Place {
     /// The addresses in a ticket, likeliest first, each once and not too many.
     pub fn for_ticket(&self) -> Vec<OwnAddress> {
         match self {
-            Place::Told(told) => likeliest(told.iter().map(|&address| elsewhere(address)).collect()),
+            Place::Told(all) | Place::Loopback(all) => {
+                likeliest(all.iter().map(|&address| elsewhere(address)).collect())
+            }
             Place::Here(listening) => without_needless_ipv6(likeliest(own_addresses(listening)), false),
             Place::Known(known) => {
                 // Who has both families proves both to such a tracker, and is found by peers that have either.
@@ -57,9 +61,17 @@ impl Place {
     /// Where the tracker is, as a name or the user says.
     pub fn known(&self) -> &[SocketAddr] {
         match self {
-            Place::Known(known) => known,
+            Place::Known(known) | Place::Loopback(known) => known,
             Place::Told(_) | Place::Here(_) => &[],
         }
+    }
+
+    /// Where others reach this machine likeliest, if the tracker is known by loopback alone and need not listen there.
+    pub fn beside_loopback(&self) -> Option<SocketAddr> {
+        let Place::Known(known) = self else { return None };
+        let is_elsewhere = |address: &SocketAddr| !address.ip().is_loopback();
+        let likeliest = || self.for_ticket().first().map(|own| own.address);
+        if known.iter().any(is_elsewhere) { None } else { likeliest().filter(is_elsewhere) }
     }
 
     /// Where a router forwards the tracker's port, of all that it forwards.
@@ -250,5 +262,10 @@ mod tests {
         let others = likeliest(own_addresses(&parse(&["0.0.0.0:9"])));
         assert!(others.iter().all(|own| known.contains(&own.address)), "{known:?}");
         assert_eq!(told(&Place::Known(parse(&["10.0.0.1:9"]))), parse(&["10.0.0.1:9"]));
+        let alone = Place::Loopback(parse(&["127.0.0.1:9"]));
+        assert_eq!((told(&alone), alone.beside_loopback()), (parse(&["127.0.0.1:9"]), None));
+        let beside = Place::Known(parse(&["127.0.0.1:9"])).beside_loopback();
+        assert_eq!(beside, known.first().copied().filter(|address| !address.ip().is_loopback()));
+        assert_eq!(Place::Known(parse(&["127.0.0.1:9", "10.0.0.1:9"])).beside_loopback(), None);
     }
 }

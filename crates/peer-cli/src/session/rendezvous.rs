@@ -74,7 +74,7 @@ pub async fn places(
         let trusted = named::with_ids(named, &arguments.tracker_id)?;
         return resolve::trackers_of(&trusted, patience, tell).await.map(flags);
     }
-    // It is offered at one of them; the others may be gone.
+    // It is offered at one of them, and the others may be gone.
     loop {
         let (mut places, mut silent, mut first) = (Vec::new(), None, None);
         for NamedTracker { host, port } in &named {
@@ -172,6 +172,12 @@ fn refused(error: &RedeemError, named_by: NamedBy, places: &[TrackerAddress]) ->
         RedeemError::Tracker(TransportError::NotTrusted(why)) => {
             return connect::untrusted(*why, &places.last().map(TrackerAddress::place).unwrap_or_default());
         }
+        RedeemError::NoMailbox if named_by == NamedBy::Flags => (
+            ExitCode::Refused,
+            "Nobody offers that code there: it is wrong or not good any more, or it is offered at another tracker. Ask for a new \
+             one, or for the ticket."
+                .to_owned(),
+        ),
         RedeemError::Wrong | RedeemError::NoMailbox => (
             ExitCode::Refused,
             "That code is wrong, or it has been used. Ask for a new one, or for the ticket.".to_owned(),

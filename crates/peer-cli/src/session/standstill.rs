@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use peer::{Fallback, Node, Status, Unanswered, WaitingFor};
+use peer::{Fallback, Node, Status, TrackerState, Unanswered, WaitingFor};
 use protocol::{Manifest, printable};
 use transport::{Kind, TransportError};
 
@@ -26,6 +26,22 @@ const OVER: Duration = Duration::from_secs(15);
 
 /// Time between two looks.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
+/// How this machine dials, and where trackers answer it.
+pub struct Dialling {
+    transport: Kind,
+    trackers: Vec<SocketAddr>,
+}
+
+impl Dialling {
+    /// As it is now.
+    pub fn of(node: &Node, transport: Kind) -> Self {
+        let joined = node.watch_trackers();
+        let trackers =
+            joined.borrow().iter().filter(|one| one.state == TrackerState::Up).filter_map(|one| one.at).collect();
+        Dialling { transport, trackers }
+    }
+}
 
 /// The manifest of a content, if it comes within `wait` from now on; where that takes a while, `tell` is told why.
 pub async fn manifest(
@@ -54,7 +70,7 @@ pub async fn manifest(
         if let WaitingFor::Manifest { came, .. } = waiting {
             still.manifest(now, came);
         }
-        let words = words(&waiting, &wanted, transport);
+        let words = words(&waiting, &wanted, &Dialling::of(node, transport));
         let wait = bound(wait, &waiting, has_origin, false);
         if still.is_over(now, wait) {
             return Err(gave_up(late, &wanted.name, wait, &words, false));
@@ -113,7 +129,7 @@ pub fn after_liars(liars: u32, words: String) -> String {
 }
 
 /// Sentences about what a download waits for.
-pub fn words(waiting: &WaitingFor, wanted: &Wanted, transport: Kind) -> String {
+pub fn words(waiting: &WaitingFor, wanted: &Wanted, dialling: &Dialling) -> String {
     let Wanted { name, .. } = wanted;
     match waiting {
         WaitingFor::Tracker => format!(
@@ -132,7 +148,7 @@ pub fn words(waiting: &WaitingFor, wanted: &Wanted, transport: Kind) -> String {
         WaitingFor::Answers { unanswered } if unanswered.is_empty() => {
             format!("No known peer of {name} has answered yet.")
         }
-        WaitingFor::Answers { unanswered } => silence(unanswered, wanted, transport),
+        WaitingFor::Answers { unanswered } => silence(unanswered, wanted, dialling),
         WaitingFor::Manifest { from, .. } => format!("{} has not sent the manifest yet.", named(from)),
         WaitingFor::Pieces { from, unanswered } => {
             // A second call shows that the other end of a connection is gone.
@@ -153,7 +169,7 @@ pub fn words(waiting: &WaitingFor, wanted: &Wanted, transport: Kind) -> String {
             let is_elsewhere = |one: &&Unanswered| !one.addresses.iter().any(|at| from.contains(at));
             let others: Vec<_> = unanswered.iter().filter(is_elsewhere).cloned().collect();
             if !others.is_empty() {
-                sentences.push(silence(&others, wanted, transport));
+                sentences.push(silence(&others, wanted, dialling));
             }
             sentences.join(" ")
         }
@@ -166,11 +182,11 @@ pub fn words(waiting: &WaitingFor, wanted: &Wanted, transport: Kind) -> String {
 }
 
 /// The peer that does not answer.
-fn silence(unanswered: &[Unanswered], wanted: &Wanted, transport: Kind) -> String {
+fn silence(unanswered: &[Unanswered], wanted: &Wanted, dialling: &Dialling) -> String {
     // Peers that joined after the tracker counted seeders may have only a part.
     let all_have_it = wanted.seeders.is_some_and(|seeders| unanswered.len() <= seeders as usize);
     let role = if all_have_it { "has it" } else { "takes part" };
-    let one = |one| no_answer(one, role, transport);
+    let one = |one| no_answer(one, role, dialling);
     let mut sentences: Vec<_> = unanswered.iter().take(NAMED).map(one).collect();
     let more = unanswered.len().saturating_sub(NAMED);
     if more > 0 {
@@ -179,12 +195,12 @@ fn silence(unanswered: &[Unanswered], wanted: &Wanted, transport: Kind) -> Strin
     sentences.join(" ")
 }
 
-fn no_answer(one: &Unanswered, role: &str, transport: Kind) -> String {
+fn no_answer(one: &Unanswered, role: &str, dialling: &Dialling) -> String {
     let at = named(&one.addresses);
     if let (Some(TransportError::Unreachable(_)), Some(family)) = (&one.reason, family::lacking(&one.addresses)) {
         return known_elsewhere(&at, role, family);
     }
-    let carrier = match transport {
+    let carrier = match dialling.transport {
         Kind::Auto => "answers neither UDP nor TCP",
         Kind::Quic => "does not answer over UDP",
         Kind::Tcp => "does not answer over TCP",
@@ -196,9 +212,13 @@ fn no_answer(one: &Unanswered, role: &str, transport: Kind) -> String {
         Some(TransportError::Unreachable(_)) if one.lost => {
             format!("The connection to {at} was lost, and now it {carrier}. Is it still running, and at that address?")
         }
-        Some(TransportError::Unreachable(_)) => {
-            format!("{at} {role} but {carrier}; does a firewall there let that port in?")
-        }
+        Some(TransportError::Unreachable(_)) => match family::unproven(&one.addresses, &dialling.trackers) {
+            Some(family) => format!(
+                "{at} {role}, but is known by {family} alone and {carrier}; does {family} work here, and does a \
+                 firewall there let that port in?"
+            ),
+            None => format!("{at} {role} but {carrier}; does a firewall there let that port in?"),
+        },
         Some(TransportError::WrongPeer { addr, .. }) => {
             format!("{at} is not there any more: somebody else answers at {addr} now.")
         }
@@ -244,7 +264,7 @@ mod tests {
     }
 
     fn said(waiting: &WaitingFor, seeders: Option<u32>, transport: Kind) -> String {
-        words(waiting, &Wanted { name: "x".to_owned(), seeders }, transport)
+        words(waiting, &Wanted { name: "x".to_owned(), seeders }, &Dialling { transport, trackers: Vec::new() })
     }
 
     #[test]
@@ -266,6 +286,18 @@ mod tests {
         let said = known_elsewhere("[2001:db8::1]:9", "has it", "IPv6");
         assert!(said.starts_with("[2001:db8::1]:9 has it, but is known by IPv6 alone, and this machine has no IPv6."));
         assert!(said.contains("--relay") && !said.contains("firewall"), "{said}");
+    }
+
+    /// A route may lead nowhere.
+    #[test]
+    fn a_peer_of_a_family_over_which_no_tracker_is_reached_may_be_beyond_it() {
+        let of = |tracker: &str| {
+            let silent = unanswered("127.0.0.1:9", Some(TransportError::Unreachable("127.0.0.1:9".parse().unwrap())));
+            no_answer(&silent, "has it", &Dialling { transport: Kind::Auto, trackers: vec![tracker.parse().unwrap()] })
+        };
+        let said = of("[2001:db8::1]:9");
+        assert!(said.contains("known by IPv4 alone and answers neither UDP nor TCP; does IPv4 work here"), "{said}");
+        assert!(of("192.0.2.1:9").contains("answers neither UDP nor TCP; does a firewall"));
     }
 
     #[test]

@@ -113,7 +113,8 @@ impl Session {
                 (None, Some(failure)) => standstill::after_origin(&waiting, &entry.wanted, failure),
                 (None, None) => sharer_gone.clone(),
             };
-            let words = words.unwrap_or_else(|| standstill::words(&waiting, &entry.wanted, self.options.transport));
+            let dialling = || standstill::Dialling::of(&self.node, self.options.transport);
+            let words = words.unwrap_or_else(|| standstill::words(&waiting, &entry.wanted, &dialling()));
             let words = standstill::after_liars(liars, words);
             // A session that never ends by itself keeps waiting, and says so.
             let wait = match self.options.end {

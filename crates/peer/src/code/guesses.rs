@@ -57,6 +57,12 @@ impl Guesses {
         self.code
     }
 
+    /// There is another connection, to this tracker. What was begun over the one before is over, and wrong guesses count as before.
+    pub(super) fn moved(&mut self, tracker: PeerId) {
+        self.tracker = tracker;
+        self.pending.clear();
+    }
+
     /// Someone begins.
     pub(super) fn begin(
         &mut self,
@@ -142,7 +148,7 @@ mod tests {
 
     /// Says the first thing with a code, and gives what to prove with.
     fn begin(guesses: &mut Guesses, exchange: u32, code: &Code) -> Option<SharedKey> {
-        let (begun, element) = Exchange::begin(Side::Getter, code, id(1));
+        let (begun, element) = Exchange::begin(Side::Getter, code, guesses.tracker);
         match guesses.begin(exchange, (id(3), FROM), &CodeMessage::Begin { element }) {
             CodeMessage::Reply { element, sharer } => Some(begun.finish(&element, sharer, id(3)).unwrap()),
             other => {
@@ -191,6 +197,21 @@ mod tests {
         verdicts.retain(|verdict| *verdict != Verdict::None);
         assert_eq!(verdicts, [Verdict::Wrong { left: 2 }, Verdict::Wrong { left: 1 }, Verdict::Burnt(vec![FROM; 3])]);
         assert!(guess(&mut guesses, 2000, &code()).is_none(), "not even the right one");
+    }
+
+    /// Trackers count exchanges anew for each connection.
+    #[test]
+    fn a_code_that_moves_to_another_tracker_has_no_more_guesses_by_it() {
+        let mut guesses = guesses();
+        let verdict =
+            |guesses: &mut Guesses, words| guess(guesses, 1, &Code::new(7, words)).map(|(_, verdict)| verdict);
+        assert_eq!(verdict(&mut guesses, [3, 3]), Some(Verdict::Wrong { left: 2 }));
+        begin(&mut guesses, 1, &code()).unwrap();
+        guesses.moved(id(5));
+        assert_eq!(verdict(&mut guesses, [3, 4]), Some(Verdict::Wrong { left: 1 }));
+        guesses.moved(id(1));
+        assert_eq!(verdict(&mut guesses, [3, 5]), Some(Verdict::Burnt(vec![FROM; 3])));
+        assert_eq!(verdict(&mut guesses, [1, 2]), None, "not even the right one");
     }
 
     #[test]

@@ -44,6 +44,11 @@ impl Number {
         self.number
     }
 
+    /// Whether it is one at this tracker.
+    pub(super) fn is_at(&self, tracker: PeerId) -> bool {
+        self.tracker == tracker
+    }
+
     /// Whether it is this number at this tracker.
     pub(super) fn is(&self, tracker: PeerId, number: u16) -> bool {
         (self.tracker, self.number) == (tracker, number)

@@ -2,7 +2,9 @@
 //!
 //! It has a connection of its own, since an older tracker ends one on which it hears of mailboxes. When that breaks it comes back and
 //! wishes for the number that it had: the code stays good. So it does when its ticket changes: neither tracker nor words are in that.
+//! If the tracker stays away and there are others that receivers ask, too, the code moves to one of them.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +30,8 @@ const BETWEEN: Duration = Duration::from_secs(60);
 const BURNT: u32 = 10;
 /// Shortest and longest wait before the tracker is tried again.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
+/// After so many tries of one tracker in vain it is the next one's turn.
+const IN_VAIN: u32 = 2;
 /// Largest number of a mailbox that a tracker in the sharer's process is asked for: there the smallest ones would be those of
 /// every sharer in the same network.
 const OWN_NUMBERS: u16 = 99;
@@ -46,12 +50,14 @@ pub struct CodeOptions {
     pub uses: Option<u32>,
     /// Whether the tracker is the sharer's own: others have theirs beside it.
     pub own_tracker: bool,
+    /// Other trackers that receivers ask. While the one where codes are offered does not answer, they are offered at one of these.
+    pub others: Vec<TrackerAddress>,
 }
 
 impl CodeOptions {
     /// Codes that live so long each, and are used by as many as come.
     pub fn new(life: Duration) -> Self {
-        CodeOptions { life, uses: None, own_tracker: false }
+        CodeOptions { life, uses: None, own_tracker: false, others: Vec::new() }
     }
 
     /// So many may use codes.
@@ -64,6 +70,12 @@ impl CodeOptions {
     #[must_use]
     pub fn own_tracker(self, own_tracker: bool) -> Self {
         CodeOptions { own_tracker, ..self }
+    }
+
+    /// Receivers ask these trackers, too.
+    #[must_use]
+    pub fn others(self, others: Vec<TrackerAddress>) -> Self {
+        CodeOptions { others, ..self }
     }
 }
 
@@ -164,18 +176,20 @@ pub(crate) fn offer(
     transport: Arc<dyn Transport>,
     place: TrackerAddress,
     ticket: Ticket,
-    options: CodeOptions,
+    mut options: CodeOptions,
     numbers: Numbers,
 ) -> CodeOffer {
+    let places = std::iter::once(place).chain(std::mem::take(&mut options.others)).collect();
     let ((report, events), (ticket, told)) = (mpsc::channel(EVENTS), watch::channel(ticket));
     let (number, current) = (None, None);
-    let offer = Offer { transport, place, ticket: told, options, report, numbers, number, current, used: 0, burnt: 0 };
+    let offer = Offer { transport, places, ticket: told, options, report, numbers, number, current, used: 0, burnt: 0 };
     CodeOffer { events, ticket, task: tokio::spawn(offer.run()).abort_handle() }
 }
 
 struct Offer {
     transport: Arc<dyn Transport>,
-    place: TrackerAddress,
+    /// The trackers, first the one where it is offered.
+    places: VecDeque<TrackerAddress>,
     ticket: watch::Receiver<Ticket>,
     options: CodeOptions,
     report: mpsc::Sender<CodeEvent>,
@@ -227,11 +241,11 @@ struct Mailbox {
 
 impl Offer {
     async fn run(mut self) {
-        let mut wait = AGAIN.0;
+        let (mut wait, mut in_vain) = (AGAIN.0, 0);
         let end = loop {
             match self.claim().await {
                 Ok(Ok(mailbox)) => {
-                    wait = AGAIN.0;
+                    (wait, in_vain) = (AGAIN.0, 0);
                     let connection = mailbox.connection.clone();
                     let end = self.serve(mailbox).await;
                     connection.close(0, "done");
@@ -239,15 +253,28 @@ impl Offer {
                         break end;
                     }
                 }
-                Ok(Err(no_code)) => break End::Said(CodeEvent::None(no_code)),
-                Err(error) => tracing::debug!(%error, "no mailbox"),
+                Ok(Err(no_code)) if self.places.len() < 2 => break End::Said(CodeEvent::None(no_code)),
+                // Another tracker may have one.
+                Ok(Err(no_code)) => {
+                    tracing::debug!(%no_code, "no mailbox");
+                    self.places.pop_front();
+                    in_vain = 0;
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "no mailbox");
+                    in_vain += 1;
+                }
             }
             if let Some(end) = self.expired() {
                 break end;
             }
+            if in_vain == IN_VAIN {
+                self.places.rotate_left(1);
+                in_vain = 0;
+            }
             sleep(wait.mul_f64(0.5 + fastrand::f64())).await;
             wait = (wait * 2).min(AGAIN.1);
-            self.place.resolve_again().await;
+            self.places[0].resolve_again().await;
         };
         if let End::Said(event) = end {
             let _ = self.report.send(event).await;
@@ -270,8 +297,8 @@ impl Offer {
 
     /// A mailbox, of the same number as before if possible. An error may pass.
     async fn claim(&mut self) -> Result<Result<Mailbox, NoCode>, TransportError> {
-        let connection =
-            dial::first(self.transport.clone(), self.place.id, self.place.addresses.clone(), For::Tracker).await?;
+        let place = &self.places[0];
+        let connection = dial::first(self.transport.clone(), place.id, place.addresses.clone(), For::Tracker).await?;
         let claim = self.claim_over(connection.clone());
         let claimed = timeout(ANSWER, claim).await.unwrap_or(Err(TransportError::TimedOut("claim a mailbox")));
         if !matches!(claimed, Ok(Ok(_))) {
@@ -285,10 +312,14 @@ impl Offer {
         let (mut send, mut recv) = (MessageSender::new(send, ANSWER), MessageReceiver::new(recv));
         let tracker = connection.peer_id();
         let free = match &self.number {
+            // At this tracker, another code of this node may have it.
+            Some(own) if !own.is_at(tracker) => {
+                self.numbers.take(tracker, own.get()).or_else(|| self.numbers.any(tracker, OWN_NUMBERS))
+            }
             None if self.options.own_tracker => self.numbers.any(tracker, OWN_NUMBERS),
             _ => None,
         };
-        let wish = self.number.as_ref().or(free.as_ref()).map(Number::get);
+        let wish = free.as_ref().or(self.number.as_ref()).map(Number::get);
         send.send(&TrackerRequest::Mailbox(MailboxRequest::Claim { wish })).await?;
         Ok(match recv.recv().await {
             Ok(Some(TrackerEvent::Mailbox(MailboxEvent::Claimed { mailbox: number }))) => {
@@ -315,7 +346,7 @@ impl Offer {
         let (me, tracker) = (self.transport.peer_id(), connection.peer_id());
         match &mut self.current {
             None => self.renew(number, me, tracker).await?,
-            Some(current) if current.guesses.code().mailbox() == number => {}
+            Some(current) if current.guesses.code().mailbox() == number => current.guesses.moved(tracker),
             // A tracker that does so on purpose gets no more guesses by it.
             Some(current) => {
                 current.guesses.end();

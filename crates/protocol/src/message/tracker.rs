@@ -13,7 +13,7 @@ use crate::lease::{LeaseEvent, LeaseRequest};
 use crate::private::MAX_PROOFS;
 use crate::probe::{ProbeEvent, ProbeRequest};
 use crate::relay::{Carried, LegKey};
-use crate::second_address::AddressToken;
+use crate::second_address::{AddressToken, MAX_OWN_ADDRESSES};
 use crate::{ContentId, PeerId};
 
 /// A peer takes part in a content.
@@ -206,8 +206,14 @@ pub enum TrackerEvent {
     Instance(TrackerInstance),
     /// About leases, on such a connection.
     Lease(LeaseEvent),
-    /// Answer to `SecondAddress`: what to show over the other family, within a few seconds and once.
-    AddressToken(AddressToken),
+    /// Answer to `SecondAddress`.
+    AddressToken {
+        /// What to show over the other family, within a few seconds and once.
+        token: AddressToken,
+        /// Where the tracker may be reached over that family, as far as it knows. At most [`MAX_OWN_ADDRESSES`].
+        #[serde(deserialize_with = "bounded::vec::<_, _, MAX_OWN_ADDRESSES>")]
+        at: Vec<SocketAddr>,
+    },
     /// Answer to `AlsoAt`: the address that the tracker sees there, and tells others from now on.
     AlsoSeen {
         /// Where that connection comes from.
@@ -240,6 +246,12 @@ mod tests {
             let listeners = (1..=count as u16).map(at).collect();
             TrackerRequest::AlsoAt { token: AddressToken([7; 16]), listeners }
         };
+        let given = |count| {
+            let at = vec![SocketAddr::from(([192, 0, 2, 1], 9)); count];
+            TrackerEvent::AddressToken { token: AddressToken([7; 16]), at }.encode().unwrap()
+        };
+        assert!(TrackerEvent::decode(&given(MAX_OWN_ADDRESSES)).is_ok());
+        assert!(matches!(TrackerEvent::decode(&given(MAX_OWN_ADDRESSES + 1)), Err(DecodeError::Invalid(_))));
         let most = also_at(MAX_ADDRESSES);
         assert_eq!(TrackerRequest::decode(&most.encode().unwrap()), Ok(most));
         let bytes = also_at(MAX_ADDRESSES + 1).encode().unwrap();

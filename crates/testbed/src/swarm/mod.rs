@@ -24,7 +24,7 @@ pub use report::{Outcome, PeerOutcome};
 pub use run::conduct;
 
 use crate::files::{random_file, run_folder};
-use crate::programs;
+use crate::programs::Programs;
 use crate::relay::{Link, duration, rate};
 use tool::interrupt::{Interrupted, watch_interrupts};
 
@@ -108,6 +108,9 @@ pub struct Arguments {
     /// Close the swarm: a CA is made, and everyone takes only those that it has signed
     #[arg(long)]
     pub closed: bool,
+    /// A folder with `tracker` and `peer-cli`, instead of those that are built
+    #[arg(long, value_name = "DIR")]
+    pub programs: Option<PathBuf>,
     /// Leave the folder of the run, with files and logs
     #[arg(long)]
     pub keep: bool,
@@ -135,11 +138,12 @@ fn long_help_of_link() -> String {
     format!("{what}\n\n{}", Link::GRAMMAR)
 }
 
-/// Builds the programs, runs the swarm, prints the table.
+/// Builds the programs unless they are given, runs the swarm, prints the table.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let programs = programs::build(true)?;
+    let programs = Programs::of_folder_or_built(arguments.programs.as_deref())?;
     watch_interrupts()?;
-    let folder = run_folder(&programs.peer)?;
+    let own = std::env::current_exe().context("this program has no path")?;
+    let folder = run_folder(&own)?;
     let result = in_folder(arguments, &programs, &folder);
     let keeps = arguments.keep || result.as_ref().is_err_and(|error| !error.is::<Interrupted>());
     if keeps {
@@ -150,7 +154,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     result
 }
 
-fn in_folder(arguments: &Arguments, programs: &programs::Programs, folder: &Path) -> anyhow::Result<()> {
+fn in_folder(arguments: &Arguments, programs: &Programs, folder: &Path) -> anyhow::Result<()> {
     let plan = plan(arguments, folder)?;
     let outcome = conduct(&plan, programs, folder, &Live::new(&plan))?;
     if arguments.json {

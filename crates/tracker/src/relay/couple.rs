@@ -1,12 +1,12 @@
 //! Two legs, coupled: what comes over one goes over the other, with as little held here as possible.
 //!
-//! Nothing is read for a side that has no room for it, so that who does not read holds up its own other side and takes no
-//! memory. What was read and does not fit after all is held: one buffer for each direction at most.
+//! Nothing is read for a side that has no room for it, so that who does not read holds up its own other side. What was read and
+//! does not fit after all is held: for each direction a buffer at most, and a small one while all of them hold much.
 
 use std::cell::RefCell;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -15,8 +15,12 @@ use tokio::time::timeout;
 
 use super::account::Account;
 
-/// Most bytes that are held for one direction.
+/// Most bytes that are read at once, and so held for one direction.
 const BUFFER: usize = 64 << 10;
+/// The same while all directions together hold `MOST_HELD`.
+const SMALL_BUFFER: usize = 4 << 10;
+/// When all directions together hold so much, each holds little more: thousands of peers that do not read must not fill the memory.
+const MOST_HELD: usize = 8 << 20;
 /// Legs over which nothing passes for this long, either way, are cut. Peers say something every two seconds over one of them, and
 /// close the others when they have been idle for fifteen.
 const IDLE: Duration = Duration::from_secs(60);
@@ -28,18 +32,56 @@ thread_local! {
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; BUFFER].into());
 }
 
+/// The bytes that all directions of a relay hold together.
+pub(crate) struct Held {
+    bytes: AtomicUsize,
+    most: usize,
+}
+
+impl Default for Held {
+    fn default() -> Self {
+        Held { bytes: AtomicUsize::new(0), most: MOST_HELD }
+    }
+}
+
+impl Held {
+    /// How much may be read at once.
+    fn buffer(&self) -> usize {
+        if self.bytes.load(Ordering::Relaxed) < self.most { BUFFER } else { SMALL_BUFFER }
+    }
+
+    /// Holds these bytes until they are dropped.
+    fn hold(&self, bytes: &[u8]) -> HeldBytes<'_> {
+        self.bytes.fetch_add(bytes.len(), Ordering::Relaxed);
+        HeldBytes { bytes: bytes.to_vec(), held: self }
+    }
+}
+
+/// What was read and did not fit.
+struct HeldBytes<'a> {
+    bytes: Vec<u8>,
+    held: &'a Held,
+}
+
+impl Drop for HeldBytes<'_> {
+    fn drop(&mut self) {
+        self.held.bytes.fetch_sub(self.bytes.len(), Ordering::Relaxed);
+    }
+}
+
 /// Passes on what comes until both sides have said all, or one of them is gone.
 pub(crate) async fn couple(
     first: TcpStream,
     second: TcpStream,
     first_pays: &[Arc<Account>],
     second_pays: &[Arc<Account>],
+    held: &Held,
 ) -> io::Result<()> {
     let ((first_reads, first_writes), (second_reads, second_writes)) = (first.into_split(), second.into_split());
     let moved = AtomicBool::new(false);
     tokio::try_join!(
-        carry(first_reads, second_writes, first_pays, &moved),
-        carry(second_reads, first_writes, second_pays, &moved),
+        carry(first_reads, second_writes, first_pays, held, &moved),
+        carry(second_reads, first_writes, second_pays, held, &moved),
     )?;
     Ok(())
 }
@@ -49,10 +91,11 @@ async fn carry(
     from: OwnedReadHalf,
     to: OwnedWriteHalf,
     paid_by: &[Arc<Account>],
+    held: &Held,
     moved: &AtomicBool,
 ) -> io::Result<()> {
     for turn in 1.. {
-        let passing = pass(&from, &to, paid_by);
+        let passing = pass(&from, &to, paid_by, held);
         tokio::pin!(passing);
         let ended = loop {
             match timeout(IDLE, &mut passing).await {
@@ -74,7 +117,7 @@ async fn carry(
 }
 
 /// Passes one buffer on. True at the end of what comes.
-async fn pass(from: &OwnedReadHalf, to: &OwnedWriteHalf, paid_by: &[Arc<Account>]) -> io::Result<bool> {
+async fn pass(from: &OwnedReadHalf, to: &OwnedWriteHalf, paid_by: &[Arc<Account>], held: &Held) -> io::Result<bool> {
     if !Account::ready(paid_by).await {
         return Err(io::Error::other("the bytes of a day are spent"));
     }
@@ -82,13 +125,13 @@ async fn pass(from: &OwnedReadHalf, to: &OwnedWriteHalf, paid_by: &[Arc<Account>
         to.writable().await?;
         from.readable().await?;
         let passed = SCRATCH.with_borrow_mut(|buffer| {
-            let count = from.try_read(buffer)?;
+            let count = from.try_read(&mut buffer[..held.buffer()])?;
             let written = match to.try_write(&buffer[..count]) {
                 Ok(written) => written,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
                 Err(error) => return Err(error),
             };
-            Ok((count, buffer[written..count].to_vec()))
+            Ok((count, held.hold(&buffer[written..count])))
         });
         match passed {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -96,7 +139,7 @@ async fn pass(from: &OwnedReadHalf, to: &OwnedWriteHalf, paid_by: &[Arc<Account>
         }
     };
     Account::charge(paid_by, count);
-    let mut rest = &rest[..];
+    let mut rest = &rest.bytes[..];
     while !rest.is_empty() {
         to.writable().await?;
         match to.try_write(rest) {
@@ -111,7 +154,7 @@ async fn pass(from: &OwnedReadHalf, to: &OwnedWriteHalf, paid_by: &[Arc<Account>
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpSocket};
 
     use super::*;
 
@@ -126,7 +169,7 @@ mod tests {
     #[tokio::test]
     async fn bytes_pass_both_ways_and_each_end_is_passed_on() {
         let ((one, leg), (other, second)) = (pair().await, pair().await);
-        let coupled = tokio::spawn(async move { couple(leg, second, &[], &[]).await });
+        let coupled = tokio::spawn(async move { couple(leg, second, &[], &[], &Held::default()).await });
         let bytes: Vec<u8> = (0..3 << 20).map(|n: u32| (n % 251) as u8).collect();
         let talk = |mut socket: TcpStream| {
             let bytes = bytes.clone();
@@ -148,7 +191,7 @@ mod tests {
     #[tokio::test]
     async fn who_does_not_read_holds_up_the_sender_and_nobody_else() {
         let ((mut one, leg), (other, second)) = (pair().await, pair().await);
-        let coupled = tokio::spawn(async move { couple(leg, second, &[], &[]).await });
+        let coupled = tokio::spawn(async move { couple(leg, second, &[], &[], &Held::default()).await });
         let chunk = vec![7; 1 << 20];
         let mut sent = 0;
         // The kernel's buffers fill, and then nothing more is taken.
@@ -167,10 +210,59 @@ mod tests {
         let _ = coupled.await.unwrap();
     }
 
+    /// As `pair`, but the first has little room for what it reads, and the other, its leg, for what it writes.
+    async fn narrow_pair() -> (TcpStream, TcpStream) {
+        let (peer, leg) = (TcpSocket::new_v4().unwrap(), TcpSocket::new_v4().unwrap());
+        peer.set_recv_buffer_size(4 << 10).unwrap();
+        leg.set_send_buffer_size(4 << 10).unwrap();
+        leg.set_recv_buffer_size(128 << 10).unwrap();
+        leg.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = leg.listen(1).unwrap();
+        let dialling = peer.connect(listener.local_addr().unwrap());
+        let (dialled, accepted) = tokio::join!(dialling, listener.accept());
+        (dialled.unwrap(), accepted.unwrap().0)
+    }
+
+    /// Writes until nothing more is taken, and reads nothing.
+    async fn fill(socket: TcpStream) -> TcpStream {
+        let chunk = vec![7; 256 << 10];
+        while let Ok(writable) = timeout(Duration::from_millis(500), socket.writable()).await {
+            writable.unwrap();
+            let _ = socket.try_write(&chunk);
+        }
+        socket
+    }
+
+    #[tokio::test]
+    async fn many_that_do_not_read_take_little_memory_together() {
+        const COUPLED: usize = 32;
+        let held = Arc::new(Held { most: 256 << 10, ..Held::default() });
+        let mut talks = Vec::new();
+        for _ in 0..COUPLED {
+            let ((one, leg), (other, second)) = (narrow_pair().await, narrow_pair().await);
+            let held = held.clone();
+            talks.push(tokio::spawn(async move {
+                let fills = async {
+                    let _both = tokio::join!(fill(one), fill(other));
+                    held.bytes.load(Ordering::Relaxed)
+                };
+                tokio::select! {
+                    bytes = fills => bytes,
+                    ended = couple(leg, second, &[], &[], &held) => panic!("neither has gone: {ended:?}"),
+                }
+            }));
+        }
+        for talk in talks {
+            let bytes = talk.await.unwrap();
+            assert!(bytes < held.most + BUFFER + 2 * COUPLED * SMALL_BUFFER, "{bytes} bytes are held");
+        }
+        assert_eq!(held.bytes.load(Ordering::Relaxed), 0, "nothing is held for those that have gone");
+    }
+
     #[tokio::test]
     async fn a_side_that_goes_takes_the_other_with_it() {
         let ((one, leg), (mut other, second)) = (pair().await, pair().await);
-        let coupled = tokio::spawn(async move { couple(leg, second, &[], &[]).await });
+        let coupled = tokio::spawn(async move { couple(leg, second, &[], &[], &Held::default()).await });
         drop(one);
         assert_eq!(other.read(&mut [0; 8]).await.unwrap(), 0);
         drop(other);

@@ -23,6 +23,7 @@ use transport::Leg;
 
 use crate::outbox::Outbox;
 use account::{Account, Accounts};
+use couple::Held;
 
 /// The other peer's leg comes within this time.
 const OTHER_LEG: Duration = Duration::from_secs(5);
@@ -172,6 +173,7 @@ pub(crate) struct Relay {
     books: Mutex<Books>,
     legs: Arc<AtomicUsize>,
     most_legs: usize,
+    held: Arc<Held>,
 }
 
 struct Books {
@@ -197,7 +199,7 @@ impl Relay {
             waiting: HashMap::new(),
         };
         let most_legs = ALL_LEGS.min(transport::most_sockets() / 4).max(2);
-        Relay { limits, books: Mutex::new(books), legs: Arc::default(), most_legs }
+        Relay { limits, books: Mutex::new(books), legs: Arc::default(), most_legs, held: Arc::default() }
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
@@ -265,7 +267,7 @@ impl Relay {
         let mut books = self.books();
         if let Some(first) = books.waiting.remove(&leg.key) {
             drop(books);
-            return Self::couple(first, leg);
+            return self.couple(first, leg);
         }
         let Some(number) = books.expected.remove(&leg.key) else {
             return tracing::debug!(from = %leg.from, "a leg that nobody expects");
@@ -293,13 +295,15 @@ impl Relay {
     }
 
     /// Both legs are here.
-    fn couple(first: Waiting, second: Leg) {
+    fn couple(&self, first: Waiting, second: Leg) {
         let Waiting { leg: first, carriage, place, .. } = first;
+        let held = self.held.clone();
         // Where the packets of one of them are handled.
         first.thread.spawn(async move {
             let mut ended = carriage.ended.subscribe();
+            let (asker_pays, both_pay) = (&carriage.paid_by_asker, &carriage.paid_by_both);
             let carried = tokio::select! {
-                carried = couple::couple(first.socket, second.socket, &carriage.paid_by_asker, &carriage.paid_by_both) => carried,
+                carried = couple::couple(first.socket, second.socket, asker_pays, both_pay, &held) => carried,
                 _ = ended.wait_for(|ended| *ended) => Ok(()),
             };
             if let Err(error) = carried {

@@ -15,6 +15,7 @@ use transport::Connection;
 
 use super::{Member, State, port_seen};
 use crate::cost;
+use crate::own_addresses::OwnAddresses;
 
 /// A token is good for this long: for a handshake over a long path.
 const GOOD_FOR: Duration = Duration::from_secs(10);
@@ -75,6 +76,18 @@ impl State {
         transport::random(&mut token.0);
         (member.second.token, member.second.given) = (Some(token), Some(Instant::now()));
         Some(token)
+    }
+
+    /// The tracker listens at these addresses.
+    pub(crate) fn listens_at(&self, listeners: Vec<SocketAddr>) {
+        let _ = self.own_addresses.set(OwnAddresses::new(listeners));
+    }
+
+    /// Where the tracker may be reached over the other family than a session's.
+    pub(crate) fn also_reached_at(&self, session: u64) -> Vec<SocketAddr> {
+        let seen = self.sessions.get(&session).map(|connection| connection.remote_addr().ip());
+        let own = self.own_addresses.get().zip(seen);
+        own.map(|(own, seen)| own.of_other_family(seen)).unwrap_or_default()
     }
 
     /// A token is shown over this connection. If it is right, the address is the member's second one from now on; gives the number

@@ -171,6 +171,9 @@ async fn a_second_address_takes_a_token_of_the_session_that_is_fresh_and_shown_o
     let (me, listeners) = (one.peer_id(), [four, six]);
     assert!(state.open(3, over_six) && state.open(4, over_four));
     assert_eq!(told(&state, &outbox, content), [four]);
+    let own = ["192.0.2.1:9999", "[2001:db8::1]:9999"].map(|at| at.parse::<SocketAddr>().unwrap());
+    state.listens_at(own.to_vec());
+    assert_eq!([1, 3].map(|session| state.also_reached_at(session)), [[own[1]], [own[0]]]);
     let prove =
         |connection: &Arc<dyn Connection>, token| state.prove_second_address(3, &**connection, token, &listeners);
     let another = async || {

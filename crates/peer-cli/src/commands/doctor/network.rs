@@ -1,19 +1,22 @@
 //! The way to a tracker: whether UDP and TCP get there, how large datagrams may be, and who answers.
 
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use peer::TrackerAddress;
 use protocol::PeerId;
 use tokio::task::JoinSet;
-use transport::{Config, Connection, Kind, Transport, TransportError, Untrusted, first_hop_datagram};
+use transport::{
+    Config, Connection, Kind, Transport, TransportError, Untrusted, first_hop_datagram, interface_addresses,
+};
 
 use super::finding::Finding;
 use super::local_network;
 use super::router::{self, Over};
 use crate::error::{ExitCode, Failure};
 use crate::session::audience::Audience;
+use crate::session::place::is_public;
 use crate::session::query::TrackerQuery;
 use crate::session::{bind, connect};
 
@@ -41,6 +44,8 @@ pub(super) async fn way_to_tracker(query: &TrackerQuery, tracker: &TrackerAddres
     };
     let udp_works = probed.as_ref().and_then(|probed| probed.udp_works);
     let mut findings = judge(&reached_udp, &reached_tcp, udp_works, &tracker.addresses);
+    let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
+    findings.extend(one_family(&tracker.addresses, &interface_addresses(&[any])).filter(|_| over.udp || over.tcp));
     if let Ok(reached) = &reached_udp {
         findings.push(datagrams(reached).await);
     }
@@ -173,6 +178,22 @@ fn advice(error: &TransportError, tried: &[SocketAddr]) -> &'static str {
     }
 }
 
+/// That the tracker is known by one IP family alone, where this machine has a public address of the other one, too.
+fn one_family(tracker: &[SocketAddr], own: &[SocketAddr]) -> Option<Finding> {
+    let is_ipv4 = |address: &SocketAddr| address.ip().to_canonical().is_ipv4();
+    let known = is_ipv4(tracker.first()?);
+    let is_one = tracker.iter().all(|address| is_ipv4(address) == known);
+    let has_both = own.iter().any(|own| is_ipv4(own) != known && is_public(own.ip()));
+    let [known, other] = if known { ["IPv4", "IPv6"] } else { ["IPv6", "IPv4"] };
+    (is_one && has_both).then(|| {
+        let found = format!(
+            "the tracker is known by {known} alone. Peers find each other over {other}, too, if it says where it is there; for one \
+             of an earlier version, take a name that leads to both"
+        );
+        Finding::skipped("families", found)
+    })
+}
+
 async fn datagrams(reached: &Reached) -> Finding {
     tokio::time::sleep(SEARCH).await;
     let first_hop = first_hop_datagram(reached.connection.remote_addr());
@@ -189,5 +210,21 @@ async fn datagrams(reached: &Reached) -> Finding {
             ),
         ),
         None => Finding::skipped("datagrams", "the transport does not say"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tracker_that_is_known_by_one_family_is_said_to_be_where_that_matters() {
+        let parse = |all: &[&str]| all.iter().map(|text| text.parse().unwrap()).collect::<Vec<SocketAddr>>();
+        let [four, six, local] = ["192.0.2.1:9", "[2001:db8::1]:9", "[fd00::1]:9"];
+        let found = |tracker: &[&str], own: &[&str]| one_family(&parse(tracker), &parse(own)).map(|one| one.found);
+        assert!(found(&[four], &[four, six]).is_some_and(|found| found.contains("known by IPv4 alone")));
+        assert!(found(&[six], &[four, six]).is_some_and(|found| found.contains("known by IPv6 alone")));
+        assert!(found(&[four, six], &[four, six]).is_none(), "its name leads to both");
+        assert!(found(&[four], &[four, local]).is_none() && found(&[], &[six]).is_none(), "there is no other way");
     }
 }

@@ -11,6 +11,8 @@ use std::time::Duration;
 use lan::Lan;
 use peer::{CodeOptions, Shares, TrackerAddress, TrackerState, TrackerStatus};
 use protocol::{ContentId, PeerId};
+use tokio::time::timeout;
+use transport::Kind;
 
 use super::shared::{self, Adding, Shared, as_all};
 use super::{ShareArguments, is_stdin};
@@ -26,10 +28,14 @@ use crate::session::place::Place;
 use crate::session::port_mapping::PortMapping;
 use crate::session::secrets::Secrets;
 use crate::session::temp_folder::TempFolder;
-use crate::session::{Session, resolve, stdin};
+use crate::session::{Session, bind, resolve, stdin};
 
 /// The first ticket waits for the router no longer than this.
 const ROUTER: Duration = Duration::from_millis(500);
+/// A tracker on this machine answers at each address where it listens within this time; where nobody does, TCP is refused at once.
+const ON_THIS_MACHINE: Duration = Duration::from_secs(3);
+/// The same over QUIC alone, which is not refused.
+const SILENCE: Duration = Duration::from_millis(500);
 
 /// The trackers that a share is announced to.
 struct Trackers {
@@ -58,6 +64,13 @@ pub(super) async fn begin<'a>(
     if shared.leads_nowhere() {
         let sentence = "This machine has no address in any network now, so the ticket leads here from this machine alone. \
                         When it has one, a new ticket is given.";
+        session.note(sentence);
+    }
+    if is_on_loopback_alone(&shared, arguments).await? {
+        shared.place = Place::Loopback(shared.place.known().to_vec());
+        shared.told = shared.addresses();
+        let sentence = "The tracker listens on loopback alone, so tickets and codes lead there from this machine alone. For \
+                        others, start it at an address that they reach (--bind).";
         session.note(sentence);
     }
     if !arguments.no_code {
@@ -151,11 +164,26 @@ fn nothing_yet(
     shared
 }
 
-/// Codes for what is shared, and the tracker at which they are offered.
+/// Whether the tracker was named by loopback, and is at no other address of this machine.
+async fn is_on_loopback_alone(shared: &Shared, arguments: &ShareArguments) -> Result<bool, Failure> {
+    let Some(likeliest) = shared.place.beside_loopback() else { return Ok(false) };
+    let trust = bind::trust(&arguments.peer)?;
+    let answers = async |kind: Kind, within| {
+        let answer = timeout(within, kind.probe(likeliest, &trust)).await;
+        matches!(answer, Ok(Ok(id)) if id.answers_to(shared.tracker))
+    };
+    let is_there = match arguments.peer.transport {
+        Kind::Auto => answers(Kind::Tcp, ON_THIS_MACHINE).await || answers(Kind::Quic, SILENCE).await,
+        only => answers(only, ON_THIS_MACHINE).await,
+    };
+    Ok(!is_there)
+}
+
+/// Codes for what is shared, and the trackers at which they are offered.
 fn codes(session: &Session, arguments: &ShareArguments, trackers: &Trackers, shared: &Shared) -> Codes {
     let Trackers { named, joined, known, .. } = trackers;
     let are_several = known.len() > 1;
-    // With several trackers, the code is offered at one that answers and stays there; receivers ask all of them.
+    // With several trackers, the code is offered at one that answers, and stays there while that one does; receivers ask all of them.
     let is_first = |one: &&TrackerAddress| joined.answers_to(one.id);
     let up = known.iter().find(|one| one.state == TrackerState::Up && one.id == *joined);
     let lives = match up.and_then(|up| up.at).filter(|_| are_several) {
@@ -166,7 +194,9 @@ fn codes(session: &Session, arguments: &ShareArguments, trackers: &Trackers, sha
         }
         None => named.iter().find(is_first).unwrap_or(&named[0]).clone(),
     };
-    let options = CodeOptions::new(arguments.code_for).uses(arguments.receivers);
+    let is_other = |one: &TrackerAddress| !one.addresses.iter().any(|address| lives.addresses.contains(address));
+    let others = named.iter().flat_map(|tracker| tracker.told_apart(known)).filter(is_other).collect();
+    let options = CodeOptions::new(arguments.code_for).uses(arguments.receivers).others(others);
     // At others there may be the same numbers.
     let options = options.own_tracker(shared.is_own || named.len() > 1 || are_several);
     Codes::new(session.node.clone(), lives, shared.before_code(), options)

@@ -8,7 +8,7 @@ use transport::Connection;
 
 use super::handshake::named;
 use super::request::{Page, Passage, WatchedPage};
-use super::second_address::Prover;
+use super::second_address::{Given, Prover};
 use super::{Client, Open, Over};
 use crate::net::dial_filter::Source;
 use crate::report::Report;
@@ -42,7 +42,7 @@ impl Client {
                     let _ = reply.send(passage.map_err(|sentence| Some(printable(&sentence).to_string())));
                 }
             }
-            TrackerEvent::AddressToken(token) => open.second.is_given(token),
+            TrackerEvent::AddressToken { token, at } => open.second.is_given(Given { token, at }),
             TrackerEvent::Leg { from, address, key } => {
                 tracing::debug!(peer = %from, "comes through the relay");
                 if let Some(over) = self.around.transport.over_relay() {

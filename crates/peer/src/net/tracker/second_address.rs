@@ -2,7 +2,8 @@
 //!
 //! A session is over one family, and a tracker tells others only the addresses that a handshake has proven. So where this node and the
 //! tracker have both, the tracker is dialled over the other one as well, from the sockets that are listened on, and shown a token
-//! there that it has given over the session.
+//! there that it has given over the session. Where this node knows it by one family alone, the tracker says with the token where else
+//! it is.
 //!
 //! Where a router gives this node another address, that connection is kept: it keeps the router's mapping alive. Elsewhere it ends at
 //! once, and the address is proven again before the tracker forgets it. What fails is tried again, more and more rarely, and
@@ -13,9 +14,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{AddressToken, PeerId, TrackerEvent, TrackerRequest};
+use protocol::{AddressToken, MAX_OWN_ADDRESSES, PeerId, TrackerEvent, TrackerRequest};
+use swarm::Scope;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, sleep, timeout};
 use transport::{Connection, RecvStream, SendStream, Transport, TransportError};
 
@@ -28,6 +31,8 @@ use crate::net::dial_filter::nearest_first;
 const AGAIN: Duration = Duration::from_secs(30 * 60);
 /// The first pause after a failure. Each further one is twice as long, up to that.
 const SOON: Duration = Duration::from_secs(10);
+/// Trackers listen above the ports of a system's services, or at the one of the session.
+const LEAST_PORT: u16 = 1024;
 /// A connection that is to stand and has ended before this was of no use.
 const STEADY: Duration = Duration::from_secs(60);
 
@@ -36,7 +41,14 @@ pub(super) struct SecondAddress {
     task: JoinSet<()>,
     ask: mpsc::Sender<()>,
     asked: mpsc::Receiver<()>,
-    tokens: Option<mpsc::Sender<AddressToken>>,
+    tokens: Option<mpsc::Sender<Given>>,
+}
+
+/// What the tracker says when it is asked for a token.
+pub(super) struct Given {
+    pub(super) token: AddressToken,
+    /// Where it may be reached over the other family.
+    pub(super) at: Vec<SocketAddr>,
 }
 
 impl SecondAddress {
@@ -61,9 +73,9 @@ impl SecondAddress {
     }
 
     /// The tracker has given one.
-    pub(super) fn is_given(&self, token: AddressToken) {
+    pub(super) fn is_given(&self, given: Given) {
         if let Some(tokens) = &self.tokens {
-            let _ = tokens.try_send(token);
+            let _ = tokens.try_send(given);
         }
     }
 }
@@ -85,7 +97,7 @@ pub(super) struct Prover {
 type Kept = (Arc<dyn Connection>, Box<dyn SendStream>, Box<dyn RecvStream>);
 
 impl Prover {
-    async fn run(self, ask: mpsc::Sender<()>, mut given: mpsc::Receiver<AddressToken>) {
+    async fn run(self, ask: mpsc::Sender<()>, mut given: mpsc::Receiver<Given>) {
         let mut failures = 0u32;
         loop {
             let began = Instant::now();
@@ -111,16 +123,17 @@ impl Prover {
     async fn prove(
         &self,
         ask: &mpsc::Sender<()>,
-        given: &mut mpsc::Receiver<AddressToken>,
+        given: &mut mpsc::Receiver<Given>,
     ) -> Result<Option<Kept>, TransportError> {
-        let late = |_| TransportError::TimedOut("the proof of a second address");
-        let lost = || TransportError::Lost("the session is over".to_owned());
-        let dialling = dial::first(self.transport.clone(), self.id(), nearest_first(self.others()), For::Tracker);
-        let connection = timeout(WELCOME, dialling).await.map_err(late)??;
-        // Now, as it is good for a few seconds. One that came too late is not good any more.
-        while given.try_recv().is_ok() {}
-        ask.send(()).await.map_err(|_| lost())?;
-        let token = timeout(WELCOME, given.recv()).await.map_err(late)?.ok_or_else(lost)?;
+        let known = self.others();
+        let (connection, token) = if known.is_empty() {
+            // The token is good for longer than this dial may take.
+            let Given { token, at } = ask_for_token(ask, given).await?;
+            (self.dial(may_be_dialled(at, self.session)).await?, token)
+        } else {
+            let connection = self.dial(known).await?;
+            (connection, ask_for_token(ask, given).await?.token)
+        };
         let (mut send, mut recv) = connection.open().await?;
         let listeners = self.listeners.borrow().clone();
         let said = async {
@@ -144,6 +157,14 @@ impl Prover {
         Ok(None)
     }
 
+    async fn dial(&self, addresses: Vec<SocketAddr>) -> Result<Arc<dyn Connection>, TransportError> {
+        if addresses.is_empty() {
+            return Err(TransportError::Lost("the tracker is known by one IP family alone".to_owned()));
+        }
+        let dialling = dial::first(self.transport.clone(), self.id(), nearest_first(addresses), For::Tracker);
+        timeout(WELCOME, dialling).await.map_err(late)?
+    }
+
     fn id(&self) -> PeerId {
         self.tracker.0
     }
@@ -156,6 +177,30 @@ impl Prover {
         let mut seen = BTreeSet::new();
         other.filter(|address| seen.insert(*address)).collect()
     }
+}
+
+/// Asks the tracker for a token over the session. One that came too late before is not good any more.
+async fn ask_for_token(ask: &mpsc::Sender<()>, given: &mut mpsc::Receiver<Given>) -> Result<Given, TransportError> {
+    let lost = || TransportError::Lost("the session is over".to_owned());
+    while given.try_recv().is_ok() {}
+    ask.send(()).await.map_err(|_| lost())?;
+    timeout(WELCOME, given.recv()).await.map_err(late)?.ok_or_else(lost)
+}
+
+fn late(_: Elapsed) -> TransportError {
+    TransportError::TimedOut("the proof of a second address")
+}
+
+/// Of the addresses that a tracker says it has, those of the other family that a tracker may have: it must not have this node dial what
+/// is in its network, nor a service elsewhere.
+fn may_be_dialled(mut at: Vec<SocketAddr>, session: SocketAddr) -> Vec<SocketAddr> {
+    let is_ipv4 = |address: SocketAddr| address.ip().to_canonical().is_ipv4();
+    at.retain(|&address| {
+        let is_port = address.port() >= LEAST_PORT || address.port() == session.port();
+        is_port && Scope::of(address.ip()) == Scope::Public && is_ipv4(address) != is_ipv4(session)
+    });
+    at.truncate(MAX_OWN_ADDRESSES);
+    at
 }
 
 #[cfg(test)]
@@ -209,7 +254,15 @@ mod tests {
             let connection = self.tracker.accept().await.unwrap();
             self.second.asks().await;
             self.asked.push(Instant::now());
-            self.second.is_given(AddressToken([5; 16]));
+            self.give(&[]);
+            self.shown_over(connection).await
+        }
+
+        fn give(&self, at: &[&str]) {
+            self.second.is_given(Given { token: AddressToken([5; 16]), at: parse(at) });
+        }
+
+        async fn shown_over(&self, connection: Arc<dyn Connection>) -> (TrackerRequest, Kept) {
             let (send, mut recv) = connection.accept().await.unwrap();
             let shown = read_frame(&mut *recv, MAX_FRAME).await.unwrap().unwrap();
             (TrackerRequest::decode(&shown).unwrap(), (connection, send, recv))
@@ -267,14 +320,38 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn without_an_address_of_the_other_family_nothing_is_asked_until_one_is_known() {
+    async fn a_tracker_that_is_known_by_one_family_says_where_it_is_over_the_other() {
         let mut world = world(&["10.0.0.1:9999", "10.0.0.9:9999", "[::1]:9999"]);
-        assert!(timeout(AGAIN, world.second.asks()).await.is_err());
-        // Another client of this node has come to the same tracker there.
+        // It has none that this node would dial.
+        for at in [&[][..], &["10.0.0.9:9999"], &["[fd00::1]:9999"]] {
+            world.second.asks().await;
+            world.give(at);
+        }
+        world.second.asks().await;
+        world.give(&[BOTH[1]]);
+        let connection = world.tracker.accept().await.unwrap();
+        let (shown, mut kept) = world.shown_over(connection).await;
+        let listeners = parse(&[FOUR, SIX]);
+        assert_eq!(shown, TrackerRequest::AlsoAt { token: AddressToken([5; 16]), listeners });
+        let seen = kept.0.remote_addr();
+        assert_eq!(seen, parse(&[SIX])[0]);
+        answer(&mut kept, TrackerEvent::AlsoSeen { seen }).await;
+        // Another client of this node has come to the same tracker there: now it is known.
         let key = (world.tracker.peer_id(), [7; 16]);
-        let _own = world.claims.claim(key, 1, parse(&["10.0.0.1:9999"])[0]);
-        assert!(world.claims.claim(key, 2, parse(&["[2001:db8::1]:9999"])[0]).is_none());
+        let _own = world.claims.claim(key, 1, parse(&[BOTH[0]])[0]);
+        assert!(world.claims.claim(key, 2, parse(&[BOTH[1]])[0]).is_none());
         let (_, kept) = world.is_shown().await;
         assert_eq!(kept.0.remote_addr(), parse(&[SIX])[0]);
+    }
+
+    #[test]
+    fn a_tracker_has_nobody_dial_what_no_tracker_has() {
+        let kept = |at: &[&str], session: &str| may_be_dialled(parse(at), parse(&[session])[0]);
+        let (good, own_port) = ("[2001:db8::1]:9999", "[2001:db8::1]:443");
+        let bad = ["[2001:db8::1]:53", "[fd00::1]:9999", "[::1]:9999", "[fe80::1]:9999", "192.0.2.1:9999"];
+        let all = [&bad[..], &[own_port, good, good]].concat();
+        assert_eq!(kept(&all, "192.0.2.9:443"), parse(&[own_port, good]));
+        assert_eq!(kept(&all, "10.0.0.1:9999"), parse(&[good, good]));
+        assert_eq!(kept(&all, "[2001:db8::9]:9999"), parse(&["192.0.2.1:9999"]));
     }
 }

@@ -105,10 +105,13 @@ impl ConnectedPeer {
 
     /// Where this peer can be reached by someone at `asker`: where we see it, if it takes connections there; the address that we
     /// see with the ports it named; and the addresses it named, but loopback only for loopback, and, as trackers have it, public ones
-    /// only if they are its own: it must not have others dial whom it likes. Who takes none is told to nobody.
-    pub(crate) fn address_for(&self, asker: IpAddr) -> Option<PeerAddress> {
+    /// only if they are its own: it must not have others dial whom it likes. A public one of the other IP family has to be among those that
+    /// a tracker has `named`, too: neither of them alone has others dial somebody else. Who takes none is told to nobody.
+    pub(crate) fn address_for(&self, asker: IpAddr, named: &[SocketAddr]) -> Option<PeerAddress> {
         let seen = self.address.ip();
         let is_own = |address: &SocketAddr| address.ip().to_canonical() == seen.to_canonical();
+        let is_ipv4 = |ip: IpAddr| ip.to_canonical().is_ipv4();
+        let is_second = |address: &SocketAddr| is_ipv4(address.ip()) != is_ipv4(seen) && named.contains(address);
         // As for trackers: whose own address is seen is behind no router that changes ports.
         let translated = !self.listeners.iter().any(is_own);
         let is_listener = self.address.port() != 0 && !self.listeners.is_empty() && translated;
@@ -124,7 +127,7 @@ impl ConnectedPeer {
                 Scope::Nowhere => false,
                 Scope::Loopback => asker.to_canonical().is_loopback(),
                 // What is on this machine may have any of its addresses.
-                Scope::Public => is_own(address) || seen.to_canonical().is_loopback(),
+                Scope::Public => is_own(address) || is_second(address) || seen.to_canonical().is_loopback(),
                 Scope::Link | Scope::Private => true,
             })
             .filter(|&address| listed.insert(address))
@@ -180,7 +183,13 @@ mod tests {
     }
 
     fn told(peer: &ConnectedPeer, asker: &str) -> Vec<String> {
-        let addresses = peer.address_for(asker.parse().unwrap()).map(|peer| peer.addresses);
+        told_beside(peer, asker, &[])
+    }
+
+    /// If a tracker has named these.
+    fn told_beside(peer: &ConnectedPeer, asker: &str, named: &[&str]) -> Vec<String> {
+        let named: Vec<_> = named.iter().map(|address| address.parse().unwrap()).collect();
+        let addresses = peer.address_for(asker.parse().unwrap(), &named).map(|peer| peer.addresses);
         addresses.into_iter().flatten().map(|address| address.to_string()).collect()
     }
 
@@ -199,6 +208,17 @@ mod tests {
             peer(&["198.51.100.1:53", "[2001:db8::1]:53", "224.0.0.251:5353", "192.0.2.1:9000", "10.0.0.1:9000"]);
         assert_eq!(told(&peer, "192.0.2.7")[..2], ["192.0.2.1:53", "192.0.2.1:5353"], "the ports at its own address");
         assert_eq!(told(&peer, "192.0.2.7")[2..], ["192.0.2.1:9000", "10.0.0.1:9000"]);
+    }
+
+    /// Who has IPv6 alone, or IPv4 alone, is to reach it, too.
+    #[test]
+    fn a_second_address_is_passed_on_if_a_tracker_and_its_peer_name_it() {
+        let (own, second, third) = ("192.0.2.1:9000", "[2001:db8::1]:9000", "198.51.100.1:9000");
+        let both = peer(&[own, second, third]);
+        assert_eq!(told_beside(&both, "2001:db8::7", &[own, second]), [own, second]);
+        assert_eq!(told_beside(&both, "192.0.2.7", &[third]), [own], "it is of the same family");
+        assert_eq!(told_beside(&both, "192.0.2.7", &["[2001:db8::1]:53"]), [own], "the tracker names another port");
+        assert_eq!(told_beside(&peer(&[own]), "192.0.2.7", &[own, second]), [own], "it does not say so itself");
     }
 
     #[test]

@@ -195,7 +195,7 @@ impl Engine {
             let seen = state.peer.address.ip();
             // What it names itself may be anywhere.
             let told = || {
-                let addresses = state.peer.address_for(seen).map(|peer| peer.addresses).unwrap_or_default();
+                let addresses = state.peer.address_for(seen, &[]).map(|peer| peer.addresses).unwrap_or_default();
                 addresses.into_iter().filter(|address| address.ip() == seen).collect::<Vec<_>>()
             };
             let addresses = known.filter(|known| !known.is_empty()).unwrap_or_else(told);

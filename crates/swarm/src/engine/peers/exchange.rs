@@ -62,7 +62,10 @@ impl Engine {
             fresh.truncate(EXCHANGED);
             let last = fresh.last().map_or(theirs.told, |&(joined, _)| joined);
             theirs.told = if all { self.turns } else { last };
-            let peers: Vec<_> = fresh.into_iter().filter_map(|(_, other)| other.peer.address_for(asker)).collect();
+            let known = self.contents.get(&id).map(|content| &content.known);
+            let named = |other: &Connection| known.map_or(&[][..], |known| known.named(&other.peer.id));
+            let peers: Vec<_> =
+                fresh.into_iter().filter_map(|(_, other)| other.peer.address_for(asker, named(other))).collect();
             if !peers.is_empty() {
                 told += 1 + peers.len();
                 self.actions.send(conn, PeerMessage::Peers { content: id, peers });

@@ -132,6 +132,11 @@ impl KnownPeers {
         self.0.get(peer).map(|known| &known.addresses[..])
     }
 
+    /// Where a peer is as the tracker says; nowhere if it has not named it.
+    pub(crate) fn named(&self, peer: &PeerId) -> &[SocketAddr] {
+        self.0.get(peer).filter(|known| known.named).map_or(&[][..], |known| &known.addresses[..])
+    }
+
     /// Whether the tracker has named a peer.
     pub(crate) fn is_named(&self, peer: &PeerId) -> bool {
         self.0.get(peer).is_some_and(|known| known.named)
@@ -211,6 +216,9 @@ mod tests {
         learn(&mut known, 1, PeerSource::Tracker);
         known.learn(peer(1), address(2), PeerSource::Peer(7), Duration::ZERO, |_| true);
         assert_eq!(known.addresses(&peer(1)), Some(&address(1)[..]));
+        assert_eq!(known.named(&peer(1)), address(1));
+        known.learn(peer(2), address(2), PeerSource::Peer(7), Duration::ZERO, |_| true);
+        assert!(known.named(&peer(2)).is_empty(), "that a peer has named it says nothing");
         known.learn(peer(1), address(3), PeerSource::Tracker, Duration::ZERO, |_| true);
         assert_eq!(known.addresses(&peer(1)), Some(&address(3)[..]));
     }

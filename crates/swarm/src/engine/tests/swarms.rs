@@ -105,3 +105,33 @@ fn a_peer_that_knows_only_itself_does_nothing() {
     }
     assert_eq!(actions, []);
 }
+
+#[test]
+fn a_peer_of_both_ip_families_is_told_to_those_who_have_the_other_one() {
+    let at = |text: &str| text.parse::<SocketAddr>().unwrap();
+    let (ipv4, ipv6) = (at("192.0.2.1:9001"), at("[2001:db8::1]:9001"));
+    let told = |named_by_tracker: bool, named_by_itself: bool| {
+        let (mut engine, mut actions) = (lone_engine(false), Vec::new());
+        let named = if named_by_tracker { vec![ipv6, ipv4] } else { vec![ipv6] };
+        let peers = vec![PeerAddress { id: peer(1), addresses: named }];
+        engine.handle(Duration::ZERO, Event::Found { content: content(), peers }, &mut actions);
+        let listeners = if named_by_itself { vec![ipv6, ipv4] } else { vec![ipv6] };
+        for (conn, remote, listeners) in [(1, ipv6, listeners), (2, at("198.51.100.2:9002"), Vec::new())] {
+            let connected =
+                Event::Connected { conn, peer: peer(conn as usize), remote, dialled: false, relayed: false };
+            engine.handle(Duration::ZERO, connected, &mut actions);
+            let hello = PeerMessage::Hello { version: VERSION, listeners, site: String::new() };
+            for message in [hello, PeerMessage::Join { content: content(), pieces: Some(100), wants: true }] {
+                engine.handle(Duration::ZERO, Event::Message { conn, message }, &mut actions);
+            }
+        }
+        (1..40).for_each(|tick| engine.handle(TICK * tick, Event::Tick, &mut actions));
+        let told = actions.into_iter().filter_map(|action| match action {
+            Action::Send { conn: 2, message: PeerMessage::Peers { peers, .. } } => Some(peers),
+            _ => None,
+        });
+        told.flatten().flat_map(|peer| peer.addresses).collect::<Vec<_>>()
+    };
+    assert_eq!(told(true, true), [ipv6, ipv4]);
+    assert_eq!((told(true, false), told(false, true)), (vec![ipv6], vec![ipv6]), "one of them may lie");
+}
