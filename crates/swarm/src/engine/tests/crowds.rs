@@ -115,3 +115,69 @@ fn a_crowd_that_dials_us_leaves_room_to_dial_others() {
     let dials = actions.iter().any(|action| matches!(action, Action::Dial { .. }));
     assert!(dials, "the honest one is not dialled");
 }
+
+/// Says hello, and that it has the manifest.
+fn has_manifest(engine: &mut Engine, now: Duration, conn: ConnId, actions: &mut Vec<Action>) {
+    let remote = SocketAddr::from(([127, 0, 1, conn as u8], 9000));
+    let connected = Event::Connected { conn, peer: stranger(conn), remote, dialled: false, relayed: false };
+    let join = PeerMessage::Join { content: content(), pieces: Some(100), wants: false };
+    for event in
+        [connected, Event::Message { conn, message: hello(1) }, Event::Message { conn, message: join }, Event::Tick]
+    {
+        engine.handle(now, event, actions);
+    }
+}
+
+/// Connections that are asked for the manifest, each time.
+fn manifests_asked(actions: &[Action]) -> Vec<ConnId> {
+    let asked = actions.iter().filter_map(|action| match action {
+        Action::FetchManifest { conn, .. } => Some(*conn),
+        _ => None,
+    });
+    asked.collect()
+}
+
+fn manifest_fails(engine: &mut Engine, now: Duration, conn: ConnId, actions: &mut Vec<Action>) {
+    engine.handle(now, Event::ManifestFailed { content: content(), conn, lied: false }, actions);
+}
+
+#[test]
+fn a_hundred_silent_peers_are_asked_for_the_manifest_within_little_more_than_a_second() {
+    let (mut engine, mut actions) = (Engine::new(Config::default(), peer(0), hello(0), 1), Vec::new());
+    engine.handle(Duration::ZERO, Event::Want { content: content() }, &mut actions);
+    for conn in 1..=HONEST {
+        has_manifest(&mut engine, Duration::ZERO, conn, &mut actions);
+        // A round trip as there is on a busy machine.
+        engine.handle(Duration::ZERO, Event::RoundTrip { conn, rtt: Duration::from_millis(90) }, &mut actions);
+    }
+    for tick in 1..=5 {
+        engine.handle(Duration::from_millis(tick * 250), Event::Tick, &mut actions);
+    }
+    let asked: std::collections::BTreeSet<ConnId> = manifests_asked(&actions).into_iter().collect();
+    assert_eq!(asked.len() as u64, HONEST, "each of them");
+}
+
+#[test]
+fn who_comes_after_others_have_failed_is_asked_for_the_manifest_at_once() {
+    let (mut engine, mut actions) = (Engine::new(Config::default(), peer(0), hello(0), 1), Vec::new());
+    engine.handle(Duration::ZERO, Event::Want { content: content() }, &mut actions);
+    (1..=5).for_each(|conn| has_manifest(&mut engine, Duration::ZERO, conn, &mut actions));
+    let mut failed = 0;
+    while let Some(&conn) = manifests_asked(&actions).get(failed) {
+        failed += 1;
+        manifest_fails(&mut engine, Duration::from_millis(10), conn, &mut actions);
+    }
+    assert_eq!(failed, 5, "each is asked once");
+    // A crowd of others that fail as fast.
+    for conn in 6..=20 {
+        let now = Duration::from_millis(conn * 45);
+        actions.clear();
+        has_manifest(&mut engine, now, conn, &mut actions);
+        assert_eq!(manifests_asked(&actions), [conn], "it is asked at once, and nobody else");
+        manifest_fails(&mut engine, now, conn, &mut actions);
+        assert_eq!(manifests_asked(&actions), [conn], "once");
+    }
+    actions.clear();
+    engine.handle(Duration::from_millis(1250), Event::Tick, &mut actions);
+    assert!(!manifests_asked(&actions).is_empty(), "later failures do not put those off that failed at first");
+}
