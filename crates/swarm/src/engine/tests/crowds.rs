@@ -181,3 +181,20 @@ fn who_comes_after_others_have_failed_is_asked_for_the_manifest_at_once() {
     engine.handle(Duration::from_millis(1250), Event::Tick, &mut actions);
     assert!(!manifests_asked(&actions).is_empty(), "later failures do not put those off that failed at first");
 }
+
+#[test]
+fn a_part_of_a_small_content_is_left_for_one_that_gives_some_of_it() {
+    let (mut engine, mut actions) = (wants(128), Vec::new());
+    for conn in 1..=SILENT {
+        offers_all(&mut engine, Duration::ZERO, conn, stranger(conn), 128, &mut actions);
+    }
+    let asked = |conn| bytes_asked(&actions, conn) / u64::from(PIECE);
+    assert_eq!((asked(1), asked(2)), (64, 1), "half of it of the first, and a piece of others");
+    assert_eq!((1..=SILENT).map(asked).sum::<u64>(), 96);
+    let (honest, request, run) = fetches(&actions)[1];
+    actions.clear();
+    engine.handle(Duration::ZERO, Event::Progress { request, bytes: u64::from(PIECE) }, &mut actions);
+    engine.handle(Duration::ZERO, Event::Stored { content: content(), request, piece: run.first }, &mut actions);
+    engine.handle(Duration::ZERO, Event::Finished { request, failure: None }, &mut actions);
+    assert!(bytes_asked(&actions, honest) >= 30 * u64::from(PIECE), "{}", bytes_asked(&actions, honest));
+}
