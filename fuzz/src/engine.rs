@@ -220,7 +220,7 @@ impl World {
                 let at = input.below(self.serving.len());
                 let serve = *self.serving.iter().nth(at)?;
                 self.serving.remove(&serve);
-                Event::Served { serve }
+                Event::Served { serve, pieces: input.below(4) as u32 }
             }
             18 => {
                 let (request, bytes) = (some(&self.requests, input)?, u64::from(input.number()) % (1 << 20));

@@ -268,10 +268,10 @@ impl World<'_> {
                     self.uplink_free = at;
                     let finished = Due::Tell(DOWNLOADER, Event::Finished { request, failure: None });
                     self.after(at - self.now, finished);
-                    self.after(at - self.now, Due::Tell(who, Event::Served { serve }));
+                    self.after(at - self.now, Due::Tell(who, Event::Served { serve, pieces: run.count }));
                 }
                 // It does not read.
-                None => self.after(PATIENCE, Due::Tell(who, Event::Served { serve })),
+                None => self.after(PATIENCE, Due::Tell(who, Event::Served { serve, pieces: 0 })),
             },
             Action::Refuse { serve, reason } => {
                 if let Some((request, _)) = self.serves.remove(&(who, serve)).flatten() {

@@ -175,6 +175,9 @@ pub enum Event {
     Served {
         /// Its number.
         serve: ServeId,
+        /// How many of its pieces, from the first on, were handed to the transport: not all if the other side stopped it, or they could not
+        /// be read.
+        pieces: u32,
     },
     /// Bytes of a request arrived.
     Progress {

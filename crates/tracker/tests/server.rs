@@ -213,7 +213,7 @@ async fn a_peer_of_both_families_is_told_at_both_once_it_has_proven_them() {
     assert_eq!(getter.announce(content(1), Role::Downloader, "a").await, [id], "who has one family hears of no proof");
     peer.joined().await;
     peer.say(TrackerRequest::SecondAddress).await;
-    let TrackerEvent::AddressToken(token) = peer.hear().await else { panic!("it was given none") };
+    let TrackerEvent::AddressToken { token, .. } = peer.hear().await else { panic!("it was given none") };
 
     // Nobody else can show it, nor is it good after that.
     let also_at = || TrackerRequest::AlsoAt { token, listeners: vec![four, six] };

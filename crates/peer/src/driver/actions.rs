@@ -97,7 +97,7 @@ impl Driver {
             Action::Serve { serve } => {
                 let Some(asked) = self.questions.remove(&serve) else { return };
                 if !self.may_receive(asked.conn, asked.content) {
-                    return self.event(Event::Served { serve });
+                    return self.event(Event::Served { serve, pieces: 0 });
                 }
                 let room = room(self.items.len());
                 let item = self.items.get_mut(&asked.content);
@@ -116,7 +116,7 @@ impl Driver {
                     let work = PieceServe { serve, connection, store, run, workers, cap, sent, counting, reports };
                     link.connection.spawn(Box::pin(work.run(answering)));
                 } else {
-                    self.event(Event::Served { serve });
+                    self.event(Event::Served { serve, pieces: 0 });
                 }
             }
             Action::Choose { serve, run } => self.choose(serve, run),

@@ -102,8 +102,9 @@ impl PieceServe {
     /// Sends the pieces and says that it is over, well or not.
     pub(crate) async fn run(self, answering: Answering) {
         let connection = self.connection.clone();
+        let mut bytes = 0;
         let sent = tokio::select! {
-            sent = self.send(answering) => sent,
+            sent = self.send(answering, &mut bytes) => sent,
             // While it waits for the rate limit or for a worker, it does not notice that the connection has ended.
             _ = connection.closed() => Ok(()),
         };
@@ -121,11 +122,19 @@ impl PieceServe {
                 }
             }
         }
-        let _ = self.reports.send(Report::Event(Event::Served { serve: self.serve })).await;
+        let (serve, pieces) = (self.serve, self.pieces_of(bytes));
+        let _ = self.reports.send(Report::Event(Event::Served { serve, pieces })).await;
     }
 
-    /// A broken stream is no error: the other side asks again. A broken source is.
-    async fn send(&self, answering: Answering) -> Result<(), StorageError> {
+    /// How many pieces are whole in the first bytes of the answer.
+    fn pieces_of(&self, bytes: u64) -> u32 {
+        let geometry = self.store.manifest().geometry();
+        let first = geometry.piece(self.run.first).map_or(0, |piece| piece.len as u64);
+        if bytes < first { 0 } else { geometry.pieces_within(self.run.first, bytes).min(self.run.count) }
+    }
+
+    /// Counts the bytes that it sends. A broken stream is no error: the other side asks again. A broken source is.
+    async fn send(&self, answering: Answering, count: &mut u64) -> Result<(), StorageError> {
         let geometry = self.store.manifest().geometry();
         let mut stream = match answering {
             Answering::Quiet(mut stream) => match begin(&mut *stream, geometry.bytes(self.run)).await {
@@ -139,7 +148,7 @@ impl PieceServe {
         };
         let mut loads = Loads::new(self.store.clone(), self.workers.clone(), geometry.blocks(self.run, SLICE));
         while let Some(loaded) = loads.next().await {
-            match self.hand_over_all(&mut *stream, loaded?).await {
+            match self.hand_over_all(&mut *stream, loaded?, count).await {
                 Ok(within) => loads.was_taken(within),
                 Err(_) => return Ok(()),
             }
@@ -149,7 +158,12 @@ impl PieceServe {
     }
 
     /// Hands bytes over part by part. Says how long the slowest of them took.
-    async fn hand_over_all(&self, stream: &mut dyn SendStream, bytes: Bytes) -> Result<Duration, TransportError> {
+    async fn hand_over_all(
+        &self,
+        stream: &mut dyn SendStream,
+        bytes: Bytes,
+        count: &mut u64,
+    ) -> Result<Duration, TransportError> {
         let step = PART.min(self.cap.step());
         let mut slowest = Duration::ZERO;
         for at in (0..bytes.len()).step_by(step) {
@@ -165,6 +179,7 @@ impl PieceServe {
                 return Err(TransportError::Closed);
             };
             sent?;
+            *count += len;
             self.store.count_sent(len);
             self.sent.fetch_add(len, Ordering::Relaxed);
             let relayed = usize::from(self.connection.transport() == transport::RELAY);

@@ -369,7 +369,7 @@ impl World {
             Event::Progress { request, bytes } => 3 ^ request << 8 ^ bytes << 20,
             Event::Stored { request, piece, .. } => 4 ^ request << 8 ^ u64::from(*piece) << 40,
             Event::Finished { request, .. } => 5 ^ request << 8,
-            Event::Served { serve } => 6 ^ serve << 8,
+            Event::Served { serve, .. } => 6 ^ serve << 8,
             Event::Connected { conn, .. } => 7 ^ conn << 8,
             Event::Disconnected { conn } => 8 ^ conn << 8,
             _ => 9,

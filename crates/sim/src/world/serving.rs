@@ -63,7 +63,7 @@ impl World {
         let now = self.now;
         let Some(transfer) = self.transfers.get(serve).filter(|transfer| transfer.serving) else {
             // The peer that asked has gone meanwhile.
-            return self.after(0, SimEvent::Tell(peer, Event::Served { serve }));
+            return self.after(0, SimEvent::Tell(peer, Event::Served { serve, pieces: 0 }));
         };
         let (run, content, asker, conn) = (transfer.run, transfer.content, transfer.asker, transfer.conn);
         let first = self.piece_bytes(content, run.first);
@@ -130,10 +130,10 @@ impl World {
         }
         for id in over {
             let Some(transfer) = self.transfers.get(id) else { continue };
-            let server = transfer.server;
+            let (server, pieces) = (transfer.server, transfer.run.count);
             self.stop_serving(id);
             if server != ORIGIN_PEER {
-                self.tell(server, Event::Served { serve: id });
+                self.tell(server, Event::Served { serve: id, pieces });
             }
         }
         self.plan_uplink(link);
@@ -188,6 +188,7 @@ impl World {
     pub(super) fn cancelled(&mut self, id: TransferId) {
         let Some(transfer) = self.transfers.get(id).filter(|transfer| transfer.serving) else { return };
         let (server, flowing, conn) = (transfer.server, transfer.flow.is_some(), transfer.conn);
+        let pieces = transfer.piece - transfer.run.first;
         if self.connections.get(conn).is_some_and(|(state, _)| state.severed) {
             return;
         }
@@ -197,7 +198,7 @@ impl World {
         }
         // What still waits in the engine's queue comes to its end when its turn comes.
         if flowing {
-            self.tell(server, Event::Served { serve: id });
+            self.tell(server, Event::Served { serve: id, pieces });
         }
     }
 

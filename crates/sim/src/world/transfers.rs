@@ -144,7 +144,7 @@ impl World {
             let flowing = transfer.flow.is_some();
             self.stop_serving(id);
             if flowing {
-                self.after(0, SimEvent::Tell(peer, Event::Served { serve: id }));
+                self.after(0, SimEvent::Tell(peer, Event::Served { serve: id, pieces: 0 }));
             }
         }
     }

@@ -1,8 +1,8 @@
 //! Whom to ask for a manifest that we want, and when to give up: its size is not known beforehand, so a peer that sends
 //! without end is measured against the others.
 //!
-//! One peer is asked, and while nothing comes as it should, twice as many more each time: of peers that are silent any
-//! number costs nothing. Of those that send, the two that will be done first go on.
+//! One peer is asked, and while nothing comes as it should, more each time: four times as many while nobody sends anything, since of peers
+//! that are silent any number costs nothing, and then twice as many. Of those that send, the two that will be done first go on.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,11 +15,14 @@ use super::manifest_fetches::{Fetch, SOON};
 use super::peers::connection::Connection;
 use crate::event::ConnId;
 
-/// Most peers that are asked at the same time.
+/// Most peers that are asked at the same time once one of them sends, and so many times as many are asked next.
 const ASKED: usize = 16;
-/// A peer that has sent nothing for this long and a round trip does not count among them; at most so many do not.
-const SILENT_FOR: Duration = Duration::from_millis(200);
+const MORE: usize = 2;
+/// The same while none does.
 const SILENT: usize = 64;
+const MORE_OF_SILENT: usize = 4;
+/// A peer that has sent nothing for this long and a round trip does not count among those that are asked; at most `SILENT` do not.
+const SILENT_FOR: Duration = Duration::from_millis(200);
 /// Most peers that go on sending once their pace is known.
 const FLOWING: usize = 2;
 /// What is larger than this may be a sender's invention: few manifests are.
@@ -33,7 +36,7 @@ const JUDGED_EARLY: Duration = Duration::from_millis(200);
 /// While those that send are slow, others are tried at pauses that double up to this; and up to that, if all were tried.
 const PAUSE_BEFORE_OTHERS: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// When all have failed, they are asked again after this long.
+/// Those that have failed are asked again after this long.
 const PAUSE: Duration = Duration::from_secs(1);
 
 impl Engine {
@@ -121,6 +124,9 @@ impl Engine {
         if self.contents.get(&id).is_some_and(|content| self.awaits_early(content, id)) {
             return;
         }
+        if self.contents.get(&id).is_some_and(|content| now < content.manifests.again) {
+            holders.retain(|conn| self.conns.get(conn).is_some_and(|state| self.doubts(state, id).0 == 0));
+        }
         self.rng.shuffle(&mut holders);
         holders.sort_by_key(|conn| self.conns.get(conn).map(|state| self.doubts(state, id)));
         let tried =
@@ -142,12 +148,14 @@ impl Engine {
             !fetch.flows() && now.saturating_sub(fetch.since) >= SILENT_FOR + rtt
         };
         let silent = fetches.asked.iter().filter(silent).count();
-        let free = ASKED.saturating_sub(fetches.asked.len() - silent.min(SILENT));
+        let (most, more) =
+            if fetches.asked.values().any(Fetch::flows) { (ASKED, MORE) } else { (SILENT, MORE_OF_SILENT) };
+        let free = most.saturating_sub(fetches.asked.len() - silent.min(SILENT));
         if soon || now < fetches.not_before || holders.is_empty() || free == 0 {
             return;
         }
         let count = fetches.next.clamp(1, free);
-        fetches.next = (count * 2).min(ASKED);
+        fetches.next = (count * more).min(most);
         fetches.pause = if considerate { (fetches.pause * 2).clamp(super::TICK, longest) } else { super::TICK };
         fetches.not_before = now + fetches.pause;
         for conn in holders.into_iter().take(count) {
@@ -204,11 +212,12 @@ impl Engine {
         if lied {
             self.ban(conn);
         }
-        // Others are asked at once; the same ones, for it may have been the link, a while later.
-        let failures = |conn: &ConnId| self.conns.get(conn).map_or(0, |state| self.doubts(state, id).0);
-        let fresh = self.manifest_holders(id).iter().any(|conn| failures(conn) == 0);
+        // Others are asked at once, whenever they come; the same ones, for it may have been the link, a while later.
         if let Some(content) = self.contents.get_mut(&id) {
-            content.manifests.not_before = self.now + if fresh { Duration::ZERO } else { PAUSE };
+            content.manifests.not_before = self.now;
+            if self.now >= content.manifests.again {
+                content.manifests.again = self.now + PAUSE;
+            }
         }
         self.fetch_manifests();
     }

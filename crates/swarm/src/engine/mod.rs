@@ -178,7 +178,7 @@ impl Engine {
             }
             Event::RequestedFirst { conn, serve, content, most } => self.requested_first(conn, serve, content, most),
             Event::FirstPieces { request, run } => self.first_pieces(request, run),
-            Event::Served { serve } => self.served(serve),
+            Event::Served { serve, pieces } => self.served(serve, pieces),
             Event::Progress { request, bytes } => self.progress(request, bytes),
             Event::Stored { content, request, piece } => self.stored(content, request, piece),
             Event::Corrupt { request, piece } => self.corrupt(request, piece),
@@ -304,6 +304,7 @@ impl Engine {
         self.dial_back();
         if self.now >= self.next_tick {
             self.next_tick = self.now + TICK;
+            self.count_strangers();
             self.ban_condemned();
             self.drop_silent();
             self.review_pace();

@@ -41,6 +41,7 @@ fn settings(folder: &Path, hashes: &Path, names: NamePolicy) -> DownloadSettings
         verify_on_disk: false,
         reserved: Vec::new(),
         only: None,
+        secret: None,
     }
 }
 

@@ -391,7 +391,7 @@ async fn a_tracker_of_both_families_is_shown_the_token_over_the_other_one() {
     heard.stream.0.send(frame(&news.encode().unwrap())).await.unwrap();
     let other = world.tracker.accept().await.unwrap();
     assert_eq!(heard.next().await, TrackerRequest::SecondAddress);
-    let given = TrackerEvent::AddressToken(token).encode().unwrap();
+    let given = TrackerEvent::AddressToken { token, at: Vec::new() }.encode().unwrap();
     heard.stream.0.send(frame(&given)).await.unwrap();
     let (_send, mut recv) = other.accept().await.unwrap();
     let shown = read_frame(&mut *recv, MAX_FRAME).await.unwrap().unwrap();

@@ -13,7 +13,7 @@ pub(super) const FIRST: u64 = 1 << 20;
 const PROBES: u64 = 4;
 /// Proven peers always leave them this part of it.
 const LEFT_FOR_PROBES: u64 = 8;
-/// Beyond their part each of them may still owe one piece, as long as this part of the budget stays free of them.
+/// Beyond their part each of them may still owe one piece, as long as this part of the budget, and of the content, stays free of them.
 const LEFT_BY_PROBES: u64 = 4;
 /// At most this part of a content is asked of them.
 const PROBED: u64 = 2;
@@ -54,7 +54,10 @@ impl Downloads {
         let free = free.min(memory.saturating_sub(self.proven + self.probing));
         let room = most.saturating_sub(download.owed).min(free);
         let probing = self.probing + size;
-        let piece_fits = probing <= memory - memory / LEFT_BY_PROBES && self.proven + probing <= memory;
+        // Of a small content, a piece for each of many would be all of it.
+        let of_content = (total - total / LEFT_BY_PROBES).max(2 * size);
+        let beyond = (memory - memory / LEFT_BY_PROBES).min(of_content);
+        let piece_fits = probing <= beyond && self.proven + probing <= memory;
         match room {
             _ if download.owed == 0 && piece_fits => room.max(size),
             // Less than a piece is no room, or a whole one would be asked for.

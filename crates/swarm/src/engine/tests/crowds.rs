@@ -1,6 +1,6 @@
 //! A hundred strangers at once, one of them honest: it is asked soon, for the manifest and for pieces.
 
-use super::hostile::{bytes_asked, offers_all, wants};
+use super::hostile::{bytes_asked, closed, offers_all, wants};
 use super::*;
 
 const SILENT: u64 = 100;
@@ -114,4 +114,143 @@ fn a_crowd_that_dials_us_leaves_room_to_dial_others() {
     engine.handle(Duration::ZERO, Event::Found { content: content(), peers: vec![honest] }, &mut actions);
     let dials = actions.iter().any(|action| matches!(action, Action::Dial { .. }));
     assert!(dials, "the honest one is not dialled");
+}
+
+/// Says hello, and that it has the manifest.
+fn has_manifest(engine: &mut Engine, now: Duration, conn: ConnId, actions: &mut Vec<Action>) {
+    let remote = SocketAddr::from(([127, 0, 1, conn as u8], 9000));
+    let connected = Event::Connected { conn, peer: stranger(conn), remote, dialled: false, relayed: false };
+    let join = PeerMessage::Join { content: content(), pieces: Some(100), wants: false };
+    for event in
+        [connected, Event::Message { conn, message: hello(1) }, Event::Message { conn, message: join }, Event::Tick]
+    {
+        engine.handle(now, event, actions);
+    }
+}
+
+/// Connections that are asked for the manifest, each time.
+fn manifests_asked(actions: &[Action]) -> Vec<ConnId> {
+    let asked = actions.iter().filter_map(|action| match action {
+        Action::FetchManifest { conn, .. } => Some(*conn),
+        _ => None,
+    });
+    asked.collect()
+}
+
+fn manifest_fails(engine: &mut Engine, now: Duration, conn: ConnId, actions: &mut Vec<Action>) {
+    engine.handle(now, Event::ManifestFailed { content: content(), conn, lied: false }, actions);
+}
+
+#[test]
+fn a_hundred_silent_peers_are_asked_for_the_manifest_within_little_more_than_a_second() {
+    let (mut engine, mut actions) = (Engine::new(Config::default(), peer(0), hello(0), 1), Vec::new());
+    engine.handle(Duration::ZERO, Event::Want { content: content() }, &mut actions);
+    for conn in 1..=HONEST {
+        has_manifest(&mut engine, Duration::ZERO, conn, &mut actions);
+        // A round trip as there is on a busy machine.
+        engine.handle(Duration::ZERO, Event::RoundTrip { conn, rtt: Duration::from_millis(90) }, &mut actions);
+    }
+    for tick in 1..=5 {
+        engine.handle(Duration::from_millis(tick * 250), Event::Tick, &mut actions);
+    }
+    let asked: std::collections::BTreeSet<ConnId> = manifests_asked(&actions).into_iter().collect();
+    assert_eq!(asked.len() as u64, HONEST, "each of them");
+}
+
+#[test]
+fn who_comes_after_others_have_failed_is_asked_for_the_manifest_at_once() {
+    let (mut engine, mut actions) = (Engine::new(Config::default(), peer(0), hello(0), 1), Vec::new());
+    engine.handle(Duration::ZERO, Event::Want { content: content() }, &mut actions);
+    (1..=5).for_each(|conn| has_manifest(&mut engine, Duration::ZERO, conn, &mut actions));
+    let mut failed = 0;
+    while let Some(&conn) = manifests_asked(&actions).get(failed) {
+        failed += 1;
+        manifest_fails(&mut engine, Duration::from_millis(10), conn, &mut actions);
+    }
+    assert_eq!(failed, 5, "each is asked once");
+    // A crowd of others that fail as fast.
+    for conn in 6..=20 {
+        let now = Duration::from_millis(conn * 45);
+        actions.clear();
+        has_manifest(&mut engine, now, conn, &mut actions);
+        assert_eq!(manifests_asked(&actions), [conn], "it is asked at once, and nobody else");
+        manifest_fails(&mut engine, now, conn, &mut actions);
+        assert_eq!(manifests_asked(&actions), [conn], "once");
+    }
+    actions.clear();
+    engine.handle(Duration::from_millis(1250), Event::Tick, &mut actions);
+    assert!(!manifests_asked(&actions).is_empty(), "later failures do not put those off that failed at first");
+}
+
+#[test]
+fn a_part_of_a_small_content_is_left_for_one_that_gives_some_of_it() {
+    let (mut engine, mut actions) = (wants(128), Vec::new());
+    for conn in 1..=SILENT {
+        offers_all(&mut engine, Duration::ZERO, conn, stranger(conn), 128, &mut actions);
+    }
+    let asked = |conn| bytes_asked(&actions, conn) / u64::from(PIECE);
+    assert_eq!((asked(1), asked(2)), (64, 1), "half of it of the first, and a piece of others");
+    assert_eq!((1..=SILENT).map(asked).sum::<u64>(), 96);
+    let (honest, request, run) = fetches(&actions)[1];
+    actions.clear();
+    engine.handle(Duration::ZERO, Event::Progress { request, bytes: u64::from(PIECE) }, &mut actions);
+    engine.handle(Duration::ZERO, Event::Stored { content: content(), request, piece: run.first }, &mut actions);
+    engine.handle(Duration::ZERO, Event::Finished { request, failure: None }, &mut actions);
+    assert!(bytes_asked(&actions, honest) >= 30 * u64::from(PIECE), "{}", bytes_asked(&actions, honest));
+}
+
+#[test]
+fn who_has_asked_for_a_piece_is_not_crowded_out_by_those_who_come_again_and_again() {
+    let (mut engine, mut actions) = (lone_engine(false), Vec::new());
+    let most = 2 * Config::default().connections as u64;
+    let joins = |engine: &mut Engine, now, conn, actions: &mut Vec<Action>| {
+        let connected =
+            Event::Connected { conn, peer: stranger(conn), remote: address(1), dialled: false, relayed: false };
+        let join = PeerMessage::Join { content: content(), pieces: Some(100), wants: true };
+        engine.handle(now, connected, actions);
+        engine.handle(now, Event::Message { conn, message: hello(1) }, actions);
+        engine.handle(now, Event::Message { conn, message: join }, actions);
+    };
+    let honest = 1;
+    (honest..=most).for_each(|conn| joins(&mut engine, Duration::ZERO, conn, &mut actions));
+    let ask = |engine: &mut Engine, conn, piece, actions: &mut Vec<Action>| {
+        let run = PieceRange { first: piece, count: 1 };
+        let event = Event::Requested { conn, serve: conn, content: content(), run, awaited: true };
+        engine.handle(Duration::ZERO, event, actions);
+    };
+    ask(&mut engine, honest, 7, &mut actions);
+    // To be refused is no merit.
+    ask(&mut engine, 2, 100, &mut actions);
+    for conn in most + 1..=most + 200 {
+        joins(&mut engine, Duration::from_millis(5 * (conn - most)), conn, &mut actions);
+    }
+    assert!(!closed(&actions, honest), "its first piece is on its way");
+    assert!(closed(&actions, 2) && closed(&actions, most + 1), "others make room");
+}
+
+#[test]
+fn a_crowd_of_one_address_may_say_no_more_than_a_few_of_it() {
+    // So many of one address say nearly as much as a stranger may; how many of them are still connected.
+    let left = |strangers: u64, same: bool| {
+        let (mut engine, mut actions) = (wants(1000), Vec::new());
+        for conn in 1..=strangers {
+            let remote = SocketAddr::from(([127, 0, 1, if same { 1 } else { conn as u8 }], 9000));
+            let connected = Event::Connected { conn, peer: stranger(conn), remote, dialled: false, relayed: false };
+            engine.handle(Duration::ZERO, connected, &mut actions);
+            engine.handle(Duration::ZERO, Event::Message { conn, message: hello(1) }, &mut actions);
+        }
+        for step in 0..1000 {
+            for conn in 1..=strangers {
+                let runs = vec![PieceRange { first: 0, count: 500 }];
+                let message = PeerMessage::Decline { content: content(), runs };
+                engine.handle(Duration::from_millis(step * 10), Event::Message { conn, message }, &mut actions);
+            }
+            engine.handle(Duration::from_millis(step * 10), Event::Tick, &mut actions);
+            actions.clear();
+        }
+        engine.connections().len()
+    };
+    assert_eq!(left(4, true), 4);
+    assert_eq!(left(100, false), 100, "of as many addresses");
+    assert!(left(100, true) <= 4, "{}", left(100, true));
 }

@@ -56,7 +56,7 @@ fn who_says_that_it_waits_for_everything_leaves_others_a_part() {
                     }
                     (budget, _) = (budget - bytes, sends.pop_front());
                     *sent.entry(conn).or_default() += bytes;
-                    engine.handle(now, Event::Served { serve: next }, &mut actions);
+                    engine.handle(now, Event::Served { serve: next, pieces: run.count }, &mut actions);
                     let message = PeerMessage::Have { content: content(), runs: vec![run], in_flight: vec![] };
                     engine.handle(now, Event::Message { conn, message }, &mut actions);
                 }

@@ -342,7 +342,7 @@ fn slow_takers_keep_no_slot_from_a_fast_one() {
                 Action::Serve { serve } if asked[&serve].0 == fast => {
                     let (_, run) = asked[&serve];
                     served += run.count;
-                    engine.handle(now, Event::Served { serve }, &mut next);
+                    engine.handle(now, Event::Served { serve, pieces: run.count }, &mut next);
                     let message = PeerMessage::Have { content: content(), runs: vec![run], in_flight: vec![] };
                     engine.handle(now, Event::Message { conn: fast, message }, &mut next);
                 }

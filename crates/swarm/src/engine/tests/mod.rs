@@ -215,7 +215,7 @@ impl World {
                     self.events.push_back((asker, came));
                 }
                 self.finish(asker, request, None);
-                self.events.push_back((n, Event::Served { serve }));
+                self.events.push_back((n, Event::Served { serve, pieces: run.count }));
             }
             Action::Completed { .. } => self.completed.push(n),
             Action::FindMore { .. } => {}

@@ -43,7 +43,7 @@ impl Seeder {
             let serve = conn * 1000 + u64::from(piece);
             let asked = Event::Requested { conn, serve, content: content(), run, awaited: true };
             assert!(self.tell(asked).contains(&Action::Serve { serve }));
-            self.tell(Event::Served { serve });
+            self.tell(Event::Served { serve, pieces: 1 });
             self.say(conn, PeerMessage::Have { content: content(), runs: vec![run], in_flight: vec![] });
         }
         if !takes {

@@ -43,3 +43,52 @@ fn questions_for_what_is_not_held_are_refused() {
         assert!(actions.contains(&Action::Refuse { serve: 5, reason }), "{run:?}: {actions:?}");
     }
 }
+
+/// What it never took does not count as what the uplink sends: while that is unknown, others are sent to one after another.
+#[test]
+fn who_stops_its_answers_and_says_to_have_them_proves_nothing() {
+    let pieces = 8192;
+    let (mut engine, mut actions) = (Engine::new(Config::default(), peer(0), hello(0), 1), Vec::new());
+    let have = PieceSet::full(pieces);
+    let event = Event::Content { content: content(), geometry: geometry(pieces), have, wanted: PieceSet::empty(0) };
+    engine.handle(Duration::ZERO, event, &mut actions);
+    let join = PeerMessage::Join { content: content(), pieces: Some(pieces), wants: true };
+    let liar = 1;
+    greet(&mut engine, liar, stranger(liar), &mut actions);
+    engine.handle(Duration::ZERO, Event::Message { conn: liar, message: join.clone() }, &mut actions);
+    let (mut said, mut serve) = (0, 0);
+    for step in 0..2000u64 {
+        let (now, mut next) = (Duration::from_millis(step * 5), Vec::new());
+        for action in std::mem::take(&mut actions) {
+            let Action::Send { message: PeerMessage::Offer { runs, .. }, .. } = action else { continue };
+            for run in runs {
+                serve += 1;
+                let event = Event::Requested { conn: liar, serve, content: content(), run, awaited: false };
+                engine.handle(now, event, &mut next);
+                engine.handle(now, Event::Served { serve, pieces: 0 }, &mut next);
+                let message = PeerMessage::Have { content: content(), runs: vec![run], in_flight: vec![] };
+                engine.handle(now, Event::Message { conn: liar, message }, &mut next);
+                said += run.count;
+            }
+        }
+        engine.handle(now, Event::Tick, &mut next);
+        actions = next;
+    }
+    assert_eq!(said, pieces, "it is a peer like any other meanwhile");
+    assert!(!engine.conns[&liar].was_of_use());
+    actions.clear();
+    let now = Duration::from_secs(11);
+    for conn in [2, 3] {
+        greet(&mut engine, conn, stranger(conn), &mut actions);
+        engine.handle(now, Event::Message { conn, message: join.clone() }, &mut actions);
+    }
+    let mut served = 0;
+    for action in std::mem::take(&mut actions) {
+        let Action::Send { conn, message: PeerMessage::Offer { runs, .. } } = action else { continue };
+        serve += 1;
+        let event = Event::Requested { conn, serve, content: content(), run: runs[0], awaited: false };
+        engine.handle(now, event, &mut actions);
+        served += actions.drain(..).filter(|action| matches!(action, Action::Serve { .. })).count();
+    }
+    assert_eq!(served, 1, "how fast the uplink is remains unknown");
+}

@@ -30,7 +30,7 @@ pub(crate) enum Stage {
     Asked,
     /// Handed to the transport; the other side has not said that it has it.
     Sent,
-    /// The other side gets it from elsewhere: it is not offered again at once.
+    /// The other side gets it from elsewhere, or did not take all of the answer: it is not offered again at once.
     Declined,
 }
 

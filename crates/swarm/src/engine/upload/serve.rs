@@ -100,6 +100,7 @@ impl Engine {
             return Err(RefusalReason::Busy);
         }
         state.upload.waiting += 1;
+        state.upload.has_asked = true;
         let urgent = awaited && !offered && full;
         run.pieces().for_each(|piece| self.promise(conn, id, piece, Stage::Asked));
         self.uploads.wait(Question { conn, serve, content: id, run, bytes, offered, urgent, since: self.now }, here);
@@ -133,29 +134,42 @@ impl Engine {
         }
     }
 
-    pub(crate) fn served(&mut self, serve: ServeId) {
-        if let Some(Serve { conn, content, run, bytes, began, .. }) = self.uploads.active.remove(&serve) {
-            run.pieces().for_each(|piece| self.sent(conn, content, piece));
-            let rtt = self.conns.get(&conn).map_or(Duration::ZERO, |state| state.rate.rtt);
-            let in_time = self.now.saturating_sub(began) <= self.uploads.patience(rtt, 0, bytes);
-            if let Some(state) = self.conns.get_mut(&conn) {
-                state.upload.has_left(in_time);
-                // It may have said already that it has all of it.
-                let promised = state.participations.get(&content).map(|theirs| &theirs.promised);
-                if promised.is_some_and(|promised| !run.pieces().any(|piece| promised.contains_key(&piece))) {
-                    self.uploads.has_taken(&mut state.upload, rtt, bytes, Duration::ZERO);
-                }
+    /// An answer is over, of which so many pieces were handed to the transport. The others prove nothing, whether the other side says to have
+    /// them or not: else it could stop each answer at once, and what it never took would count as what our uplink sends.
+    pub(crate) fn served(&mut self, serve: ServeId, pieces: u32) {
+        if let Some(Serve { conn, content, run, began, .. }) = self.uploads.active.remove(&serve) {
+            let sent = PieceRange { first: run.first, count: pieces.min(run.count) };
+            let is_sent = |piece| sent.pieces().contains(&piece);
+            for piece in run.pieces() {
+                // It may get the others from elsewhere: they are not offered again at once.
+                self.move_promise(conn, content, piece, if is_sent(piece) { Stage::Sent } else { Stage::Declined });
+            }
+            if sent.count > 0 {
+                self.has_left(conn, content, sent, began);
             }
         }
         self.serve_next();
         self.offer_more();
     }
 
-    /// A piece was handed to the transport. The other side may have said already that it has it.
-    fn sent(&mut self, conn: ConnId, id: ContentId, piece: u32) {
+    /// These pieces of an answer were handed to the transport.
+    fn has_left(&mut self, conn: ConnId, id: ContentId, sent: PieceRange, began: Duration) {
+        let (Some(content), Some(state)) = (self.contents.get(&id), self.conns.get_mut(&conn)) else { return };
+        let (rtt, bytes) = (state.rate.rtt, content.bytes(sent));
+        let in_time = self.now.saturating_sub(began) <= self.uploads.patience(rtt, 0, bytes);
+        state.upload.has_left(in_time);
+        // It may have said already that it has all of it.
+        let promised = state.participations.get(&id).map(|theirs| &theirs.promised);
+        if promised.is_some_and(|promised| !sent.pieces().any(|piece| promised.contains_key(&piece))) {
+            self.uploads.has_taken(&mut state.upload, rtt, bytes, Duration::ZERO);
+        }
+    }
+
+    /// Writes down how far a promise has come. The other side may have said already that it has the piece: then it is over.
+    fn move_promise(&mut self, conn: ConnId, id: ContentId, piece: u32, stage: Stage) {
         let theirs = self.conns.get(&conn).and_then(|state| state.participation(&id));
         if theirs.is_some_and(|theirs| theirs.promised.contains_key(&piece)) {
-            self.promise(conn, id, piece, Stage::Sent);
+            self.promise(conn, id, piece, stage);
         }
     }
 
