@@ -8,13 +8,14 @@ use swarm::{Addresses, Introductions};
 
 use crate::pace::Repeats;
 
-/// A connection: its keys, its packets' books, its task, its entries here. `cargo xtask bench tracker` weighs one.
+/// A connection: its keys, its packets' books, its task, its entries here. `cargo xtask bench tracker` weighs one, and
+/// `tests/connection_memory.rs` one over TCP.
 pub(crate) fn connection(transport: &str) -> usize {
     if transport == "tcp" { TCP } else { QUIC }
 }
 
 const QUIC: usize = 36 << 10;
-const TCP: usize = 20 << 10;
+const TCP: usize = 16 << 10;
 /// What a transport may hold of what a connection sends while it is not read: the window that it has.
 pub(crate) const UNREAD: usize = 64 << 10;
 /// A member of a content: in the registry, and on its connection's list.

@@ -248,10 +248,13 @@ async fn a_connection_has_few_stream_connections_without_a_stream() {
 async fn stream_connections_that_come_and_go_are_not_counted_for_ever() {
     let (listener, stranger) = (tcp(1000), tcp(64));
     let dialler = dialler(&stranger, &listener);
-    let _control = dialler.dial(Purpose::Control).await.unwrap();
+    let mut control = dialler.dial(Purpose::Control).await.unwrap();
     let connection = listener.accept().await.unwrap();
     for _ in 0..6 {
         for purpose in [Purpose::Theirs, Purpose::Yours] {
+            // A ping: on a busy machine all this takes longer than a silent side is waited for.
+            control.write_all(&[0; 5]).await.unwrap();
+            control.flush().await.unwrap();
             drop(stream_connections(&dialler, 50, purpose).await);
             until("they are gone", || listener.shared.sockets.taken() <= 1 + connection_core::IDLE_STREAM_CONNECTIONS)
                 .await;
