@@ -138,7 +138,8 @@ impl Outbox {
         if waiting.order.is_empty() && waiting.said.is_empty() {
             return None;
         }
-        let batch = waiting.told.filter(|_| !waiting.hurry).map(|told| told + BATCH);
+        let can_wait = !waiting.hurry && waiting.said.is_empty();
+        let batch = waiting.told.filter(|_| can_wait).map(|told| told + BATCH);
         Some(batch.unwrap_or_else(Instant::now))
     }
 

@@ -329,7 +329,9 @@ async fn read(
             }
             TrackerRequest::Prove { .. } => return Err(TransportError::Lost("it proves what is not asked".to_owned())),
         };
-        let busy = if takes_time { state.took(origin, began.elapsed()) } else { Duration::ZERO };
+        // Who asks takes no such time, but is there: then nobody is alone.
+        let busy = state.took(origin, if takes_time { began.elapsed() } else { Duration::ZERO });
+        let busy = if takes_time { busy } else { Duration::ZERO };
         let wait = if counts == 0 { Duration::ZERO } else { paced.spend(counts).max(busy) };
         if !wait.is_zero() {
             // What comes meanwhile lies in the transport.

@@ -37,7 +37,7 @@ pub enum ControlError {
     #[error("there is no runtime folder for the daemon's socket: set XDG_RUNTIME_DIR, or name a socket with --socket")]
     NoPlace,
     /// What the socket is to be in is no folder.
-    #[error("{0} is no folder, so no socket can be in it: name another place with --socket")]
+    #[error("{0} is no folder, or a link, so no socket can be in it: name another place with --socket")]
     NoFolder(PathBuf),
     /// The socket is another user's.
     #[error("{0} {words}", words = socket::NOT_OURS)]

@@ -162,7 +162,8 @@ mod platform {
         if ![user(), 0].contains(&seen.uid()) && !is_service && !named_by_root {
             return Err(ControlError::NotOurs(folder.to_owned()));
         }
-        if seen.is_dir() { Ok(()) } else { Err(ControlError::NoFolder(folder.to_owned())) }
+        // A link of these users leads where they like.
+        if seen.is_dir() || seen.is_symlink() { Ok(()) } else { Err(ControlError::NoFolder(folder.to_owned())) }
     }
 
     #[cfg(test)]

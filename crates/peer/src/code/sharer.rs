@@ -32,6 +32,8 @@ const BURNT: u32 = 10;
 const AGAIN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
 /// After so many tries of one tracker in vain it is the next one's turn.
 const IN_VAIN: u32 = 2;
+/// A code that is good stays with its tracker for so long: that may be starting anew, and elsewhere the code's number may be taken.
+const RESTARTS: Duration = Duration::from_secs(20);
 /// Largest number of a mailbox that a tracker in the sharer's process is asked for: there the smallest ones would be those of
 /// every sharer in the same network.
 const OWN_NUMBERS: u16 = 99;
@@ -241,34 +243,39 @@ struct Mailbox {
 
 impl Offer {
     async fn run(mut self) {
-        let (mut wait, mut in_vain) = (AGAIN.0, 0);
+        let (mut wait, mut in_vain, mut refused, mut lost) = (AGAIN.0, 0, 0, Instant::now());
         let end = loop {
             match self.claim().await {
                 Ok(Ok(mailbox)) => {
-                    (wait, in_vain) = (AGAIN.0, 0);
+                    (wait, in_vain, refused) = (AGAIN.0, 0, 0);
                     let connection = mailbox.connection.clone();
                     let end = self.serve(mailbox).await;
+                    lost = Instant::now();
                     connection.close(0, "done");
                     if let Err(end) = end {
                         break end;
                     }
                 }
-                Ok(Err(no_code)) if self.places.len() < 2 => break End::Said(CodeEvent::None(no_code)),
                 // Another tracker may have one.
                 Ok(Err(no_code)) => {
                     tracing::debug!(%no_code, "no mailbox");
-                    self.places.pop_front();
+                    refused += 1;
+                    if refused >= self.places.len() {
+                        break End::Said(CodeEvent::None(no_code));
+                    }
+                    self.places.rotate_left(1);
                     in_vain = 0;
                 }
                 Err(error) => {
                     tracing::debug!(%error, "no mailbox");
-                    in_vain += 1;
+                    (in_vain, refused) = (in_vain + 1, 0);
                 }
             }
             if let Some(end) = self.expired() {
                 break end;
             }
-            if in_vain == IN_VAIN {
+            let is_good = self.current.as_ref().is_some_and(|current| current.next.is_none());
+            if in_vain >= IN_VAIN && (!is_good || lost.elapsed() >= RESTARTS) {
                 self.places.rotate_left(1);
                 in_vain = 0;
             }

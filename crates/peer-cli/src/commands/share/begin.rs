@@ -71,7 +71,9 @@ pub(super) async fn begin<'a>(
         shared.told = shared.addresses();
         let sentence = "The tracker listens on loopback alone, so tickets and codes lead there from this machine alone. For \
                         others, start it at an address that they reach (--bind).";
-        session.note(sentence);
+        if trackers.len() < 2 {
+            session.note(sentence);
+        }
     }
     if !arguments.no_code {
         shared.codes = Some(codes(session, arguments, &trackers, &shared));
