@@ -120,6 +120,7 @@ impl Contents {
         }
         match self.names.find(&self.swarms, |called| called == name).await {
             Ok(Some(((number, content), _))) => self.begin(&self.swarms[number], content, Some(name), &None).await,
+            Err(Refusal::Ambiguous) => Err(Refusal::Ambiguous),
             Err(late) if answer == Refusal::NotFound => Err(late),
             Ok(None) | Err(_) => Err(answer),
         }

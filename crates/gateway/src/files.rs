@@ -157,7 +157,8 @@ pub(crate) async fn respond_known(
     manner: &Manner<'_>,
 ) -> Result<Response, Refusal> {
     let room = timeout(manner.wait, manner.memory.take(bytes.len())).await.map_err(|_| Refusal::Busy)?;
-    let source = Source::Known { from: file.offset + range.start, bytes: room.hold(bytes) };
+    let source = Source::Known { from: file.offset + range.start, bytes: room.hold(Bytes::copy_from_slice(&bytes)) };
+    drop(bytes);
     respond_from(request, &source, file, manner, None).await
 }
 

@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::error::Refusal;
 use crate::swarm::Swarm;
 
-/// Longest wait for manifests.
+/// Longest wait for a manifest, from when it was asked for: one that does not come delays nobody after that.
 const WAIT: Duration = Duration::from_secs(10);
 
 /// A content of the swarm of that number.
@@ -21,8 +21,8 @@ type Place = (usize, ContentId);
 
 /// The names that are known, and those that are on their way.
 pub(crate) struct Names {
-    /// Empty of what will never come.
-    known: Mutex<HashMap<Place, Option<String>>>,
+    /// Since when each is asked for, and the name: empty of what will never come.
+    known: Mutex<HashMap<Place, (Instant, Option<String>)>>,
     changed: watch::Sender<()>,
 }
 
@@ -37,20 +37,24 @@ impl Names {
         swarms: &[Swarm],
         fits: impl Fn(&str) -> bool,
     ) -> Result<Option<(Place, String)>, Refusal> {
-        let (mut changed, end) = (self.changed.subscribe(), Instant::now() + WAIT);
+        let mut changed = self.changed.subscribe();
         self.ask(swarms);
         loop {
             changed.mark_unchanged();
-            {
+            let end = {
                 let known = self.lock();
-                let mut names = known.iter().filter_map(|(place, name)| Some((*place, name.as_deref()?)));
-                if let Some((place, name)) = names.find(|(_, name)| fits(name)) {
+                let names = known.iter().filter_map(|(place, (_, name))| Some((*place, name.as_deref()?)));
+                let mut fitting = names.filter(|(_, name)| fits(name));
+                if let Some((place, name)) = fitting.next() {
+                    if fitting.any(|((_, content), other)| other == name && content != place.1) {
+                        return Err(Refusal::Ambiguous);
+                    }
                     return Ok(Some((place, name.to_owned())));
                 }
-                if known.values().all(Option::is_some) {
-                    return Ok(None);
-                }
-            }
+                let waiting = known.values().filter(|(_, name)| name.is_none()).map(|(since, _)| *since);
+                let Some(last) = waiting.max() else { return Ok(None) };
+                last + WAIT
+            };
             // The sender is this one's own.
             timeout_at(end, changed.changed()).await.map_err(|_| Refusal::Late)?.map_err(|_| Refusal::Late)?;
         }
@@ -61,7 +65,7 @@ impl Names {
         let meant = swarms.iter().enumerate().flat_map(|(number, swarm)| swarm.meant().map(move |it| (number, it)));
         for (number, content) in meant {
             let is_new = match self.lock().entry((number, content)) {
-                Entry::Vacant(entry) => entry.insert(None).is_none(),
+                Entry::Vacant(entry) => entry.insert((Instant::now(), None)).1.is_none(),
                 Entry::Occupied(_) => false,
             };
             if is_new {
@@ -70,7 +74,7 @@ impl Names {
                 tokio::spawn(async move {
                     let manifest = node.manifest_with(content, secret, origin).await;
                     let name = manifest.map(|manifest| manifest.header().name.clone()).unwrap_or_default();
-                    names.lock().insert((number, content), Some(name));
+                    names.lock().insert((number, content), (Instant::now(), Some(name)));
                     names.changed.send_replace(());
                 });
             }

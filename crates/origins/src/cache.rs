@@ -1,12 +1,11 @@
 //! A bounded cache on disk of what was read from origins: parts of objects at a version, the least recently used first to go.
 //!
 //! Each part is a file of its own, written whole or not at all, so the cache survives restarts and power failures. Which was used
-//! when is the files' time of modification. Each process has a folder of its own. It takes over what ended processes have left in theirs, and
-//! links what running ones have, as far as there is room: a part is the same for all, and its file never changes.
+//! when is the files' time of modification. Each process has a folder of its own, and takes over what ended processes have left in
+//! theirs: a part is the same for all.
 //! Those who read from it verify what they read.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, DirEntry, File};
 use std::io;
 use std::ops::Range;
@@ -113,10 +112,6 @@ impl PartFile {
         let seen = file.metadata().ok().filter(|seen| seen.is_file())?;
         Some(PartFile { key, len: seen.len(), used: seen.modified().unwrap_or(SystemTime::UNIX_EPOCH) })
     }
-
-    fn all_in(folder: &Path) -> Vec<Self> {
-        fs::read_dir(folder).into_iter().flatten().flatten().filter_map(|file| PartFile::of(&file)).collect()
-    }
 }
 
 #[derive(Default)]
@@ -186,8 +181,7 @@ impl Cache {
                         is_full_told: AtomicBool::new(false),
                         _lock: lock,
                     };
-                    let running = cache.take_over(folder, number);
-                    cache.link(&running);
+                    cache.take_over(folder, number);
                     cache.find()?;
                     return Ok(cache);
                 }
@@ -197,45 +191,19 @@ impl Cache {
         Err(refused)
     }
 
-    /// Moves here what ended processes have left, since no other start may come that has as many folders. Gives the folders of running ones.
-    fn take_over(&self, folder: &Path, own: u32) -> Vec<PathBuf> {
-        let mut running = Vec::new();
+    /// Moves here what ended processes have left, since no other start may come that has as many folders.
+    fn take_over(&self, folder: &Path, own: u32) {
         for number in (0..PROCESSES).filter(|&number| number != own) {
             let other = folder.join(format!("parts-{number}"));
             let Ok(lock) = File::options().write(true).open(other.join(LOCK)) else { continue };
             if FileExt::try_lock(&lock).is_err() {
-                running.push(other);
                 continue;
             }
             let Ok(files) = fs::read_dir(&other) else { continue };
             for file in files.flatten().filter(|file| file.file_name() != LOCK) {
                 let _ = fs::rename(file.path(), self.folder.join(file.file_name()));
-                // It stays there if it cannot be moved, or if both are names of one file.
+                // It stays there if it cannot be moved.
                 remove_file(&file.path());
-            }
-        }
-        running
-    }
-
-    /// Gives parts of running processes a second name here, those that were used last first, as far as there is room beside what is here. That
-    /// takes no space on the disk, and each process removes its own name only.
-    fn link(&self, running: &[PathBuf]) {
-        let own = PartFile::all_in(&self.folder);
-        let mut total: u64 = own.iter().map(|part| part.len).sum();
-        let mut known: HashSet<PartKey> = own.into_iter().map(|part| part.key).collect();
-        let mut found = Vec::new();
-        for other in running {
-            found.extend(PartFile::all_in(other).into_iter().map(|part| (other, part)));
-        }
-        found.sort_by_key(|(_, part)| Reverse(part.used));
-        for (other, PartFile { key, len, .. }) in found {
-            let name = key.file();
-            if total + len <= self.most
-                && !known.contains(&key)
-                && fs::hard_link(other.join(&name), self.folder.join(&name)).is_ok()
-            {
-                total += len;
-                known.insert(key);
             }
         }
     }
@@ -387,8 +355,6 @@ fn remove_file(path: &Path) {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use super::*;
 
     fn key(number: u64) -> PartKey {
@@ -429,32 +395,12 @@ mod tests {
     }
 
     #[test]
-    fn what_a_running_process_has_is_there_for_another_one_which_removes_nothing_of_it() {
+    fn two_processes_never_share_a_cache() {
         let folder = tempfile::tempdir().unwrap();
         let one = Cache::open(folder.path(), 5000).unwrap();
         one.keep(&key(1), &[1; 1000]);
         let other = Cache::open(folder.path(), 5000).unwrap();
-        assert!(one.folder != other.folder);
-        if other.read(&key(1), 0..1000).is_none() {
-            let _ = writeln!(std::io::stderr(), "skipped: files have one name only here");
-            return;
-        }
-        other.keep(&key(1), &[2; 1000]);
-        other.remove(&key(1));
-        assert_eq!(one.read(&key(1), 0..1000).unwrap(), [1; 1000]);
-        // It is not to take the room of what is there.
-        other.keep(&key(2), &[2; 4500]);
-        drop(other);
-        let other = Cache::open(folder.path(), 5000).unwrap();
-        assert!(other.contains(&key(2)) && !other.contains(&key(1)));
-        // Nor does a second name stay behind.
-        other.remove(&key(2));
-        drop(other);
-        let other = Cache::open(folder.path(), 5000).unwrap();
-        let left = other.folder.clone();
-        drop((one, other));
-        let one = Cache::open(folder.path(), 5000).unwrap();
-        assert_eq!((one.bytes(), bytes_on_disk(&left)), (1000, 0));
+        assert!(one.folder != other.folder && !other.contains(&key(1)));
     }
 
     fn bytes_on_disk(folder: &Path) -> u64 {

@@ -142,7 +142,9 @@ fn outside(sentence: &str) -> Option<String> {
         }
     };
     // Where nothing bounds it but the room that a number takes.
+    let typed = number.rsplit(' ').next().and_then(|typed| typed.parse::<i128>().ok());
     Some(match last >= u32::MAX.into() {
+        true if typed.is_some_and(|typed| typed > i128::from(last)) => format!("{number} is more than {last}"),
         true => format!("{number} is less than {first}"),
         false => format!("{number} is not between {first} and {last}"),
     })

@@ -74,9 +74,8 @@ impl Ranges {
             })
         };
         let bytes = timeout(SOON, self.blocks.get((digest, blocks.clone()), asked)).await.ok()?.ok()?;
-        // A slice would keep all of it.
-        let bytes = &bytes[(range.start - blocks.start) as usize..(range.end - blocks.start) as usize];
-        Some(Bytes::copy_from_slice(bytes))
+        // All who ask share it: who answers makes room first, and copies it then, as a slice would keep all of it.
+        Some(bytes.slice((range.start - blocks.start) as usize..(range.end - blocks.start) as usize))
     }
 
     /// Whether so many bytes more of a file of this size may be read, which then count.

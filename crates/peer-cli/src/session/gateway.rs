@@ -187,16 +187,18 @@ fn origins(brought: &Brought<'_>) -> Result<gateway::Origins, Failure> {
     // Those who wait for it do not wait for ever.
     let limits = Limits::default().patience(Duration::from_secs(30));
     let wrong = |error: gateway::OriginError| Failure::new(ExitCode::Usage, protocol::printable(&error.to_string()));
+    // One for all, which files of any of them are read by.
+    let pace = pace(brought.rate);
     let mut origins = gateway::Origins::new(brought.folder).keep_free(brought.keep_free);
     for text in &brought.from.oci_origin {
         let (name, url) = registry(text);
         let at = url.clone();
         let login: Login = Arc::new(move || login(&at));
         let registry = Registry::new(&url, Some(login), &limits).map_err(wrong)?;
-        origins = origins.registry(name, registry.paced(pace(brought.rate)));
+        origins = origins.registry(name, registry.paced(pace.clone()));
     }
     Ok(match &brought.from.hf_origin {
-        Some(url) => origins.hub(Hub::at_url(url, &limits).map_err(wrong)?.paced(pace(brought.rate))),
+        Some(url) => origins.hub(Hub::at_url(url, &limits).map_err(wrong)?.paced(pace)),
         None => origins,
     })
 }

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use origins::{
     Allowed, Cache, KeptManifests, Listing, Options, Origin, OriginError, OriginFallback, OriginStorage, Pace, Pieces,
@@ -78,10 +78,9 @@ fn options(flags: &OriginArguments) -> Options {
     Options::default().endpoint(flags.endpoint.clone()).pace(pace(flags.origin_rate))
 }
 
-/// The cap on how fast this process reads origins: one for all of them.
+/// A cap on how fast an origin is read. Each content has its own: who reads it judges by that cap whether the origin is slow.
 pub fn pace(rate: Option<u64>) -> Option<Pace> {
-    static PACE: OnceLock<Pace> = OnceLock::new();
-    rate.and_then(NonZeroU64::new).map(|rate| PACE.get_or_init(|| Pace::new(rate)).clone())
+    rate.and_then(NonZeroU64::new).map(Pace::new)
 }
 
 /// What is to be shared: the manifest, with the URL if that is to be named.
