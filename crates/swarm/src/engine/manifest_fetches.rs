@@ -20,8 +20,6 @@ pub(crate) struct ManifestFetches {
     pub(super) next: usize,
     pub(super) not_before: Duration,
     pub(super) pause: Duration,
-    /// Those that have failed are not asked before.
-    pub(super) again: Duration,
     /// Someone was about to end and did not: nobody's word counts for much.
     pub(super) doubtful: bool,
 }

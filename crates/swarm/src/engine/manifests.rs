@@ -124,9 +124,11 @@ impl Engine {
         if self.contents.get(&id).is_some_and(|content| self.awaits_early(content, id)) {
             return;
         }
-        if self.contents.get(&id).is_some_and(|content| now < content.manifests.again) {
-            holders.retain(|conn| self.conns.get(conn).is_some_and(|state| self.doubts(state, id).0 == 0));
-        }
+        let may_be_asked = |conn: &ConnId| {
+            let theirs = self.conns.get(conn).and_then(|state| state.participation(&id));
+            theirs.is_none_or(|theirs| now >= theirs.manifest_again)
+        };
+        holders.retain(may_be_asked);
         self.rng.shuffle(&mut holders);
         holders.sort_by_key(|conn| self.conns.get(conn).map(|state| self.doubts(state, id)));
         let tried =
@@ -148,8 +150,13 @@ impl Engine {
             !fetch.flows() && now.saturating_sub(fetch.since) >= SILENT_FOR + rtt
         };
         let silent = fetches.asked.iter().filter(silent).count();
-        let (most, more) =
-            if fetches.asked.values().any(Fetch::flows) { (ASKED, MORE) } else { (SILENT, MORE_OF_SILENT) };
+        // Before an answer can be here, nobody is silent.
+        let may_come = |(conn, fetch): (&ConnId, &Fetch)| {
+            let rtt = self.conns.get(conn).map_or(Duration::ZERO, Connection::round_trip);
+            now.saturating_sub(fetch.since) < rtt.max(super::TICK)
+        };
+        let flows = fetches.asked.values().any(Fetch::flows) || fetches.asked.iter().any(may_come);
+        let (most, more) = if flows { (ASKED, MORE) } else { (SILENT, MORE_OF_SILENT) };
         let free = most.saturating_sub(fetches.asked.len() - silent.min(SILENT));
         if soon || now < fetches.not_before || holders.is_empty() || free == 0 {
             return;
@@ -212,12 +219,12 @@ impl Engine {
         if lied {
             self.ban(conn);
         }
-        // Others are asked at once, whenever they come; the same ones, for it may have been the link, a while later.
+        // Others are asked at once, whenever they come; this one, for it may have been the link, a while later.
         if let Some(content) = self.contents.get_mut(&id) {
             content.manifests.not_before = self.now;
-            if self.now >= content.manifests.again {
-                content.manifests.again = self.now + PAUSE;
-            }
+        }
+        if let Some(theirs) = self.conns.get_mut(&conn).and_then(|state| state.participations.get_mut(&id)) {
+            theirs.manifest_again = self.now + PAUSE;
         }
         self.fetch_manifests();
     }

@@ -24,6 +24,8 @@ pub(crate) struct Participation {
     pub(crate) takes: bool,
     /// How often its manifest did not come.
     pub(crate) manifest_failures: u32,
+    /// When it may be asked again for one that did not come: it may have been the link.
+    pub(crate) manifest_again: Duration,
     /// What it said is on its way to it.
     pub(super) in_flight: InFlight,
     /// What it said that it will never ask for; of no length until it says so.

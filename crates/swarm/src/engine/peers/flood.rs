@@ -3,14 +3,12 @@
 //! A message of a few bytes can make us look at every piece of a content. So what counts is the work that a message makes,
 //! in units of a look at one piece (some 50 ns), and not its bytes. What an honest peer says of a content changes each
 //! piece a few times in all; that much is always free. What a stranger has had us do, and has not earned since, the next stranger of its
-//! address begins with: else each new connection would be a new budget. For the same reason strangers of one address, beyond a few, share
-//! what these few may have us do.
+//! address begins with: else each new connection would be a new budget.
 
 use std::time::Duration;
 
 use protocol::{ContentId, PeerMessage, PieceRange};
 
-use super::connection::Connection;
 use crate::engine::Engine;
 use crate::event::ConnId;
 
@@ -21,8 +19,6 @@ const PEER: u64 = 40;
 /// Units a second of a connection over which pieces have travelled, and of others.
 const USEFUL: u64 = 300_000;
 pub(crate) const OTHERS: u64 = 60_000;
-/// All strangers of an address together have the units a second of so many.
-const FEW: u64 = 4;
 /// Units to begin with; and of an address whose strangers flooded or stalled before.
 const BURST: u64 = 300_000;
 const SUSPECT_BURST: u64 = 30_000;
@@ -130,8 +126,8 @@ impl Engine {
     /// Whether a connection may have us do what this message means. If not it is let go, and remembered.
     pub(crate) fn may_say(&mut self, conn: ConnId, message: &PeerMessage) -> bool {
         let cost = MESSAGE + self.work_of(conn, message);
-        let rate = self.pace_of(conn);
         let Some(state) = self.conns.get_mut(&conn) else { return false };
+        let rate = if state.was_of_use() { USEFUL } else { OTHERS };
         let ours = |id| self.contents.get(id).map_or(0, |content| content.pieces());
         let budget = &mut state.conduct.messages;
         if let Some(id) = content_of(message) {
@@ -170,24 +166,11 @@ impl Engine {
     }
 
     fn works_for(&mut self, conn: ConnId, units: u64) -> bool {
-        let (now, rate) = (self.now, self.pace_of(conn));
-        self.conns.get_mut(&conn).is_some_and(|state| state.conduct.messages.spend(now, rate, units))
-    }
-
-    /// Units a second that a connection earns.
-    fn pace_of(&self, conn: ConnId) -> u64 {
-        match self.conns.get(&conn) {
-            Some(state) if state.was_of_use() => USEFUL,
-            Some(state) => OTHERS * FEW / self.peers.strangers_of(state.peer.address.ip()).max(FEW),
-            None => 0,
-        }
-    }
-
-    /// Counts the strangers of each address. Many that have nothing to do with each other come from that of a relay.
-    pub(crate) fn count_strangers(&mut self) {
-        let is_stranger = |state: &&Connection| !state.was_of_use() && state.peer.relayed.is_none();
-        let strangers = self.conns.values().filter(is_stranger);
-        self.peers.count_strangers(strangers.map(|state| state.peer.address.ip()));
+        let now = self.now;
+        self.conns.get_mut(&conn).is_some_and(|state| {
+            let rate = if state.was_of_use() { USEFUL } else { OTHERS };
+            state.conduct.messages.spend(now, rate, units)
+        })
     }
 
     fn pieces_of(&self, id: &ContentId) -> u64 {

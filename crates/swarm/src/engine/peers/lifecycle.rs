@@ -55,9 +55,6 @@ impl Engine {
             self.ended(old, false);
         }
         self.peers.connect(peer, conn);
-        if at.relayed.is_none() {
-            self.peers.meet_stranger(remote.ip());
-        }
         self.dial_backs.connected(&peer);
         let knowing: Vec<_> = self.knowers.of(&peer).collect();
         for id in &knowing {
@@ -102,9 +99,8 @@ impl Engine {
     }
 
     /// The connection that makes room for a newcomer from this address: of those over which no piece travelled lately, one of the
-    /// network that has most of them, whose peer takes part in nothing, or has never asked for anything, or has for longest done nothing: in a
-    /// crowd, one that is here for pieces should be let to have its first. If all are of use, one of a network that has more connections than
-    /// the newcomer's would then.
+    /// network that has most of them, whose peer takes part in nothing, or has for longest done nothing. If all are of use, one
+    /// of a network that has more connections than the newcomer's would then.
     fn least_useful(&self, newcomer: IpAddr) -> Option<ConnId> {
         let mut networks: BTreeMap<IpAddr, usize> = BTreeMap::new();
         self.conns.values().for_each(|state| *networks.entry(network(state.peer.address.ip())).or_default() += 1);
@@ -114,8 +110,7 @@ impl Engine {
         let is_useful = |state: &Connection| state.was_of_use() && self.now.saturating_sub(heard(state)) <= QUIET;
         let idle = self.conns.iter().filter(|(_, state)| !is_useful(state) && state.download.is_idle());
         let idle = idle.min_by_key(|&(&conn, state)| {
-            let (takes_part, asked) = (!state.participations.is_empty(), state.upload.has_asked());
-            (usize::MAX - share(state), takes_part, state.peer.greeted, asked, last(state), conn)
+            (usize::MAX - share(state), !state.participations.is_empty(), state.peer.greeted, last(state), conn)
         });
         let beyond_share = || {
             let own = networks.get(&network(newcomer)).copied().unwrap_or(0) + 1;

@@ -1,6 +1,6 @@
 //! A hundred strangers at once, one of them honest: it is asked soon, for the manifest and for pieces.
 
-use super::hostile::{bytes_asked, closed, offers_all, wants};
+use super::hostile::{bytes_asked, offers_all, wants};
 use super::*;
 
 const SILENT: u64 = 100;
@@ -197,60 +197,4 @@ fn a_part_of_a_small_content_is_left_for_one_that_gives_some_of_it() {
     engine.handle(Duration::ZERO, Event::Stored { content: content(), request, piece: run.first }, &mut actions);
     engine.handle(Duration::ZERO, Event::Finished { request, failure: None }, &mut actions);
     assert!(bytes_asked(&actions, honest) >= 30 * u64::from(PIECE), "{}", bytes_asked(&actions, honest));
-}
-
-#[test]
-fn who_has_asked_for_a_piece_is_not_crowded_out_by_those_who_come_again_and_again() {
-    let (mut engine, mut actions) = (lone_engine(false), Vec::new());
-    let most = 2 * Config::default().connections as u64;
-    let joins = |engine: &mut Engine, now, conn, actions: &mut Vec<Action>| {
-        let connected =
-            Event::Connected { conn, peer: stranger(conn), remote: address(1), dialled: false, relayed: false };
-        let join = PeerMessage::Join { content: content(), pieces: Some(100), wants: true };
-        engine.handle(now, connected, actions);
-        engine.handle(now, Event::Message { conn, message: hello(1) }, actions);
-        engine.handle(now, Event::Message { conn, message: join }, actions);
-    };
-    let honest = 1;
-    (honest..=most).for_each(|conn| joins(&mut engine, Duration::ZERO, conn, &mut actions));
-    let ask = |engine: &mut Engine, conn, piece, actions: &mut Vec<Action>| {
-        let run = PieceRange { first: piece, count: 1 };
-        let event = Event::Requested { conn, serve: conn, content: content(), run, awaited: true };
-        engine.handle(Duration::ZERO, event, actions);
-    };
-    ask(&mut engine, honest, 7, &mut actions);
-    // To be refused is no merit.
-    ask(&mut engine, 2, 100, &mut actions);
-    for conn in most + 1..=most + 200 {
-        joins(&mut engine, Duration::from_millis(5 * (conn - most)), conn, &mut actions);
-    }
-    assert!(!closed(&actions, honest), "its first piece is on its way");
-    assert!(closed(&actions, 2) && closed(&actions, most + 1), "others make room");
-}
-
-#[test]
-fn a_crowd_of_one_address_may_say_no_more_than_a_few_of_it() {
-    // So many of one address say nearly as much as a stranger may; how many of them are still connected.
-    let left = |strangers: u64, same: bool| {
-        let (mut engine, mut actions) = (wants(1000), Vec::new());
-        for conn in 1..=strangers {
-            let remote = SocketAddr::from(([127, 0, 1, if same { 1 } else { conn as u8 }], 9000));
-            let connected = Event::Connected { conn, peer: stranger(conn), remote, dialled: false, relayed: false };
-            engine.handle(Duration::ZERO, connected, &mut actions);
-            engine.handle(Duration::ZERO, Event::Message { conn, message: hello(1) }, &mut actions);
-        }
-        for step in 0..1000 {
-            for conn in 1..=strangers {
-                let runs = vec![PieceRange { first: 0, count: 500 }];
-                let message = PeerMessage::Decline { content: content(), runs };
-                engine.handle(Duration::from_millis(step * 10), Event::Message { conn, message }, &mut actions);
-            }
-            engine.handle(Duration::from_millis(step * 10), Event::Tick, &mut actions);
-            actions.clear();
-        }
-        engine.connections().len()
-    };
-    assert_eq!(left(4, true), 4);
-    assert_eq!(left(100, false), 100, "of as many addresses");
-    assert!(left(100, true) <= 4, "{}", left(100, true));
 }

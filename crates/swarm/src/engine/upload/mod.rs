@@ -62,9 +62,8 @@ pub(crate) struct Upload {
     left_in_time: bool,
     /// When it was last promised something, while that does not count.
     tried: Duration,
-    /// Questions of it that wait, and whether there ever was one that was not refused.
+    /// Questions of it that wait.
     waiting: usize,
-    has_asked: bool,
     /// Whether it ever answered an offer, and when it last asked for something or declined it.
     has_answered: bool,
     pub(crate) answered: Duration,
@@ -85,7 +84,6 @@ impl Default for Upload {
             left_in_time: false,
             tried: Duration::ZERO,
             waiting: 0,
-            has_asked: false,
             has_answered: false,
             answered: Duration::ZERO,
             ignored: 0,
@@ -103,11 +101,6 @@ impl Upload {
     /// Whether it has taken nothing yet.
     fn is_stranger(&self) -> bool {
         self.taken == 0
-    }
-
-    /// Whether it ever asked for something that it may have.
-    pub(crate) fn has_asked(&self) -> bool {
-        self.has_asked
     }
 
     /// It holds an answer up.
