@@ -81,7 +81,7 @@ impl Names {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Place, Option<String>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Place, (Instant, Option<String>)>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -71,7 +71,7 @@ pub(super) async fn begin<'a>(
         shared.told = shared.addresses();
         let sentence = "The tracker listens on loopback alone, so tickets and codes lead there from this machine alone. For \
                         others, start it at an address that they reach (--bind).";
-        if trackers.len() < 2 {
+        if trackers.named.len() < 2 {
             session.note(sentence);
         }
     }

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use origins::{
     Allowed, Cache, KeptManifests, Listing, Options, Origin, OriginError, OriginFallback, OriginStorage, Pace, Pieces,
