@@ -14,7 +14,7 @@ use testbed::programs::{self, Programs};
 use crate::cross::{self, Skipped, Time};
 use crate::dist;
 
-/// Minutes of all checks that this has, but for the image: what people run is tried however long the others take.
+/// Minutes of all checks that this has.
 const MINUTES: u64 = 9;
 /// Checks licences, bans and sources. This version was seen to build and to read deny.toml.
 const CARGO_DENY: &str = "cargo-deny@0.20.2";
@@ -55,7 +55,7 @@ pub(super) fn run(skipped: &mut Skipped) -> anyhow::Result<()> {
         eprintln!("{} is valid", bill.display());
     }
     std::fs::remove_dir_all(&packages)?;
-    image::check(skipped)
+    image::check(time, skipped)
 }
 
 fn deny(tools: &Path, time: Time, skipped: &mut Skipped) -> anyhow::Result<()> {

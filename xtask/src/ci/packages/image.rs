@@ -4,19 +4,25 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use testbed::programs::{FEATURES_FOR_PEOPLE, Programs};
 
-use crate::cross::{self, Compiler, From, Skipped};
+use crate::cross::{self, Compiler, From, Skipped, Time};
 
+/// Of an unoptimised build with all features where nothing is built yet, on two cores.
+const BUILD: Duration = Duration::from_secs(240);
 const WHAT: &str = "the image's programs";
 const STORY: &str = include_str!("image.sh");
 
-/// Builds for musl, and runs what came of it. Where nothing is built yet, that takes some four minutes on two cores.
-pub(super) fn check(skipped: &mut Skipped) -> anyhow::Result<()> {
+/// Builds for musl, and runs what came of it.
+pub(super) fn check(time: Time, skipped: &mut Skipped) -> anyhow::Result<()> {
     if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
         skipped.say(&format!("{WHAT}: they are built and run on Linux on x86-64 alone"));
+        return Ok(());
+    }
+    if !time.is_enough(WHAT, BUILD, skipped) {
         return Ok(());
     }
     let tools = cross::tools(Path::new("target/cross"))?;
