@@ -308,18 +308,20 @@ impl Cache {
         if fits {
             entries.total += len;
         }
-        drop(entries);
         self.remove_files(&gone);
-        fits.then_some(Reserved { cache: self, len })
+        drop(entries);
+        // Not made where it does not fit: it would give back what it has not.
+        fits.then(|| Reserved { cache: self, len })
     }
 
     /// Forgets a part that is of no use. Blocks.
     pub(crate) fn remove(&self, key: &PartKey) {
-        self.lock().remove(key);
+        let mut entries = self.lock();
+        entries.remove(key);
         self.remove_files(std::slice::from_ref(key));
     }
 
-    /// Removes parts that are not counted any more. May block for some seconds, so nobody who does it has the entries locked.
+    /// Removes parts that are not counted any more, while the entries are locked: nobody writes one of them anew meanwhile.
     fn remove_files(&self, keys: &[PartKey]) {
         keys.iter().for_each(|key| remove_file(&self.folder.join(key.file())));
     }

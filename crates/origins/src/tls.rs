@@ -10,10 +10,16 @@ pub(crate) fn refusal(error: &(dyn Error + 'static)) -> Option<String> {
     let (mut next, mut connecting) = (Some(error), false);
     while let Some(error) = next {
         connecting |= error.downcast_ref::<reqwest::Error>().is_some_and(reqwest::Error::is_connect);
-        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        let tls = error.downcast_ref::<rustls::Error>().or_else(|| inner.and_then(|inner| inner.downcast_ref()));
-        if let Some(tls) = tls {
+        if let Some(tls) = error.downcast_ref::<rustls::Error>() {
             return sentence(tls, connecting);
+        }
+        // What an error of input and output holds is not its source, and may be such an error, too.
+        let mut held = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        while let Some(inner) = held {
+            if let Some(tls) = inner.downcast_ref::<rustls::Error>() {
+                return sentence(tls, connecting);
+            }
+            held = inner.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         }
         next = error.source();
     }
