@@ -223,7 +223,6 @@ impl Cache {
         let mut entries = self.lock();
         found.into_iter().for_each(|PartFile { key, len, used }| entries.add(key, len, used));
         let gone = entries.make_room(self.most, 0);
-        drop(entries);
         self.remove_files(&gone);
         Ok(())
     }

@@ -11,8 +11,8 @@ use tokio::time::timeout;
 /// Nothing that runs on such a thread waits for anyone; but for a log that nobody reads it does.
 pub(crate) const STANDSTILL: Duration = Duration::from_millis(500);
 
-/// Steps of tasks after which sockets and timers are looked at again, and whoever let all others pass goes on: those of a handful of
-/// busy connections, not of 61.
+/// After so many steps of tasks, sockets and timers are looked at again, and tasks that have yielded go on. tokio's 61 are the steps of
+/// many busy connections.
 const SOCKETS_AFTER: u32 = 16;
 
 /// The thread of one endpoint; it ends when it is stopped or this is dropped.

@@ -31,7 +31,7 @@ pub const NOT_YET: u32 = 4;
 /// away may come back.
 pub const NOT_SHARED_NOW: &str = "this share is private, and this ticket opens nothing that is shared there now";
 /// How the reason begins with which a sharer's tracker refuses one receiver more than a private share is for. There may be room in a
-/// moment: whoever broke off has its place until its silence is noticed.
+/// moment: a receiver that broke off has its place until its silence is noticed.
 pub const FOR_SO_MANY: &str = "this share is for ";
 /// Most bytes of a frame on any stream.
 pub const MAX_FRAME: usize = 64 * 1024;

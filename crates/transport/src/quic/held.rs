@@ -13,8 +13,8 @@ use tokio::time::sleep;
 
 /// While an endpoint has no more connections than this, they are kept as long as quinn likes.
 const FEW: usize = 64;
-/// A close has left by then, and what comes meanwhile is answered by it, also if it was lost on a long path. Whoever has missed it even so
-/// hears that nobody knows the connection, and no reason.
+/// A closed connection is kept for at least this time, for three round trips on a longer path, and no longer than `LATEST`. Until then each
+/// packet that still comes is answered with the close. After that the other side gets a stateless reset, which has no reason.
 const FORGOTTEN: Duration = Duration::from_millis(500);
 const ROUND_TRIPS: u32 = 3;
 const LATEST: Duration = Duration::from_secs(2);

@@ -69,9 +69,10 @@ pub(super) async fn begin<'a>(
     if is_on_loopback_alone(&shared, arguments).await? {
         shared.place = Place::Loopback(shared.place.known().to_vec());
         shared.told = shared.addresses();
-        let sentence = "The tracker listens on loopback alone, so tickets and codes lead there from this machine alone. For \
-                        others, start it at an address that they reach (--bind).";
+        // Where others are named, too, tickets lead to those from elsewhere.
         if trackers.named.len() < 2 {
+            let sentence = "The tracker listens on loopback alone, so tickets and codes lead there from this machine \
+                            alone. For others, start it at an address that they reach (--bind).";
             session.note(sentence);
         }
     }
