@@ -1,30 +1,18 @@
 //! Bytes of someone who means harm: every decoder refuses them, and allocates no more than what is there.
 
-use std::sync::Mutex;
-
 use bytes::Bytes;
 use p2p_fileshare_protocol::{
     Algorithm, Answer, ContentId, DecodeError, Digest, FileEntry, MAX_FRAME, MAX_MANIFEST_BYTES, MAX_SOURCES,
     MAX_WATCHED, Manifest, ManifestError, ManifestHeader, PeerId, PeerMessage, PeerProgress, Request, Role,
     TrackerEvent, TrackerRequest, WatchedPeer, WatchedSource, Wire,
 };
-use peak_alloc::PeakAlloc;
 
-#[global_allocator]
-static MEMORY: PeakAlloc = PeakAlloc;
-/// Memory is counted for the whole process: one test at a time.
-static ALONE: Mutex<()> = Mutex::new(());
+mod measured;
+
+use measured::{ALONE, measured};
 
 /// What may be allocated beside what the bytes themselves stand for.
 const SPARE: usize = 64 << 10;
-
-/// What `work` gives, and how much memory it held at most.
-fn measured<T>(work: impl FnOnce() -> T) -> (T, usize) {
-    let before = MEMORY.current_usage();
-    MEMORY.reset_peak_usage();
-    let result = work();
-    (result, MEMORY.peak_usage().saturating_sub(before))
-}
 
 const ROOT: Digest = Digest([0; 32]);
 

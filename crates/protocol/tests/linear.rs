@@ -1,30 +1,19 @@
 //! What a decoder holds for bytes at its limit, and for half of them: in proportion to the bytes, whatever they say. What it
 //! does with paths and pieces is counted beside the code (`paths`, `pieces`).
 
-use std::sync::Mutex;
-
 use bytes::Bytes;
 use p2p_fileshare_protocol::{
     Algorithm, Announce, ContentId, ContentMatch, Digest, FileEntry, MAX_IN_FLIGHT, MAX_MATCHES, MAX_OFFERS,
     MAX_PATH_PARTS, MAX_RUNS, Manifest, ManifestHeader, PeerAddress, PeerId, PeerMessage, PieceRange, Role, Ticket,
     TrackerEvent, TrackerRequest, Wire, check_name, check_path, decorated_name,
 };
-use peak_alloc::PeakAlloc;
 
-#[global_allocator]
-static MEMORY: PeakAlloc = PeakAlloc;
-/// Memory is counted for the whole process: one test at a time.
-static ALONE: Mutex<()> = Mutex::new(());
+mod measured;
+
+use measured::{ALONE, measured};
 
 /// What may be held beside what the bytes stand for.
 const SPARE: usize = 64 << 10;
-
-fn measured<T>(work: impl FnOnce() -> T) -> (T, usize) {
-    let before = MEMORY.current_usage();
-    MEMORY.reset_peak_usage();
-    let result = work();
-    (result, MEMORY.peak_usage().saturating_sub(before))
-}
 
 const ZERO: Digest = Digest([0; 32]);
 const CONTENT: ContentId = ContentId(ZERO);
