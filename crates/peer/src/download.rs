@@ -165,8 +165,9 @@ impl Download {
     }
 
     /// Ends the download, or stops sharing it if it is complete. Verified pieces are kept. Once this returns, another download of
-    /// the same content into the same folder can start and resumes from them.
-    pub async fn cancel(self) -> Result<(), PeerError> {
+    /// the same content into the same folder can start and resumes from them. An incomplete download that is awaited then fails with
+    /// [`PeerError::Cancelled`].
+    pub async fn cancel(&self) -> Result<(), PeerError> {
         self.0.stop().await
     }
 }

@@ -31,7 +31,7 @@ impl Handle {
         Reader::new(self.commands.clone(), self.key, self.status.clone(), range)
     }
 
-    pub(crate) async fn stop(self) -> Result<(), PeerError> {
+    pub(crate) async fn stop(&self) -> Result<(), PeerError> {
         let key = self.key;
         self.commands.ask(|reply| Command::Stop { key, reply }).await
     }

@@ -28,16 +28,18 @@
 //!
 //! # One download
 //!
-//! What a download is held to is said when it is started; what is not said is as the node's builder has it. Its [`Status`] is a
-//! `watch`: the last state is never missed. [`Node::events`] is a broadcast for logs and for people.
+//! Options that are not set for a download are those of the node's builder. The [`Status`] is a `watch`: its last value is never
+//! missed. [`Node::events`] is a broadcast for logs and for people, on which nothing else depends.
 //!
 //! ```no_run
 //! use p2p_fileshare::{Glob, Node};
+//! # use p2p_fileshare::{ContentId, Transport};
 //! use tokio::io::AsyncReadExt;
 //!
-//! # async fn example(node: &Node, content: p2p_fileshare::ContentId) -> Result<(), Box<dyn std::error::Error>> {
-//! let only: Glob = "*.json".parse()?;
-//! let download = node.download(content).only([only]).overwrite(true).down_rate(10 << 20).start().await?;
+//! # async fn example(transport: std::sync::Arc<dyn Transport>, content: ContentId) -> Result<(), Box<dyn std::error::Error>> {
+//! let node = Node::builder(transport).output("out").start(); // storage: mapped files
+//! let globs: [Glob; 1] = ["*.json".parse()?];
+//! let download = node.download(content).only(globs).overwrite(true).down_rate(10 << 20).start().await?;
 //!
 //! let mut status = download.status();
 //! let known = status.wait_for(|status| status.pieces > 0).await?.clone();
@@ -46,7 +48,17 @@
 //! let mut text = String::new();
 //! download.read_from(0).read_to_string(&mut text).await?; // woken by each piece in order
 //!
-//! download.cancel().await?; // what is verified is kept
+//! download.pause().await?;
+//! download.resume().await?;
+//! # if false {
+//! download.cancel().await?; // verified pieces are kept
+//! # }
+//! let done = download.await?; // durable, under its final name; or a typed error
+//! println!("{} in {:?}", done.path.display(), done.stats.durable);
+//!
+//! let share = node.share("model.bin").await?;
+//! println!("{}", share.content());
+//! share.stop().await?;
 //! # Ok(())
 //! # }
 //! ```
@@ -56,6 +68,11 @@
 //! A node is the asynchronous shell around the engine of `swarm`, which makes all decisions; all bytes pass here. Storage and
 //! transport are plug-ins ([`Backend`], [`Transport`]). With the feature `serde`, `json` has the events of `peer-cli --json` as
 //! types.
+
+// The example of the README is compiled, too.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 mod ask_all;
 mod clock;
