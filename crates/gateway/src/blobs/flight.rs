@@ -3,10 +3,11 @@
 //! It goes on even if those who asked for it have gone: they come back, or others do. Where the origin fails for long, what came of it stays
 //! for a while, and the next who asks goes on from there.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use origins::{FileCheck, FileDigest, Object, Origin, OriginError};
@@ -59,7 +60,7 @@ pub(super) async fn begin(
     let turn = shared.flights.clone().acquire_owned().await.map_err(|_| Refusal::Busy)?;
     let key = key_of(digest);
     shared.kept.make_room(&shared.folder.of(&key), object.size, true).await?;
-    let parked = shared.parked.lock().unwrap_or_else(PoisonError::into_inner).remove(&digest);
+    let parked = shared.parked().remove(&digest);
     // Somebody else may have removed what came of it.
     let is_there = tokio::fs::try_exists(shared.folder.of(&key).join(&key)).await.unwrap_or(false);
     let begun = match parked.filter(|parked| is_there && parked.size == object.size) {
@@ -124,7 +125,7 @@ impl Flight {
                 tracing::warn!(%error, url, "reading a file from its origin failed");
                 let refusal = refusal_of(&error);
                 if error.is_transient() {
-                    self.park(come);
+                    self.park(come).await;
                 } else {
                     drop(come);
                     self.remove().await;
@@ -185,18 +186,20 @@ impl Flight {
         Ok(())
     }
 
-    fn park(&self, come: Parked) {
-        let mut parked = self.shared.parked.lock().unwrap_or_else(PoisonError::into_inner);
-        if parked.len() >= PARKED
-            && let Some(other) = parked.keys().next().copied()
-        {
-            parked.remove(&other);
-            let key = key_of(other);
-            self.shared.kept.forget(&self.shared.folder.of(&key));
-            self.shared.folder.remove(&key);
+    /// Keeps what has come, so that the next read continues there. If too many files are there in part, another is given up.
+    async fn park(&self, come: Parked) {
+        let folder = |digest| self.shared.folder.of(&key_of(digest));
+        let other = {
+            let mut parked = self.shared.parked();
+            self.shared.kept.rests(&folder(self.digest));
+            parked.insert(self.digest, come);
+            let other = parked.keys().copied().find(|digest| *digest != self.digest);
+            other.filter(|_| parked.len() > PARKED)
+        };
+        if let Some(other) = other {
+            let closes = || self.shared.parked().remove(&other).is_some();
+            self.shared.kept.give_up(&folder(other), closes).await;
         }
-        self.shared.kept.rests(&self.shared.folder.of(&key_of(self.digest)));
-        parked.insert(self.digest, come);
     }
 
     async fn remove(&self) {
@@ -224,7 +227,7 @@ fn write(mut begun: Parked, mut parts: mpsc::Receiver<Bytes>, came: &watch::Send
 
 /// A file that an earlier run has kept. It is digested again before it is believed: the machine may have gone down while it came.
 pub(super) async fn kept(shared: &Arc<Shared>, digest: FileDigest, size: Option<u64>, entry: &Entry) -> Option<Held> {
-    if shared.parked.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&digest) {
+    if shared.parked().contains_key(&digest) {
         return None;
     }
     let key = key_of(digest);
@@ -267,10 +270,13 @@ fn is_right(path: &Path, mut check: FileCheck) -> bool {
 }
 
 impl Shared {
+    fn parked(&self) -> MutexGuard<'_, HashMap<FileDigest, Parked>> {
+        self.parked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Closes what came in part of the file in this folder, which is about to go.
     pub(super) fn close_parked(&self, folder: &Path) {
-        let mut parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
-        parked.retain(|digest, _| self.folder.of(&key_of(*digest)) != folder);
+        self.parked().retain(|digest, _| self.folder.of(&key_of(*digest)) != folder);
     }
 
     /// Shares a file that is right, and serves it as a content from then on.
