@@ -2,8 +2,8 @@
 
 use peer::State;
 
-/// How much a gateway keeps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How much a gateway keeps of what it has downloaded and brought, and has read from origins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct KeptFigures {
     /// Bytes that are kept, or for which there is room already.
@@ -18,6 +18,8 @@ pub struct KeptFigures {
     pub downloading: u64,
     /// Contents that are complete, and shared.
     pub sharing: u64,
+    /// Bytes that this process has read from origins.
+    pub from_origins: u64,
 }
 
 /// Whether a download is still to come to an end.

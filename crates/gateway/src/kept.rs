@@ -141,6 +141,7 @@ impl Kept {
             removed: state.removed,
             downloading,
             sharing,
+            from_origins: origins::bytes_from_origins(),
         }
     }
 

@@ -53,7 +53,7 @@ pub use http_access::{Token, TokenError};
 // What origins are made of.
 pub use ::origins::hub::Hub;
 pub use ::origins::registry::{Credentials, Login, Registry, login};
-pub use ::origins::{Limits, OriginError, Pace, bytes_from_origins};
+pub use ::origins::{Limits, OriginError, Pace};
 pub use figures::KeptFigures;
 pub use origin::Origins;
 pub use s3::BucketPlace;

@@ -1,6 +1,6 @@
 //! `peer-cli gateway`: what a swarm has, over HTTP.
 
-#[cfg(feature = "metrics")]
+#[cfg(all(feature = "gateway", feature = "metrics"))]
 mod metrics;
 
 use std::net::SocketAddr;
@@ -156,7 +156,7 @@ pub async fn run(mut arguments: GatewayCommand) -> Result<(), Failure> {
 }
 
 /// Answers scrapes for as long as the gateway runs, and says where.
-#[cfg(feature = "metrics")]
+#[cfg(all(feature = "gateway", feature = "metrics"))]
 async fn answer_scrapes(address: SocketAddr, running: &Running, nodes: Vec<Node>) -> Result<SocketAddr, Failure> {
     metrics::serve(address, running, nodes).await.map_err(|error| {
         let sentence = format!("cannot serve metrics at {address}: {error}. Choose another address with --metrics");
@@ -164,7 +164,7 @@ async fn answer_scrapes(address: SocketAddr, running: &Running, nodes: Vec<Node>
     })
 }
 
-#[cfg(not(feature = "metrics"))]
+#[cfg(not(all(feature = "gateway", feature = "metrics")))]
 async fn answer_scrapes(_: SocketAddr, _: &Running, _: Vec<Node>) -> Result<SocketAddr, Failure> {
     Err(Feature::Metrics.not_built())
 }

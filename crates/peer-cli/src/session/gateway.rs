@@ -46,24 +46,6 @@ pub struct Brought<'a> {
     pub rate: Option<u64>,
 }
 
-/// How much a gateway keeps of what it has downloaded and brought, and has read from origins.
-#[derive(Debug, Clone, Copy, Default)]
-#[cfg_attr(not(feature = "metrics"), allow(dead_code, reason = "metrics alone tell of it"))]
-pub struct KeptNow {
-    pub bytes: u64,
-    /// How many there may be, if that is said.
-    pub most: Option<u64>,
-    /// Contents and files that are kept.
-    pub kept: u64,
-    /// How many had to go so far.
-    pub removed: u64,
-    /// Contents that are downloaded, and those that are complete.
-    pub downloading: u64,
-    pub sharing: u64,
-    /// Bytes that have come from origins.
-    pub from_origins: u64,
-}
-
 /// A gateway that serves until it is dropped.
 pub struct Running {
     address: SocketAddr,
@@ -72,8 +54,8 @@ pub struct Running {
     has_token: bool,
     /// Where its metrics are, if they can be had.
     metrics: Option<String>,
-    #[cfg_attr(not(feature = "metrics"), allow(dead_code, reason = "metrics alone tell of it"))]
-    kept: Arc<dyn Fn() -> KeptNow + Send + Sync>,
+    #[cfg(all(feature = "gateway", feature = "metrics"))]
+    kept: Arc<dyn Fn() -> gateway::KeptFigures + Send + Sync>,
     serving: tokio::task::JoinHandle<()>,
 }
 
@@ -108,8 +90,8 @@ impl Running {
     }
 
     /// Asks how much it keeps.
-    #[cfg_attr(not(feature = "metrics"), allow(dead_code, reason = "metrics alone tell of it"))]
-    pub fn kept(&self) -> Arc<dyn Fn() -> KeptNow + Send + Sync> {
+    #[cfg(all(feature = "gateway", feature = "metrics"))]
+    pub fn kept(&self) -> Arc<dyn Fn() -> gateway::KeptFigures + Send + Sync> {
         self.kept.clone()
     }
 
@@ -286,20 +268,15 @@ pub async fn start_with(
         arguments.gateway_token.as_deref().map(Token::read).transpose().map_err(|error| failed(error.into()))?;
     let gateway = Gateway::bind(address(arguments), swarms.collect(), options).await.map_err(failed)?;
     let (address, has_token) = (gateway.address(), arguments.gateway_token.is_some());
-    let kept = gateway.kept();
-    let kept = Arc::new(move || {
-        let figures = kept();
-        KeptNow {
-            bytes: figures.bytes,
-            most: figures.most,
-            kept: figures.kept,
-            removed: figures.removed,
-            downloading: figures.downloading,
-            sharing: figures.sharing,
-            from_origins: gateway::bytes_from_origins(),
-        }
-    });
-    Ok(Running { address, about, has_token, metrics: None, kept, serving: tokio::spawn(add(gateway).serve()) })
+    Ok(Running {
+        address,
+        about,
+        has_token,
+        metrics: None,
+        #[cfg(feature = "metrics")]
+        kept: Arc::new(gateway.kept()),
+        serving: tokio::spawn(add(gateway).serve()),
+    })
 }
 
 /// Says what else is served.
@@ -323,8 +300,8 @@ pub async fn start(
         about
     });
     let has_token = arguments.gateway_token.is_some();
-    let (address, about, kept) = (address(arguments), about.collect(), Arc::new(KeptNow::default));
-    Ok(Running { address, about, has_token, metrics: None, kept, serving: tokio::spawn(async {}) })
+    let (address, about) = (address(arguments), about.collect());
+    Ok(Running { address, about, has_token, metrics: None, serving: tokio::spawn(async {}) })
 }
 
 #[cfg(all(test, feature = "gateway"))]
