@@ -104,10 +104,10 @@ pub enum PeerMessage {
     },
 }
 
-impl PeerMessage {
-    /// The content that it is about.
-    pub fn content(&self) -> Option<ContentId> {
-        match self {
+/// The content that a message is about, if it is about one: shared or mutable, as the message is borrowed.
+macro_rules! content_in {
+    ($message:expr) => {
+        match $message {
             PeerMessage::Join { content, .. }
             | PeerMessage::Have { content, .. }
             | PeerMessage::Interest { content, .. }
@@ -115,25 +115,24 @@ impl PeerMessage {
             | PeerMessage::Decline { content, .. }
             | PeerMessage::Peers { content, .. }
             | PeerMessage::Withdraw { content }
-            | PeerMessage::Skip { content, .. } => Some(*content),
+            | PeerMessage::Skip { content, .. } => Some(content),
             PeerMessage::Hello { .. } | PeerMessage::Bye | PeerMessage::Prove { .. } | PeerMessage::Proven { .. } => {
                 None
             }
         }
+    };
+}
+
+impl PeerMessage {
+    /// The content that it is about.
+    pub fn content(&self) -> Option<ContentId> {
+        content_in!(self).copied()
     }
 
     /// The same message about another content, if it is about one.
     pub fn about(mut self, other: ContentId) -> Self {
-        match &mut self {
-            PeerMessage::Join { content, .. }
-            | PeerMessage::Have { content, .. }
-            | PeerMessage::Interest { content, .. }
-            | PeerMessage::Offer { content, .. }
-            | PeerMessage::Decline { content, .. }
-            | PeerMessage::Peers { content, .. }
-            | PeerMessage::Withdraw { content }
-            | PeerMessage::Skip { content, .. } => *content = other,
-            PeerMessage::Hello { .. } | PeerMessage::Bye | PeerMessage::Prove { .. } | PeerMessage::Proven { .. } => {}
+        if let Some(content) = content_in!(&mut self) {
+            *content = other;
         }
         self
     }

@@ -130,7 +130,7 @@ impl Engine {
         let rate = if state.was_of_use() { USEFUL } else { OTHERS };
         let ours = |id| self.contents.get(id).map_or(0, |content| content.pieces());
         let budget = &mut state.conduct.messages;
-        if let Some(id) = content_of(message) {
+        if let Some(id) = message.content().as_ref() {
             match state.participations.get_mut(id) {
                 // As many as either side says.
                 Some(theirs) => budget.grant_of(&mut theirs.granted, theirs.have.len().max(ours(id))),
@@ -203,21 +203,6 @@ impl Engine {
                 looks(runs)
             }
         }
-    }
-}
-
-/// The content that a message is about.
-fn content_of(message: &PeerMessage) -> Option<&ContentId> {
-    match message {
-        PeerMessage::Join { content, .. }
-        | PeerMessage::Have { content, .. }
-        | PeerMessage::Skip { content, .. }
-        | PeerMessage::Interest { content, .. }
-        | PeerMessage::Offer { content, .. }
-        | PeerMessage::Decline { content, .. }
-        | PeerMessage::Peers { content, .. }
-        | PeerMessage::Withdraw { content } => Some(content),
-        PeerMessage::Hello { .. } | PeerMessage::Bye | PeerMessage::Prove { .. } | PeerMessage::Proven { .. } => None,
     }
 }
 
