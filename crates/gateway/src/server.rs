@@ -5,11 +5,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use atomic_file::descriptor_limit;
 use axum::Extension;
-use http_access::{Token, is_of_one_connection};
+use http_access::{Arrivals, Token};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -17,7 +17,6 @@ use peer::ReadMemory;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
 
 use crate::access::Access;
 use crate::beside::guarded;
@@ -48,8 +47,6 @@ const HEADERS: Duration = Duration::from_secs(20);
 const HEADER_BYTES: usize = 32 << 10;
 /// After an error of the listener it is left alone for so long.
 const PAUSE: Duration = Duration::from_millis(100);
-/// An accept error is logged at most this often: accept may keep failing for hours.
-const SAY_AGAIN: Duration = Duration::from_secs(60);
 /// How long a content, or its next bytes, are waited for unless something else is said.
 const WAIT: Duration = Duration::from_secs(60);
 /// Most downloads at once, unless something else is said.
@@ -168,26 +165,12 @@ impl Gateway {
     pub async fn serve(self) {
         let router = router(self.served.clone()).merge(guarded(self.beside, self.served));
         let mut connections = JoinSet::new();
-        let mut said: Option<Instant> = None;
+        let mut arrivals = Arrivals::new(self.listener, "the gateway cannot accept connections", PAUSE);
         loop {
             // Those that have ended are let go of.
             while connections.try_join_next().is_some() {}
             let Some(room) = self.crowd.doors.room().await else { return };
-            let stream = match self.listener.accept().await {
-                Ok((stream, _)) => stream,
-                Err(error) if is_of_one_connection(&error) => {
-                    tokio::task::yield_now().await;
-                    continue;
-                }
-                Err(error) => {
-                    if said.is_none_or(|said| said.elapsed() >= SAY_AGAIN) {
-                        tracing::warn!(%error, "the gateway cannot accept connections");
-                        said = Some(Instant::now());
-                    }
-                    sleep(PAUSE).await;
-                    continue;
-                }
-            };
+            let stream = arrivals.next().await;
             let Ok(dialled) = stream.local_addr() else { continue };
             let (connection, goes) = self.crowd.doors.enter(room, dialled);
             let (router, crowd) = (router.clone(), self.crowd.clone());

@@ -17,13 +17,13 @@
 //! assert!(Token::new("0123456789abcdef").unwrap().is_in(&headers));
 //! ```
 
-mod accept_error;
+mod arrivals;
 mod hosts;
 mod room;
 mod sites;
 mod token;
 
-pub use accept_error::is_of_one_connection;
+pub use arrivals::Arrivals;
 pub use hosts::names_this_machine;
 pub use room::{Place, Room};
 pub use sites::is_of_another_site;

@@ -4,7 +4,7 @@
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use http_access::{Room, is_of_one_connection};
+use http_access::{Arrivals, Room};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -31,8 +31,6 @@ const DEADLINE: Duration = Duration::from_secs(10);
 const ASKED: Duration = Duration::from_secs(2);
 /// After an error of the listener.
 const PAUSE: Duration = Duration::from_millis(500);
-/// An accept error is logged at most this often: accept may keep failing for hours.
-const SAY_AGAIN: Duration = Duration::from_secs(60);
 /// Most bytes of a request's head.
 const HEAD: usize = 16 << 10;
 
@@ -100,23 +98,9 @@ impl Server {
         if self.address().is_ok_and(|address| address.ip().is_loopback()) {
             router = router.layer(middleware::from_fn(refuse_other_names));
         }
-        let mut said: Option<Instant> = None;
+        let mut arrivals = Arrivals::new(self.0, "no connection for metrics can be taken", PAUSE);
         loop {
-            let stream = match self.0.accept().await {
-                Ok((stream, _)) => stream,
-                Err(error) if is_of_one_connection(&error) => {
-                    tokio::task::yield_now().await;
-                    continue;
-                }
-                Err(error) => {
-                    if said.is_none_or(|said| said.elapsed() >= SAY_AGAIN) {
-                        tracing::warn!(%error, "no connection for metrics can be taken");
-                        said = Some(Instant::now());
-                    }
-                    tokio::time::sleep(PAUSE).await;
-                    continue;
-                }
-            };
+            let stream = arrivals.next().await;
             let (place, goes) = room.enter();
             let place = Arc::new(place);
             let is_answered = move |request: Request, next: Next| {

@@ -4,7 +4,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
@@ -12,7 +12,7 @@ use axum::http::header::{HeaderName, HeaderValue, WWW_AUTHENTICATE};
 use axum::http::{Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use http_access::{Place, Room, Token, is_of_another_site, is_of_one_connection, names_this_machine};
+use http_access::{Arrivals, Place, Room, Token, is_of_another_site, names_this_machine};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -26,8 +26,6 @@ const ASKED: Duration = Duration::from_secs(2);
 const LASTS: Duration = Duration::from_secs(600);
 /// After an error of the listener.
 const PAUSE: Duration = Duration::from_millis(500);
-/// An accept error is logged at most this often: accept may keep failing for hours.
-const SAY_AGAIN: Duration = Duration::from_secs(60);
 /// Most bytes of a request's head.
 const HEAD: usize = 16 << 10;
 
@@ -52,23 +50,9 @@ impl Server {
     /// Answers with these routes for as long as it is polled. Only `GET` and `HEAD` reach them.
     pub async fn run(self, routes: Router) {
         let room = Room::new(CONNECTIONS);
-        let mut said: Option<Instant> = None;
+        let mut arrivals = Arrivals::new(self.listener, "no connection for the page can be taken", PAUSE);
         loop {
-            let stream = match self.listener.accept().await {
-                Ok((stream, _)) => stream,
-                Err(error) if is_of_one_connection(&error) => {
-                    tokio::task::yield_now().await;
-                    continue;
-                }
-                Err(error) => {
-                    if said.is_none_or(|said| said.elapsed() >= SAY_AGAIN) {
-                        tracing::warn!(%error, "no connection for the page can be taken");
-                        said = Some(Instant::now());
-                    }
-                    tokio::time::sleep(PAUSE).await;
-                    continue;
-                }
-            };
+            let stream = arrivals.next().await;
             let Ok(dialled) = stream.local_addr() else { continue };
             let (place, goes) = room.enter();
             let (token, place) = (self.token.clone(), Arc::new(place));
