@@ -36,7 +36,7 @@ impl Client {
     }
 
     async fn say(&mut self, message: &TrackerRequest) -> Result<(), TransportError> {
-        let bytes = frame(&message.encode().map_err(|error| TransportError::Io(error.to_string()))?);
+        let bytes = frame(&message.encode()?);
         self.sent += bytes.len();
         let stuck = |_| TransportError::Lost("the tracker takes no more".to_owned());
         tokio::time::timeout(Duration::from_secs(30), self.send.send(bytes)).await.map_err(stuck)?
@@ -44,7 +44,7 @@ impl Client {
 
     async fn hear(&mut self) -> Result<TrackerEvent, TransportError> {
         let bytes = read_frame(&mut *self.recv, MAX_FRAME).await?.ok_or(TransportError::Truncated)?;
-        TrackerEvent::decode(&bytes).map_err(|error| TransportError::Io(error.to_string()))
+        Ok(TrackerEvent::decode(&bytes)?)
     }
 
     async fn announce(&mut self, number: u64, name: Option<String>) -> Result<(), TransportError> {
