@@ -16,6 +16,7 @@ pub struct Metric {
 
 /// A base unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Unit {
     /// Bytes.
     Bytes,
@@ -25,6 +26,7 @@ pub enum Unit {
 
 /// A value.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub enum Value {
     /// What only grows.
     Counter(u64),

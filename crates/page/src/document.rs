@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 /// Whose page it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Program {
     /// A daemon's: what it shares and downloads.
     Daemon,

@@ -142,6 +142,7 @@ impl io::Write for Errors {
 
 /// How lines of the log are written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+#[non_exhaustive]
 pub enum LogFormat {
     /// For people.
     #[default]

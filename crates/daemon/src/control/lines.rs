@@ -25,6 +25,7 @@ struct Versioned<'a, T> {
 
 /// Why no message came.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum LineError {
     /// The stream has ended.
     #[error("it has ended")]
