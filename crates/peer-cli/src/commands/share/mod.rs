@@ -35,7 +35,7 @@ use crate::session::patience::Patience;
 use crate::session::pipe::BYTES;
 use crate::session::port_mapping::PortMapping;
 use crate::session::query::complain;
-use crate::session::secrets::{random_secrets, secrets_of};
+use crate::session::secrets::{Secrets, random_secrets, secrets_of};
 use crate::session::temp_folder::{self, TempFolder};
 use crate::session::{Session, SessionOptions, site, stdin, trust};
 use crate::ui::prompt;
@@ -174,22 +174,7 @@ impl ShareArguments {
 
 /// Shares until it is told to stop.
 pub async fn run(mut arguments: ShareArguments) -> Result<(), Failure> {
-    arguments.paths = patterns::meant(arguments.paths)?;
-    arguments.check_paths()?;
-    site::settle(&mut arguments.peer).await;
-    temp_folder::sweep_left();
-    if arguments.tracker_ip.is_some() && arguments.tracker_port == Some(0) {
-        return Err(Failure::new(
-            ExitCode::Usage,
-            "a tracker that runs elsewhere is not at port 0: name its port with -d",
-        ));
-    }
-    if let Some(given) = &arguments.tracker_ip {
-        // While the terminal can be asked: later it is the prompt's.
-        let (port, patience) = (arguments.tracker_port.unwrap_or(TRACKER_PORT), Patience::new(arguments.peer.wait));
-        let named = named::trackers(given, port)?;
-        arguments.peer.trusted = trust::trackers(named, &arguments.peer, NamedBy::Flags, patience, &complain).await?;
-    }
+    settle(&mut arguments).await?;
     let face = prompt::start(&arguments.peer, OutputStream::Output, prompt::Source::Terminal, End::AtWill);
     // `share` downloads nothing, so the output folder needs no protection from being shared.
     let scan = ScanOptions::new().follow_links(arguments.links.follow_links).own(own_files(&arguments.peer));
@@ -210,14 +195,7 @@ pub async fn run(mut arguments: ShareArguments) -> Result<(), Failure> {
         lan.own_tracker(port);
         lan.offer(Offers { port, open: arguments.open, codes: !arguments.no_code });
     }
-    let secrets = match (arguments.open, &own) {
-        (true, _) => None,
-        // What stands for a certain time or number is over then, and does not begin again with the same ticket.
-        (false, Some(own)) if arguments.expires.is_none() && arguments.receivers.is_none() => {
-            Some(secrets_of(own.identity.clone()))
-        }
-        (false, _) => Some(random_secrets()),
-    };
+    let secrets = secrets(&arguments, own.as_ref());
     let node = node.shares(shares.clone()).start();
     let gateway = gateway::beside(&arguments.gateway, || Source::of(&node, "what is shared here")).await?;
     let options = SessionOptions {
@@ -269,6 +247,37 @@ pub async fn run(mut arguments: ShareArguments) -> Result<(), Failure> {
         own.transport.close().await;
     }
     result
+}
+
+/// Checks the arguments, and settles what has to be asked or found out before anything starts.
+async fn settle(arguments: &mut ShareArguments) -> Result<(), Failure> {
+    arguments.paths = patterns::meant(std::mem::take(&mut arguments.paths))?;
+    arguments.check_paths()?;
+    site::settle(&mut arguments.peer).await;
+    temp_folder::sweep_left();
+    if arguments.tracker_ip.is_some() && arguments.tracker_port == Some(0) {
+        return Err(Failure::new(
+            ExitCode::Usage,
+            "a tracker that runs elsewhere is not at port 0: name its port with -d",
+        ));
+    }
+    if let Some(given) = &arguments.tracker_ip {
+        // While the terminal can be asked: later it is the prompt's.
+        let (port, patience) = (arguments.tracker_port.unwrap_or(TRACKER_PORT), Patience::new(arguments.peer.wait));
+        let named = named::trackers(given, port)?;
+        arguments.peer.trusted = trust::trackers(named, &arguments.peer, NamedBy::Flags, patience, &complain).await?;
+    }
+    Ok(())
+}
+
+/// The secrets of private shares. A share with an end has a new one each time, so that an old ticket does not open it again.
+fn secrets(arguments: &ShareArguments, own: Option<&OwnTracker>) -> Option<Secrets> {
+    let has_end = arguments.expires.is_some() || arguments.receivers.is_some();
+    match own {
+        _ if arguments.open => None,
+        Some(own) if !has_end => Some(secrets_of(own.identity.clone())),
+        _ => Some(random_secrets()),
+    }
 }
 
 fn spool_folder() -> Result<TempFolder, Failure> {
