@@ -1,4 +1,5 @@
-//! What CI runs, in order. Most parts are cargo commands; cargo does not check the arrows between crates and between modules.
+//! Runs everything that a change must pass, in order. Most parts are cargo commands; the dependencies between crates and the import
+//! cycles between modules are checked here.
 
 mod optional;
 mod packages;
@@ -346,6 +347,18 @@ mod of_arrows {
             for dependency in package["dependencies"].as_array().into_iter().flatten() {
                 assert_ne!(dependency["req"], "*", "{name} uses {} without a version", dependency["name"]);
             }
+        }
+    }
+
+    #[test]
+    fn every_crate_has_a_readme_and_every_library_an_example() {
+        for package in packages().unwrap() {
+            let manifest = Path::new(package["manifest_path"].as_str().unwrap()).to_owned();
+            assert!(manifest.with_file_name("README.md").is_file(), "{} has no README.md", manifest.display());
+            let front = std::fs::read_to_string(manifest.with_file_name("src").join("lib.rs")).unwrap_or_default();
+            let is_outside = OUTSIDE.iter().any(|name| package["name"] == *name);
+            let has_example = front.lines().any(|line| line.starts_with("//! ```"));
+            assert!(front.is_empty() || is_outside || has_example, "{}: no example in src/lib.rs", manifest.display());
         }
     }
 

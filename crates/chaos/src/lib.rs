@@ -1,8 +1,16 @@
-//! `cargo xtask chaos`: a swarm of real processes, and one fault at a time. Each case is judged by figures: that every byte
-//! arrived and is right, and how much longer that took than without the fault.
+//! Fault injection (`cargo xtask chaos`): a swarm of real processes under one fault at a time. Each case checks that every byte
+//! arrives and is right, and how much longer that takes than without the fault.
 //!
-//! The swarm is three seeders and one downloader whose down rate is capped, so that two seeders still fill it: what is
-//! slower is slower for the fault's sake. A family of cases is a file of its own.
+//! The swarm has three seeders and one downloader, whose download rate is capped so that two seeders still saturate it: if a case is
+//! slower, the fault is the reason. Each family of cases has its own file.
+//!
+//! ```no_run
+//! /// Runs all cases whose name begins with `crash`.
+//! fn crashes(mut arguments: chaos::Arguments) -> anyhow::Result<()> {
+//!     arguments.cases = vec!["crash".to_owned()];
+//!     chaos::run(&arguments)
+//! }
+//! ```
 
 mod attack;
 mod crashes;
@@ -42,32 +50,32 @@ use tool::interrupt::{Interrupted, check_interrupted, watch_interrupts};
 use report::Report;
 use stage::Stage;
 
-/// What is to be tried.
+/// The command line.
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 pub struct Arguments {
-    /// Cases by name, or by its beginning: all if not given
+    /// Names of cases, or how they begin; all cases if none is given
     #[arg(value_name = "CASE")]
     pub cases: Vec<String>,
-    /// Name all cases, and run none
+    /// List all cases and exit
     #[arg(long)]
     pub list: bool,
-    /// Print the outcome as JSON
+    /// Print the results as JSON
     #[arg(long)]
     pub json: bool,
-    /// Bytes of the file, which is made of random ones
+    /// Size of the file, which has random bytes
     #[arg(long, default_value = "256MiB")]
     pub size: ByteSize,
-    /// What the random choices begin with
+    /// Seed of the random choices
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// Leave the folders of cases that passed, too
+    /// Keep the folders of passed cases, too
     #[arg(long)]
     pub keep: bool,
-    /// Use `tracker` and `peer-cli` of this folder, and build none
+    /// Use `tracker` and `peer-cli` from this folder instead of building them
     #[arg(long, value_name = "DIR")]
     pub programs: Option<PathBuf>,
-    /// Run the attacks of many peers with these numbers of them alone
+    /// Run attacks by crowds only with these numbers of peers
     #[arg(long, value_name = "N,N", value_delimiter = ',')]
     pub attackers: Vec<usize>,
 }

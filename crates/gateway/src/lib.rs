@@ -9,6 +9,21 @@
 //! Everyone who reaches the address can read what those swarms have. So a gateway listens on loopback unless it has a [`Token`], and it
 //! answers only where `Host` names it: a web page whose name leads to this machine gets nothing.
 //!
+//! ```no_run
+//! # #[cfg(feature = "http")]
+//! # mod with_the_feature {
+//! use p2p_fileshare_gateway::{Gateway, GatewayError, Options, Swarm};
+//!
+//! # async fn example(node: peer::Node) -> Result<(), GatewayError> {
+//! let swarm = Swarm::new(node, "models").all().output("downloads");
+//! let gateway = Gateway::bind(([127, 0, 0, 1], 8642).into(), vec![swarm], Options::default()).await?;
+//! println!("http://{}", gateway.address());
+//! gateway.serve().await;
+//! # Ok(())
+//! # }
+//! # }
+//! ```
+//!
 //! Without the feature `http` this crate is empty.
 
 // What the page above names is only there with the feature.

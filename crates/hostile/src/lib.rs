@@ -1,5 +1,18 @@
-//! A peer that speaks the protocol and means harm. It joins the tracker, says that it has a content, and then does to
-//! each peer that comes what its script says, byte for byte. `crowd` runs many at once, each by a `behaviour` and not a script.
+//! Hostile peers, for tests and fault injection. A [`Hostile`] speaks the protocol: it joins the tracker, announces a content, and
+//! then follows a [`Script`] with each peer that connects, byte for byte. A [`Crowd`] runs many at once, each with a
+//! [`Behaviour`] instead of a script.
+//!
+//! ```no_run
+//! use hostile::{Hostile, Script};
+//!
+//! # fn example(tracker: &peer::TrackerAddress, content: protocol::ContentId) {
+//! // It announces all four pieces, and answers every request with garbage.
+//! let script = Script::answers(content, 4, |_| Some(hostile::answer(&[7; 1024])));
+//! let hostile = Hostile::seeder(tracker, content, "model.bin", script);
+//! let after = hostile.is_shut_out("garbage in place of a piece");
+//! println!("disconnected after {after:?}");
+//! # }
+//! ```
 
 mod behaviour;
 mod crowd;

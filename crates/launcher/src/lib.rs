@@ -1,6 +1,11 @@
-//! What `cargo xtask` runs first. It is compiled in a second, because it uses no other crate, and then has cargo build the
-//! tool that was asked for, and the programs that the tool runs, in one go: each dependency is compiled once, and nothing
-//! that the tool has no use for. All the while it shows how far cargo is.
+//! The program behind `cargo xtask`. It uses no other crate, so it is compiled in a second. It then has cargo build the requested
+//! tool, and the programs that the tool runs, in one call: each dependency is compiled once, and nothing that the tool does not
+//! need. Meanwhile it shows cargo's progress.
+//!
+//! ```
+//! let (tool, arguments) = launcher::choose(&["swarm".into(), "--seeders".into(), "3".into()]);
+//! assert_eq!((tool.name, arguments.len()), ("swarm", 2));
+//! ```
 
 mod build;
 mod progress;
