@@ -1,4 +1,4 @@
-//! `cargo xtask certs`: the files of a closed swarm, made by the program that has to read them.
+//! `cargo xtask certs`: has `tracker certs` make the files of a closed swarm.
 
 use std::ffi::OsString;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! The tables of flags in the docs. The programs' own tests compare them with what clap knows, and write them if they are told to.
+//! Writes the tables of flags in the docs. The programs' own tests compare the tables with clap's definitions, and write them on request.
 
 use anyhow::{Context, ensure};
 

@@ -1,4 +1,4 @@
-//! The project's own chores. What runs swarms is in crates of its own, which `launcher` builds and starts.
+//! The chores of the repository. Tools that run swarms are crates of their own, which `launcher` builds and starts.
 
 pub mod certs;
 pub mod ci;

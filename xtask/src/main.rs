@@ -1,5 +1,5 @@
-//! The project's own tools, run as `cargo xtask …`: kept in Rust, so that a fresh machine needs nothing else. Those that run
-//! swarms are programs of their own: `launcher` starts them, and they stand here for `--help`.
+//! The project's tools, run as `cargo xtask …`. They are written in Rust, so that a fresh machine needs nothing else. Tools that run
+//! swarms are separate programs: `launcher` starts them, and they are listed here for `--help`.
 
 use std::ffi::OsString;
 use std::process::ExitCode;

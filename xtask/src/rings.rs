@@ -1,7 +1,8 @@
-//! Modules of a crate that import each other, in a ring: what both need belongs into a module below them, which knows neither.
+//! Finds modules of a crate that import each other in a cycle. What two modules need belongs into a module below them, which knows
+//! neither.
 //!
-//! A module may use those that it is in (methods of a type that stands there, its constants): that is no ring. Tests are not
-//! looked at.
+//! A module may use the modules that it is in (methods of a type that is defined there, constants); that is no cycle. Tests are
+//! ignored.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -1,4 +1,4 @@
-//! Small files of state (keys, certificates, manifests) that are whole or absent, whatever happens while they are written.
+//! Atomic writes of small state files (keys, certificates, manifests): a file is complete or absent, whatever happens meanwhile.
 //!
 //! A file that is written in place is empty or cut once the disk is full, the power fails or the program is killed, and every
 //! later start trips over it. So the bytes are written beside the file's place, synced, and renamed. A write that fails

@@ -1,5 +1,5 @@
-//! `cargo xtask bench memory`: the most memory that a peer takes, of its own and apart from mapped files, in the shapes
-//! in which it would grow if something were not bounded: many connections, large files, large pieces, many pieces.
+//! `cargo xtask bench memory`: the peak memory of a peer, without mapped files, in the situations in which unbounded memory would
+//! show: many connections, large files, large pieces, many pieces.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

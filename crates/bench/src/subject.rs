@@ -1,4 +1,4 @@
-//! What is measured: our own swarms in many shapes, beside floors and other programs.
+//! What is measured: our own swarms in many shapes, baselines, and other programs.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

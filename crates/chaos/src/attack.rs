@@ -1,5 +1,5 @@
-//! A download beside attackers: honest seeders with an uplink of 20 MiB/s each, one honest downloader, and a crowd of hostile
-//! peers. It is judged by the time that the same download takes without them.
+//! A download under attack: honest seeders with an uplink of 20 MiB/s each, one honest downloader, and a crowd of hostile peers.
+//! Its time is compared with that of the same download without attackers.
 
 use std::fs::File;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Strangers by the thousand: handshakes that are never finished, datagrams of garbage, connections that are of no use.
-//! Meanwhile one who is honest downloads, and another comes.
+//! Thousands of strangers: unfinished handshakes, datagrams of garbage, useless connections. Meanwhile an honest peer downloads,
+//! and another one joins.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;

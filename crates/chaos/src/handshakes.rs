@@ -1,6 +1,5 @@
-//! Clients whose handshakes stall: over QUIC after they have shown that their address is theirs, over TCP before, within and
-//! after their first message. As soon as one is given up, it comes again. Some come from the address of those who are
-//! honest, and some from others.
+//! Clients whose handshakes stall: over QUIC after they have proven their address; over TCP before, during and after their first
+//! message. As soon as one is dropped, it reconnects. Some share the address of the honest peers, others do not.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Bad links: lossy, dark for a while, behind a NAT that forgets, and on a path that takes no large datagrams
-//! any more. A relay before each peer carries every datagram (`testbed::relay`).
+//! Bad links: lossy, dark for a while, behind a NAT that forgets, and on a path that stops passing large datagrams. A relay in
+//! front of each peer carries every datagram (`testbed::relay`).
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! A peer inside this process: a real one, over a storage or at a rate that a process of its own could not be given.
+//! A real peer inside this process, with a storage or a rate that a separate process could not be given.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

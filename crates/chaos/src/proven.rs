@@ -1,5 +1,5 @@
-//! Faults that a test shows better than a swarm does, because it takes a simulated disk, a thousand seeds or virtual time.
-//! The case runs the test, and fails if there is none of that name.
+//! Faults that a test shows better than a swarm, because it needs a simulated disk, a thousand seeds or virtual time. The case runs
+//! the test, and fails if no test has that name.
 
 use std::process::{Command, Stdio};
 

@@ -1,4 +1,4 @@
-//! What a case found: figures beside their limits, in a row for people or as JSON.
+//! The result of a case: measurements and their limits, as a table row or as JSON.
 
 use std::fmt;
 

@@ -1,6 +1,6 @@
-//! `cargo xtask soak`: a swarm of 20 peers that is not left alone. Peers are killed and started again, some lie, and links
-//! lose, reorder and go dark, all by a seed. Every download must complete and be equal, and what lives all the time must
-//! not grow.
+//! `cargo xtask soak`: a swarm of 20 peers under constant faults. Chosen by a seed, peers are killed and restarted, some lie, and
+//! links lose, reorder or go dark. Every download must complete with the right bytes, and processes that run all the time must not
+//! grow.
 
 use std::time::{Duration, Instant};
 
@@ -20,16 +20,16 @@ use crate::stage::Stage;
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 pub struct Arguments {
-    /// How long faults go on, in minutes
+    /// Duration of the faults, in minutes
     #[arg(long, default_value_t = 30)]
     pub minutes: u64,
-    /// What the faults begin with
+    /// Seed of the random faults
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// Bytes of the file, which is made of random ones
+    /// Size of the file, which has random bytes
     #[arg(long, default_value = "16MiB")]
     pub size: ByteSize,
-    /// Leave the folder of the run, with files and logs
+    /// Keep the folder of the run, with its files and logs
     #[arg(long)]
     pub keep: bool,
 }

@@ -1,4 +1,4 @@
-//! Where a case plays: a tracker and peers, as processes in folders of their own, whose events are read as they come.
+//! The setting of a case: a tracker and peers as processes in folders, whose events are read as they come.
 
 use std::fs;
 use std::net::SocketAddr;

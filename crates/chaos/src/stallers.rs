@@ -1,5 +1,5 @@
-//! Peers that claim everything, offer it all at once, and then hold the downloader up: the more of its budget they take, the
-//! less is left for honest peers.
+//! Peers that announce everything, offer it all at once, and then stall the downloader: the more of its budget they hold, the less
+//! is left for honest peers.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;

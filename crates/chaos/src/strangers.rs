@@ -1,6 +1,6 @@
-//! Strangers who come to a private share by the thousand, over both transports, to the peer and to its tracker: some say nothing, some
-//! guess proofs, some replay a right one of another connection, and some say every message that there is and ask every question, of the
-//! content by its very id and name. Meanwhile a holder of the ticket gets it.
+//! Thousands of strangers at a private share, over both transports, at the peer and at its tracker. Some say nothing, some guess
+//! proofs, some replay a valid proof from another connection, and some send every message and every request with the real id and
+//! name of the content. Meanwhile a holder of the ticket downloads it.
 
 use std::net::SocketAddr;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! Peers that take slowly: a seeder must not wait for them while another could take all that it gives.
+//! Peers that read slowly: a seeder must not wait for them while another peer could take everything that it sends.
 
 use hostile::{Behaviour, Hosts, Takes, Wants};
 

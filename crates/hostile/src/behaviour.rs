@@ -1,4 +1,4 @@
-//! What a hostile peer of a [`Crowd`](super::Crowd) does on a connection: what it says, how it answers, and what it asks.
+//! The behaviour of a hostile peer of a [`Crowd`](super::Crowd) on a connection: what it says, how it answers, and what it requests.
 
 use std::fs::File;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Many hostile peers at once, each with a key and a port of its own. They join the tracker as seeders, treat everyone who
-//! dials them by their behaviour, and dial a target themselves, again and again.
+//! Many hostile peers at once, each with its own key and port. They join the tracker as seeders, treat everyone who dials them
+//! according to their behaviour, and dial a target themselves, again and again.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;

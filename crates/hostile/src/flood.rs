@@ -1,4 +1,4 @@
-//! Floods of messages that are small on the wire and touch many pieces.
+//! Floods of messages that are small on the wire and affect many pieces.
 
 use protocol::{ContentId, MAX_IN_FLIGHT, MAX_OFFERS, MAX_RUNS, PeerMessage, PieceRange};
 

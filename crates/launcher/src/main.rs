@@ -1,4 +1,4 @@
-//! `cargo xtask …`: a tool's name is the first argument, and all others are the tool's own.
+//! `cargo xtask …`: the first argument is a tool's name, and the others are the tool's arguments.
 
 use std::ffi::OsString;
 use std::process::ExitCode;

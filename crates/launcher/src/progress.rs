@@ -1,5 +1,5 @@
-//! What cargo says while it builds, passed on. Where it says nothing new for a while, because a large crate is compiled,
-//! how far it is and how long that has taken: nobody should wonder whether anything happens.
+//! Passes on cargo's output while it builds. If cargo prints nothing new for a while, because it compiles a large crate, the number of
+//! crates and the time so far are printed, so that something always moves.
 
 use std::io::{self, Read, Write};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};

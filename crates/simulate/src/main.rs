@@ -1,4 +1,4 @@
-//! `cargo xtask simulate`: plans of swarms, in virtual time. Plans are TOML files in `crates/sim/plans`.
+//! `cargo xtask simulate`: runs plans of swarms in virtual time. The plans are TOML files in `crates/sim/plans`.
 
 mod plot;
 mod runs;

@@ -1,4 +1,4 @@
-//! Pictures for a person to look at: who is done when, how many copies of the rarest piece there are, and what seeders sent.
+//! Charts: when each peer completes, how many copies of the rarest piece exist, and how much seeders sent.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

@@ -1,4 +1,4 @@
-//! One plan with one seed after another, on as many cores as there are.
+//! Runs one plan with many seeds, in parallel on all cores.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,4 +1,4 @@
-//! What CI runs of the simulator: every plan a few times, and those where someone could get stuck many times.
+//! The simulations that CI runs: every plan a few times, and many times those in which a peer could get stuck.
 
 use super::runs::Runs;
 use super::{Arguments, names, of_plan, read};

@@ -1,4 +1,4 @@
-//! The table: a row a plan and size.
+//! The results as a table: one row for each plan and size.
 
 use sim::Outcome;
 use tool::usage::most_memory;

@@ -1,4 +1,4 @@
-//! The files of a closed swarm, made by the program that has to read them.
+//! The files of a closed swarm, made by `tracker certs`.
 
 use std::path::Path;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! What `peer-cli --json` prints, read: the events of the library. `docs/events.md` says what they mean.
+//! Reads what `peer-cli --json` prints: the events of the library. `docs/events.md` explains them.
 
 pub use peer::json::*;
 

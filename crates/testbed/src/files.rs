@@ -1,4 +1,4 @@
-//! Folders and files of a run: made where nothing else lies, filled with random bytes, compared byte by byte.
+//! Folders and files of a run: made in an empty place, filled with random bytes, and compared byte by byte.
 
 use std::fs::File;
 use std::io::{Read, Write};

@@ -1,4 +1,4 @@
-//! A running program: its lines come through a channel, its logs lie in files, and it never outlives its owner.
+//! A running program: its lines come through a channel, its logs are files, and it is killed when its owner is dropped.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};

@@ -1,4 +1,4 @@
-//! A program that is waited for, one line after another, until it says what it should.
+//! A program whose output is read line by line until the expected line comes.
 
 use std::collections::VecDeque;
 use std::path::Path;

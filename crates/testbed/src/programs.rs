@@ -1,4 +1,4 @@
-//! Builds `tracker` and `peer-cli`, and says where they lie: nobody looks for a stale binary.
+//! Builds `tracker` and `peer-cli`, and returns their paths, so that no test runs a stale binary.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

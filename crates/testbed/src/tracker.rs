@@ -1,4 +1,4 @@
-//! A tracker for a run: a program that is of use once it has said where it listens.
+//! Starts a tracker for a run, and waits until it has printed its address.
 
 use std::net::SocketAddr;
 use std::path::Path;

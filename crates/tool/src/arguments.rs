@@ -1,4 +1,4 @@
-//! A tool that `cargo xtask` starts: its arguments, what they ask for, and its exit status.
+//! The command line of a tool that `cargo xtask` starts, and its exit status.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! Ctrl-C: every wait asks here whether it was pressed, so that no process outlives its owner.
+//! Ctrl-C: every wait checks here whether it was pressed, so that no process outlives its owner.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -1,6 +1,6 @@
-//! The optional parts, which are off by default: checked and tested with their features on, after everything else.
+//! Checks and tests the optional features, which are off by default, after everything else.
 //!
-//! Real clients of theirs are used where they are installed; what Python has to offer is put into a folder of its own.
+//! Real clients are used if they are installed; clients in Python are installed into a separate folder.
 
 use std::path::PathBuf;
 use std::process::Command;

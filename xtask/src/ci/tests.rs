@@ -1,5 +1,5 @@
-//! The tests, as `cargo test` runs them, but for this: two of its programs run side by side. Most of them wait for what they have
-//! started, or keep one core busy, and cargo begins one when the last has ended.
+//! Runs the tests like `cargo test`, but two test programs at a time: most of them wait for processes or keep one core busy, and cargo
+//! runs them one after another.
 
 use std::io::{Read as _, Seek as _};
 use std::path::PathBuf;

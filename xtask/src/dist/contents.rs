@@ -1,4 +1,4 @@
-//! What a platform's archive holds: gathered here, and looked for again in what was unpacked.
+//! The contents of a platform's archive: gathered here, and checked in what was unpacked.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
-//! `cargo xtask dist`: what is handed to people who do not build. Archives for Linux, macOS, Windows and any Linux (musl), with
-//! stripped programs, completions, man pages and documents; Debian packages; wheels; what each is made of; and the SHA-256 of all.
+//! `cargo xtask dist`: release files. Archives for Linux, macOS, Windows and any Linux (musl) with stripped programs, completions, man
+//! pages and documents; Debian packages; wheels; a bill of materials for each; and the SHA-256 of all.
 //!
-//! What was packed is unpacked into an empty folder, held against what it should have, and run, where this machine can.
+//! Each archive is unpacked into an empty folder, checked for completeness, and run where this machine can run it.
 
 mod archive;
 mod contents;

@@ -1,4 +1,4 @@
-//! What the programs are made of: a bill of materials as CycloneDX 1.6, from what cargo says of this very build (target, features).
+//! The bill of materials of the programs as CycloneDX 1.6, from what cargo reports about this very build (target, features).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What was packed is unpacked again and run from there: what is handed out is what was tried.
+//! Unpacks an archive again and runs the programs from there, so that what is released is what was tested.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! The systemd units, judged by systemd: each must be valid, and exposed as little as a service of its kind can be.
+//! Checks the systemd units with systemd: each must be valid, and as little exposed as a service of its kind can be.
 
 use std::fs;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! A wheel: both programs as a package of Python, so that `pip install` brings them. Nothing of it is Python; it needs no other
-//! package. Tools that make wheels of programs take one crate, and these are two.
+//! Wheels: both programs as a Python package, so that `pip install` installs them. They contain no Python code and need no other package.
+//! Existing tools make a wheel of one crate only, and these are two.
 
 use std::fmt::Write as _;
 use std::fs;

@@ -1,5 +1,5 @@
-//! An HTTP tracker for loopback (BEP 3 and 23): it tells everyone who announces of all who did before, whatever they
-//! announce. Trackers are out of the way of a transfer, so one thread answers all.
+//! An HTTP tracker for loopback (BEP 3 and 23): it tells every client that announces about all earlier ones, whatever they
+//! announce. Trackers do not affect the rate of a transfer, so one thread is enough.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};

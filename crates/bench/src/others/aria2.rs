@@ -1,4 +1,4 @@
-//! aria2, which learns of peers from a tracker only, so that one is run beside it.
+//! aria2. It learns about peers only from a tracker, so one runs beside it.
 
 use std::path::PathBuf;
 use std::process::Command;

@@ -1,8 +1,8 @@
-//! Other programs that people would use instead, timed in the same run, the same way: from the start of the receiving
-//! processes until all of them have everything, verified by whatever means the program has.
+//! Other programs that people could use instead, measured in the same run and in the same way: from the start of the receiving
+//! processes until all of them have everything, verified as the program does it.
 //!
-//! Each is set up as fast as its manual makes it, and all talk over loopback alone: no discovery, no public tracker,
-//! no relay, no name server.
+//! Each program is configured as fast as its manual allows, and all use loopback only: no discovery, no public tracker, no relay,
+//! no name server.
 
 mod announce;
 mod aria2;

@@ -1,4 +1,4 @@
-//! rqbit, told on its command line who the others are: every receiver knows every seeder and every other receiver.
+//! rqbit. Its command line names the other peers: every receiver knows every seeder and every other receiver.
 
 use std::path::PathBuf;
 use std::process::Command;

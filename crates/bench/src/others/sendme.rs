@@ -1,7 +1,7 @@
-//! sendme, in a network namespace that holds nothing but loopback.
+//! sendme, in a network namespace that has only loopback.
 //!
-//! Even with relays disabled and addresses in its ticket it publishes itself with a public service, and asks public name
-//! servers where that is; there is no flag against it. In the namespace those tries fail at once and cost it nothing.
+//! Even with relays disabled and addresses in its ticket, sendme publishes itself with a public service and asks public name
+//! servers for its address; it has no flag against this. In the namespace these attempts fail at once and cost no time.
 
 use std::path::PathBuf;
 use std::process::Command;

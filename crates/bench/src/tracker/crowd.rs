@@ -1,5 +1,5 @@
-//! Thousands of peers in one process, as far as a tracker can tell: each has a key and a connection of its own, over the sockets
-//! of one transport. They say what peers say, and hear what they are told.
+//! Thousands of peers in one process. To a tracker they look real: each has its own key and connection, over the sockets of one
+//! transport, sends the messages of a peer, and reads the answers.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -1,5 +1,5 @@
-//! A tracker whose memory is full: strangers of one address have said hello and announce nothing, as many as it lets in and more.
-//! Honest peers of another address, and of the same, must be served all the same.
+//! A tracker whose memory is full: strangers at one address have said hello and announce nothing, more of them than it admits.
+//! Honest peers, at another address and at the same one, must be served all the same.
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! The tracker that is measured: the real program, and what the system and itself say of it.
+//! The tracker under test: the real program, and what it and the operating system report about it.
 
 use std::fs;
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! What was measured of a tracker, beside what it should be, and what follows for a hundred thousand peers.
+//! The results of a tracker, its limits, and what follows for a hundred thousand peers.
 
 use std::fmt::Write;
 

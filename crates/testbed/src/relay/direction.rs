@@ -1,7 +1,7 @@
-//! One direction of a link, in virtual time: a datagram goes in, and out comes when it arrives, if it does.
+//! One direction of a link, in virtual time: for each datagram, when it arrives, or that it is lost.
 //!
-//! The bottleneck is a clock: it says when the last byte of all that waits will have left. What waits at most is then
-//! a matter of arithmetic, and no timer can spoil the pace.
+//! The bottleneck is a clock that says when the last byte of the queue will have left. The length of the queue is then a matter of
+//! arithmetic, and the accuracy of timers does not affect the rate.
 
 use std::sync::Arc;
 use std::time::Duration;

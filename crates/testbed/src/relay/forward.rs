@@ -1,4 +1,4 @@
-//! The thread that carries datagrams: it takes what comes, asks the model when it arrives, and sends it then.
+//! The thread that forwards datagrams: it receives them, asks the model when they arrive, and sends them at that time.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};

@@ -1,4 +1,4 @@
-//! What a link is like, and how that is written: `rtt=50ms,loss=1%,rate=100mbit`.
+//! The properties of a link, and their syntax: `rtt=50ms,loss=1%,rate=100mbit`.
 
 use std::str::FromStr;
 use std::time::Duration;

@@ -1,7 +1,7 @@
-//! A link of our own making: datagrams between peers pass through a thread that delays, loses, reorders, doubles and
-//! queues them as a modelled link would. It needs no rights and runs wherever the peers do.
+//! A simulated link: datagrams between peers pass through a thread that delays, drops, reorders, duplicates and queues them as the
+//! modelled link would. It needs no privileges and runs on every platform.
 //!
-//! A [`Relay`] stands before one listener. Everyone who dials its address gets a link of its own to that listener.
+//! A [`Relay`] stands in front of one listener. Each client that dials its address gets its own link to that listener.
 
 mod direction;
 mod forward;

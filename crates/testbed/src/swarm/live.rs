@@ -1,4 +1,4 @@
-//! The progress of every peer while a swarm runs: a line each on a terminal, plain lines otherwise.
+//! The progress of every peer while a swarm runs: one row each on a terminal, plain lines otherwise.
 
 use std::cell::RefCell;
 use std::io::IsTerminal;

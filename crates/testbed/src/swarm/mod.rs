@@ -1,4 +1,4 @@
-//! `cargo xtask swarm`: a whole swarm on this machine, as processes with files, judged by the bytes that arrive.
+//! `cargo xtask swarm`: runs a whole swarm on this machine, with processes and files, and compares every byte that arrives.
 
 mod live;
 mod network;

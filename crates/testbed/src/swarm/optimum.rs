@@ -1,8 +1,8 @@
-//! How close a swarm with limited uplinks came to the best that any swarm can do, and to the same swarm in virtual time.
+//! Compares a swarm with limited uplinks with the best result that any swarm could have, and with the same swarm in virtual time.
 //!
-//! What the best is stands in `sim::bound`, which simulated swarms are judged by too. Downlinks that a run does not name
-//! are taken to be wide enough. Beside what the simulation says, whatever a real run takes longer is
-//! headers, handshakes, the start of processes and what transports make of a link: the decisions are the same engine's.
+//! `sim::bound` computes the best result, for simulations too. Downlinks that a run does not limit are assumed to be fast enough. What
+//! a real run takes longer than the simulation is due to headers, handshakes, the start of processes and the behaviour of transports
+//! over the link, because the decisions are those of the same engine.
 
 #[cfg(feature = "optimum")]
 mod compare;

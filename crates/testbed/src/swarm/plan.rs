@@ -1,4 +1,4 @@
-//! The peers of a swarm, and what each one is told.
+//! The peers of a swarm, and the command line of each.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! What came of a swarm: who got how much from whom, and how fast. A table for people, JSON for programs.
+//! The results of a swarm: who got how much from whom, and how fast. A table for people, JSON for programs.
 
 use std::collections::BTreeMap;
 use std::fmt;

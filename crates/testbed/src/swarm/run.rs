@@ -1,4 +1,4 @@
-//! Conducts a swarm from the first folder to the last compared byte.
+//! Runs a swarm, from the first folder to the last compared byte.
 
 use std::collections::BTreeMap;
 use std::fs;
