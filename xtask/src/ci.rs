@@ -16,7 +16,7 @@ use clap::ValueEnum;
 use serde_json::Value;
 
 use crate::cross::{self, Skipped};
-use crate::rings;
+use crate::{names, rings};
 
 /// What a change must pass, part by part. Cheap ones come first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -25,7 +25,7 @@ enum Part {
     Format,
     /// clippy has nothing to say of the workspace
     Clippy,
-    /// Crates depend along the arrows, and modules of a crate do not import each other in rings
+    /// Crates depend along the arrows, modules import each other in no rings, and a name stands for one type of a crate
     Arrows,
     /// The libraries build from what would be published
     Packed,
@@ -123,7 +123,7 @@ impl Part {
             Part::Arrows => {
                 let packages = packages()?;
                 check_arrows(&uses(&packages)?)?;
-                check_rings(&packages)
+                check_modules(&packages)
             }
             Part::Packed => pack(&packages()?),
             Part::Tests => tests::run(&["--workspace"], |_| {}),
@@ -275,10 +275,14 @@ fn forget_packed(libraries: &[&str]) -> anyhow::Result<()> {
     if is_packed { cargo(&["clean", "--quiet"].into_iter().chain(packages).collect::<Vec<_>>()) } else { Ok(()) }
 }
 
-/// No modules of a crate import each other.
-fn check_rings(packages: &[Value]) -> anyhow::Result<()> {
-    let manifests = packages.iter().filter_map(|package| package["manifest_path"].as_str());
-    manifests.map(|manifest| Path::new(manifest).with_file_name("src")).try_for_each(|sources| rings::check(&sources))
+/// No modules of a crate import each other, and no two of its types have the same name.
+fn check_modules(packages: &[Value]) -> anyhow::Result<()> {
+    for manifest in packages.iter().filter_map(|package| package["manifest_path"].as_str()) {
+        let sources = Path::new(manifest).with_file_name("src");
+        rings::check(&sources)?;
+        names::check(&sources)?;
+    }
+    Ok(())
 }
 
 /// A crate may use what stands behind its arrow, and what can be reached from there: types come through unchanged.
@@ -366,6 +370,6 @@ mod of_arrows {
     fn this_workspace_keeps_to_its_arrows() {
         let packages = packages().unwrap();
         check_arrows(&uses(&packages).unwrap()).unwrap();
-        check_rings(&packages).unwrap();
+        check_modules(&packages).unwrap();
     }
 }

@@ -5,4 +5,5 @@ pub mod ci;
 pub mod cross;
 pub mod dist;
 pub mod docs;
+mod names;
 mod rings;

@@ -11,18 +11,23 @@ use std::path::Path;
 use anyhow::{Context, ensure};
 
 /// The path of a module in its crate.
-type Module = Vec<String>;
+pub(crate) type Module = Vec<String>;
 
 /// Which modules each one uses.
 type Uses = BTreeMap<Module, BTreeSet<Module>>;
 
 /// Fails if modules of a crate, whose sources are in this folder, import each other.
 pub(crate) fn check(sources: &Path) -> anyhow::Result<()> {
-    let mut texts = BTreeMap::new();
-    read(sources, &[], &mut texts).with_context(|| sources.display().to_string())?;
-    let rings: Vec<_> = in_rings(uses(&texts)).iter().map(|module| module.join("::")).collect();
+    let rings: Vec<_> = in_rings(uses(&modules(sources)?)).iter().map(|module| module.join("::")).collect();
     ensure!(rings.is_empty(), "modules in {} import each other: {}", sources.display(), rings.join(", "));
     Ok(())
+}
+
+/// The code of all modules whose sources are in this folder, without comments, texts and tests.
+pub(crate) fn modules(sources: &Path) -> anyhow::Result<BTreeMap<Module, String>> {
+    let mut texts = BTreeMap::new();
+    read(sources, &[], &mut texts).with_context(|| sources.display().to_string())?;
+    Ok(texts)
 }
 
 /// Reads the modules of a folder, without their tests.

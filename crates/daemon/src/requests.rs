@@ -28,13 +28,13 @@ const MOST_NAMED: usize = 10;
 const LONGEST_NAMED: usize = 100;
 
 /// What cannot be done.
-struct Refusal(ErrorCode, String);
+struct RequestError(ErrorCode, String);
 
-impl From<StateError> for Refusal {
+impl From<StateError> for RequestError {
     fn from(error: StateError) -> Self {
         let sentence =
             format!("done, but not saved, so a restart would forget it: {error}. Make room and repeat the command");
-        Refusal(ErrorCode::CannotWrite, sentence)
+        RequestError(ErrorCode::CannotWrite, sentence)
     }
 }
 
@@ -53,7 +53,7 @@ impl Answering for Service {
                 told.map(|(count, _)| (count, self.unwritten().map(note).unwrap_or_default()))
             }
             Request::Reload {} => {
-                self.reload().await.map(|()| (0, String::new())).map_err(|error| Refusal(ErrorCode::Usage, error))
+                self.reload().await.map(|()| (0, String::new())).map_err(|error| RequestError(ErrorCode::Usage, error))
             }
         };
         let last = match done {
@@ -61,14 +61,14 @@ impl Answering for Service {
                 let (up, down) = self.inner().limits();
                 Answer::Done { contents, up: up.unwrap_or(0), down: down.unwrap_or(0), note }
             }
-            Err(Refusal(code, message)) => Answer::Error { code, message },
+            Err(RequestError(code, message)) => Answer::Error { code, message },
         };
         let _ = answers.send(last).await;
     }
 }
 
-fn usage(sentence: impl Display) -> Refusal {
-    Refusal(ErrorCode::Usage, sentence.to_string())
+fn usage(sentence: impl Display) -> RequestError {
+    RequestError(ErrorCode::Usage, sentence.to_string())
 }
 
 /// A content that was added, or was there.
@@ -83,7 +83,7 @@ struct Added {
 }
 
 /// How many contents a request concerned, and what to say besides.
-type Answered<T = (u64, String)> = Result<T, Refusal>;
+type Answered<T = (u64, String)> = Result<T, RequestError>;
 
 impl Service {
     async fn tell(&self, contents: Vec<ContentStatus>, answers: &mpsc::Sender<Answer>) -> Answered {
@@ -197,7 +197,7 @@ impl Service {
         }
         if inner.contents.len() >= MOST_CONTENTS {
             let sentence = format!("{MOST_CONTENTS} contents are the most: remove some, or share a folder of them");
-            return Err(Refusal(ErrorCode::Refused, sentence));
+            return Err(RequestError(ErrorCode::Refused, sentence));
         }
         let number = inner.next;
         saved.number = number;
@@ -350,7 +350,7 @@ async fn share(what: &Path) -> Answered<SavedContent> {
     if let Ok(Err(error)) = seen {
         let sentence =
             format!("the daemon cannot share {path}: {error}. It is a process of its own, and may run as another user");
-        return Err(Refusal(ErrorCode::NotFound, sentence));
+        return Err(RequestError(ErrorCode::NotFound, sentence));
     }
     Ok(SavedContent { kind: Kind::Share, path, ..SavedContent::default() })
 }
@@ -383,17 +383,17 @@ impl Inner {
                 [] => {
                     let name = shortened(name);
                     let sentence = format!("the daemon has no content {name:?}: `peer-cli status` lists them");
-                    return Err(Refusal(ErrorCode::NotFound, sentence));
+                    return Err(RequestError(ErrorCode::NotFound, sentence));
                 }
                 _ => {
                     let name = shortened(name);
                     let sentence = format!("{name:?} may be any of the numbers {}: give one of those", listed(&found));
-                    return Err(Refusal(ErrorCode::Usage, sentence));
+                    return Err(RequestError(ErrorCode::Usage, sentence));
                 }
             }
         }
         if numbers.is_empty() {
-            return Err(Refusal(ErrorCode::Usage, "no content is named".to_owned()));
+            return Err(RequestError(ErrorCode::Usage, "no content is named".to_owned()));
         }
         Ok(numbers)
     }

@@ -16,9 +16,9 @@ const EACH: u64 = 4096;
 
 /// Answers by what was asked. Clones are of the same.
 #[derive(Clone)]
-pub(crate) struct Answers(Arc<Shared>);
+pub(crate) struct Answers(Arc<Inner>);
 
-struct Shared {
+struct Inner {
     folder: PathBuf,
     most: u64,
     /// About how many bytes there are, once they were counted.
@@ -32,7 +32,7 @@ impl Answers {
     }
 
     fn within(folder: PathBuf, most: u64) -> Self {
-        Answers(Arc::new(Shared { folder, most, bytes: Mutex::new(None) }))
+        Answers(Arc::new(Inner { folder, most, bytes: Mutex::new(None) }))
     }
 
     /// What was answered last, as it is read: a crash may have left anything.
@@ -53,7 +53,7 @@ impl Answers {
     }
 }
 
-impl Shared {
+impl Inner {
     fn at(&self, asked: &str) -> PathBuf {
         self.folder.join(blake3::hash(asked.as_bytes()).to_hex().as_str())
     }

@@ -5,7 +5,7 @@ use axum::http::header::{HeaderName, IF_MATCH, IF_NONE_MATCH, IF_RANGE, RANGE};
 
 /// What the conditions of a request come to.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum Precondition {
     /// It is to be sent.
     Send,
     /// The client has it.
@@ -15,16 +15,16 @@ pub(crate) enum Verdict {
 }
 
 /// Judges the conditions for what has this tag, in quotes. A client that has it under the tag of the whole file has it, too.
-pub(crate) fn judge(headers: &HeaderMap, tag: &str, whole: &str) -> Verdict {
+pub(crate) fn judge(headers: &HeaderMap, tag: &str, whole: &str) -> Precondition {
     if let Some(found) = names(headers, IF_MATCH, |other| other == tag)
         && !found
     {
-        return Verdict::Failed;
+        return Precondition::Failed;
     }
     let same = |other: &str| [tag, whole].contains(&other.strip_prefix("W/").unwrap_or(other));
     match names(headers, IF_NONE_MATCH, same) {
-        Some(true) => Verdict::NotModified,
-        _ => Verdict::Send,
+        Some(true) => Precondition::NotModified,
+        _ => Precondition::Send,
     }
 }
 
@@ -65,19 +65,23 @@ mod tests {
     #[test]
     fn a_client_that_has_it_is_told_so() {
         for value in ["\"a\"", "*", "\"b\", \"a\"", "W/\"a\""] {
-            assert_eq!(judge(&headers(&[(IF_NONE_MATCH, value)]), "\"a\"", "\"a\""), Verdict::NotModified, "{value}");
+            assert_eq!(
+                judge(&headers(&[(IF_NONE_MATCH, value)]), "\"a\"", "\"a\""),
+                Precondition::NotModified,
+                "{value}"
+            );
         }
-        assert_eq!(judge(&headers(&[(IF_NONE_MATCH, "\"b\"")]), "\"a\"", "\"a\""), Verdict::Send);
-        assert_eq!(judge(&headers(&[]), "\"a\"", "\"a\""), Verdict::Send);
+        assert_eq!(judge(&headers(&[(IF_NONE_MATCH, "\"b\"")]), "\"a\"", "\"a\""), Precondition::Send);
+        assert_eq!(judge(&headers(&[]), "\"a\"", "\"a\""), Precondition::Send);
     }
 
     #[test]
     fn another_version_is_refused() {
         for value in ["\"b\"", "W/\"a\""] {
-            assert_eq!(judge(&headers(&[(IF_MATCH, value)]), "\"a\"", "\"a\""), Verdict::Failed, "{value}");
+            assert_eq!(judge(&headers(&[(IF_MATCH, value)]), "\"a\"", "\"a\""), Precondition::Failed, "{value}");
         }
         for value in ["\"a\"", "*", "\"b\",\"a\""] {
-            assert_eq!(judge(&headers(&[(IF_MATCH, value)]), "\"a\"", "\"a\""), Verdict::Send, "{value}");
+            assert_eq!(judge(&headers(&[(IF_MATCH, value)]), "\"a\"", "\"a\""), Precondition::Send, "{value}");
         }
     }
 
@@ -105,8 +109,8 @@ mod tests {
         assert!(of("bytes=5-", &[(IF_RANGE, "\"a.1\"")]), "what it has was sent since");
         assert!(!of("bytes=5-9", &[(IF_RANGE, "\"a\"")]));
         let has = headers(&[(IF_NONE_MATCH, "\"a\"")]);
-        assert_eq!(judge(&has, "\"a.1\"", "\"a\""), Verdict::NotModified, "it has all of it");
+        assert_eq!(judge(&has, "\"a.1\"", "\"a\""), Precondition::NotModified, "it has all of it");
         let has = headers(&[(IF_MATCH, "\"a\"")]);
-        assert_eq!(judge(&has, "\"a.1\"", "\"a\""), Verdict::Failed);
+        assert_eq!(judge(&has, "\"a.1\"", "\"a\""), Precondition::Failed);
     }
 }

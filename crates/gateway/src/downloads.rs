@@ -21,16 +21,16 @@ pub(crate) type Opened = Option<Result<(), Refusal>>;
 pub(crate) struct Downloads {
     /// Most that run at once.
     most: usize,
-    begun: Mutex<HashMap<ContentId, Begun>>,
+    begun: Mutex<HashMap<ContentId, RunningDownload>>,
     kept: Arc<Kept>,
 }
 
-struct Begun {
+struct RunningDownload {
     download: Download,
     opened: watch::Receiver<Opened>,
 }
 
-impl Begun {
+impl RunningDownload {
     /// One that is complete takes no place from others, nor does one that has failed.
     fn takes_place(&self) -> bool {
         let status = self.download.status();
@@ -81,7 +81,7 @@ impl Downloads {
         };
         let (say, opened) = watch::channel(None);
         let (status, node, downloads) = (download.status(), swarm.node.clone(), self.clone());
-        begun.insert(content, Begun { download, opened: opened.clone() });
+        begun.insert(content, RunningDownload { download, opened: opened.clone() });
         tokio::spawn(async move {
             let becomes = downloads.opens(&node, content, status, &folder).await;
             drop(in_use);

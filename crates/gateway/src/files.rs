@@ -21,12 +21,12 @@ use crate::archive::{Archive, archive};
 use crate::blobs::held::Held;
 use crate::blobs::spoiled::Broken;
 use crate::body::{Awaited, ContentBody, Part, Parts, Source};
-use crate::conditions::{Verdict, judge, ranges};
+use crate::conditions::{Precondition, judge, ranges};
 use crate::error::Refusal;
 use crate::kept::Kept;
 use crate::lists::Lists;
 use crate::paths::below;
-use crate::range::{Wanted, wanted};
+use crate::range::{RequestedRange, wanted};
 
 /// What need not be escaped in a file's name (RFC 8187).
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -37,16 +37,16 @@ pub(crate) const FOR_EVER: &str = "private, max-age=31536000, immutable";
 pub(crate) const ASK_AGAIN: &str = "private, no-cache";
 
 /// What a path of a content leads to.
-pub(crate) enum Found {
+pub(crate) enum PathTarget {
     /// A file: where it begins, and its size, tag and name.
-    File(Served),
+    File(ServedFile),
     /// A folder.
     Folder,
 }
 
 /// A file that is served.
 #[derive(Debug, Clone)]
-pub(crate) struct Served {
+pub(crate) struct ServedFile {
     pub(crate) offset: u64,
     pub(crate) size: u64,
     /// Its strong tag, in quotes.
@@ -56,16 +56,16 @@ pub(crate) struct Served {
     pub(crate) name: String,
 }
 
-impl Served {
+impl ServedFile {
     pub(crate) fn of(file: OpenFile<'_>) -> Self {
         let OpenFile { entry, offset, .. } = file;
         let name = entry.path.rsplit('/').next().unwrap_or(&entry.path).to_owned();
-        Served { offset, size: entry.size, tag: format!("\"{}\"", entry.root), spoiled: Broken::default(), name }
+        ServedFile { offset, size: entry.size, tag: format!("\"{}\"", entry.root), spoiled: Broken::default(), name }
     }
 
     /// A file that has a digest, under this name and with this tag.
     pub(crate) fn of_held(held: &Held, name: &str, tag: String, spoiled: Broken) -> Self {
-        Served { offset: held.offset, size: held.size, tag, spoiled, name: name.to_owned() }
+        ServedFile { offset: held.offset, size: held.size, tag, spoiled, name: name.to_owned() }
     }
 
     /// The tag of what is sent.
@@ -78,25 +78,25 @@ impl Served {
 }
 
 /// What this path leads to: without one, the only file of a content that is no folder, or its folder.
-pub(crate) fn find(open: &OpenContent, path: &str) -> Option<Found> {
+pub(crate) fn find(open: &OpenContent, path: &str) -> Option<PathTarget> {
     let header = open.manifest().header();
     let path = path.trim_end_matches('/');
     if !header.folder {
         // It may be named again, so that a program that goes by the path's end has a name.
         let file = open.files().next()?;
-        return (path.is_empty() || path == file.entry.path).then(|| Found::File(Served::of(file)));
+        return (path.is_empty() || path == file.entry.path).then(|| PathTarget::File(ServedFile::of(file)));
     }
     if let Some(file) = open.files().find(|file| file.entry.path == path) {
-        return Some(Found::File(Served::of(file)));
+        return Some(PathTarget::File(ServedFile::of(file)));
     }
     let is_folder = path.is_empty()
         || open.files().any(|file| below(&file.entry.path, path).is_some())
         || header.empty_folders.iter().any(|folder| folder == path || below(folder, path).is_some());
-    is_folder.then_some(Found::Folder)
+    is_folder.then_some(PathTarget::Folder)
 }
 
 /// How a file is answered.
-pub(crate) struct Manner<'a> {
+pub(crate) struct SendOptions<'a> {
     /// How long what is not here yet is waited for.
     pub(crate) wait: Duration,
     /// What is read of it takes a part of this.
@@ -115,8 +115,8 @@ const HELD_BACK: u64 = 64 << 10;
 pub(crate) async fn respond(
     request: &RequestParts,
     open: &Arc<OpenContent>,
-    file: &Served,
-    manner: &Manner<'_>,
+    file: &ServedFile,
+    manner: &SendOptions<'_>,
 ) -> Result<Response, Refusal> {
     respond_from(request, &Source::Content(open.clone()), file, manner, None).await
 }
@@ -125,8 +125,8 @@ pub(crate) async fn respond(
 pub(crate) async fn respond_held(
     request: &RequestParts,
     held: &Held,
-    file: &Served,
-    manner: &Manner<'_>,
+    file: &ServedFile,
+    manner: &SendOptions<'_>,
 ) -> Result<Response, Refusal> {
     if request.method == Method::GET && file.size == 0 {
         let right = timeout(manner.wait, held.is_right()).await.map_err(|_| Refusal::Late)?;
@@ -142,9 +142,9 @@ pub(crate) async fn respond_held(
 }
 
 /// The one range that is asked for, if it ends before the file does.
-pub(crate) fn range_within(request: &RequestParts, file: &Served) -> Option<Range<u64>> {
+pub(crate) fn range_within(request: &RequestParts, file: &ServedFile) -> Option<Range<u64>> {
     let range = ranges(&request.headers, &file.tag_of_answer(), file.spoiled.in_doubt)?;
-    let Wanted::Parts(ranges) = wanted(Some(range), file.size) else { return None };
+    let RequestedRange::Parts(ranges) = wanted(Some(range), file.size) else { return None };
     let [range] = &ranges[..] else { return None };
     (range.end < file.size).then(|| range.clone())
 }
@@ -153,8 +153,8 @@ pub(crate) fn range_within(request: &RequestParts, file: &Served) -> Option<Rang
 pub(crate) async fn respond_known(
     request: &RequestParts,
     (range, bytes): (Range<u64>, Bytes),
-    file: &Served,
-    manner: &Manner<'_>,
+    file: &ServedFile,
+    manner: &SendOptions<'_>,
 ) -> Result<Response, Refusal> {
     let room = timeout(manner.wait, manner.memory.take(bytes.len())).await.map_err(|_| Refusal::Busy)?;
     let source = Source::Known { from: file.offset + range.start, bytes: room.hold(Bytes::copy_from_slice(&bytes)) };
@@ -163,7 +163,11 @@ pub(crate) async fn respond_known(
 }
 
 /// Answers with what is asked about a file by `HEAD`, which takes nothing from anywhere.
-pub(crate) fn respond_head(request: &RequestParts, file: &Served, manner: &Manner<'_>) -> Result<Response, Refusal> {
+pub(crate) fn respond_head(
+    request: &RequestParts,
+    file: &ServedFile,
+    manner: &SendOptions<'_>,
+) -> Result<Response, Refusal> {
     let mut response = Response::new(Body::empty());
     response.headers_mut().insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     if !has_it(&mut response, request, (&*file.tag_of_answer(), file.tag.as_str()), manner)? {
@@ -178,8 +182,8 @@ pub(crate) fn respond_head(request: &RequestParts, file: &Served, manner: &Manne
 async fn respond_from(
     request: &RequestParts,
     source: &Source,
-    file: &Served,
-    manner: &Manner<'_>,
+    file: &ServedFile,
+    manner: &SendOptions<'_>,
     awaited: Option<Awaited>,
 ) -> Result<Response, Refusal> {
     let mut response = Response::new(Body::empty());
@@ -193,9 +197,9 @@ async fn respond_from(
     // Ranges mean something for GET alone.
     let range = ranges(&request.headers, &tag, file.spoiled.in_doubt).filter(|_| request.method == Method::GET);
     let (status, kind, parts, size) = match wanted(range, file.size) {
-        Wanted::Nothing => return Err(Refusal::Range(file.size)),
-        Wanted::Whole => (StatusCode::OK, BYTES.to_owned(), one(file, 0..file.size, awaited), file.size),
-        Wanted::Parts(ranges) => match &ranges[..] {
+        RequestedRange::Nothing => return Err(Refusal::Range(file.size)),
+        RequestedRange::Whole => (StatusCode::OK, BYTES.to_owned(), one(file, 0..file.size, awaited), file.size),
+        RequestedRange::Parts(ranges) => match &ranges[..] {
             [range] => {
                 set(headers, CONTENT_RANGE, &content_range(range, file.size));
                 let parts = one(file, range.clone(), awaited);
@@ -221,18 +225,18 @@ fn has_it(
     response: &mut Response,
     request: &RequestParts,
     (tag, whole): (&str, &str),
-    manner: &Manner<'_>,
+    manner: &SendOptions<'_>,
 ) -> Result<bool, Refusal> {
     let headers = response.headers_mut();
     set(headers, ETAG, tag);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static(manner.cache));
     match judge(&request.headers, tag, whole) {
-        Verdict::Send => Ok(false),
-        Verdict::NotModified => {
+        Precondition::Send => Ok(false),
+        Precondition::NotModified => {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             Ok(true)
         }
-        Verdict::Failed => Err(Refusal::Precondition),
+        Precondition::Failed => Err(Refusal::Precondition),
     }
 }
 
@@ -242,7 +246,7 @@ async fn with_body(
     request: &RequestParts,
     source: &Source,
     (parts, size): (Parts, u64),
-    manner: &Manner<'_>,
+    manner: &SendOptions<'_>,
 ) -> Result<Response, Refusal> {
     set(response.headers_mut(), CONTENT_LENGTH, &size.to_string());
     if request.method == Method::GET && size > 0 {
@@ -262,7 +266,7 @@ pub(crate) async fn respond_archive(
     lists: &Lists,
     open: &Arc<OpenContent>,
     folder: &str,
-    manner: &Manner<'_>,
+    manner: &SendOptions<'_>,
 ) -> Result<Response, Refusal> {
     let called = &open.manifest().header().name;
     let name = folder.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or(called);
@@ -305,7 +309,7 @@ pub(crate) fn not_begun(error: &std::io::Error) -> Refusal {
 }
 
 /// One range; its end comes only when there is nothing to be waited for.
-fn one(file: &Served, range: Range<u64>, awaited: Option<Awaited>) -> Parts {
+fn one(file: &ServedFile, range: Range<u64>, awaited: Option<Awaited>) -> Parts {
     let Range { start, end } = file.offset + range.start..file.offset + range.end;
     let Some(awaited) = awaited else { return Box::new(std::iter::once(Part::Range(start..end))) };
     let held_back = end.saturating_sub(HELD_BACK).max(start);
@@ -314,7 +318,7 @@ fn one(file: &Served, range: Range<u64>, awaited: Option<Awaited>) -> Parts {
 }
 
 /// Several ranges, each with a head of its own, and the bytes that they are together.
-fn several(file: &Served, ranges: Vec<Range<u64>>, boundary: &str) -> (Parts, u64) {
+fn several(file: &ServedFile, ranges: Vec<Range<u64>>, boundary: &str) -> (Parts, u64) {
     let head = |range: &Range<u64>| {
         let range = content_range(range, file.size);
         format!("\r\n--{boundary}\r\nContent-Type: {BYTES}\r\nContent-Range: {range}\r\n\r\n")

@@ -21,7 +21,7 @@ use crate::error::{GatewayError, Refusal};
 use crate::figures::{KeptFigures, is_running};
 use crate::removal::{remove_all, remove_outside};
 use crate::root_lock;
-use entry::{Entry, Open};
+use entry::{KeptFolder, Open};
 use found::{NOTES, found_in, read_notes, size_of};
 
 /// How often the times of last use are saved.
@@ -51,7 +51,7 @@ pub(crate) struct Kept {
 
 #[derive(Default)]
 struct State {
-    folders: HashMap<PathBuf, Entry>,
+    folders: HashMap<PathBuf, KeptFolder>,
     saved: Option<Instant>,
     removed: u64,
 }
@@ -62,7 +62,7 @@ impl State {
     }
 
     fn look(&mut self) {
-        self.folders.values_mut().for_each(Entry::look);
+        self.folders.values_mut().for_each(KeptFolder::look);
     }
 
     fn oldest(&mut self, besides: &[PathBuf], recent: Duration) -> Option<PathBuf> {
@@ -74,7 +74,7 @@ impl State {
     }
 
     fn notes(&self, root: &Path) -> String {
-        let line = |(folder, entry): (&PathBuf, &Entry)| {
+        let line = |(folder, entry): (&PathBuf, &KeptFolder)| {
             let used = entry.used.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
             Some(format!("{used} {}\n", folder.strip_prefix(root).ok()?.to_str()?))
         };
@@ -93,7 +93,7 @@ impl Kept {
             for folder in found_in(root) {
                 let used = noted.get(&folder).copied();
                 let used = used.or_else(|| folder.metadata().ok()?.modified().ok()).unwrap_or(UNIX_EPOCH);
-                folders.insert(folder.clone(), Entry::new(size_of(&folder), used));
+                folders.insert(folder.clone(), KeptFolder::new(size_of(&folder), used));
             }
         }
         Ok(Kept {
@@ -175,7 +175,7 @@ impl Kept {
                 let own = state.folders.get(folder).map_or(0, |entry| entry.bytes);
                 let others = state.bytes() - own;
                 if self.most.is_none_or(|most| others.saturating_add(bytes) <= most) {
-                    let new = || Entry::new(bytes, SystemTime::now());
+                    let new = || KeptFolder::new(bytes, SystemTime::now());
                     let entry = state.folders.entry(folder.to_owned()).or_insert_with(new);
                     (entry.bytes, entry.is_coming) = (bytes, is_coming);
                     entry.is_used();
@@ -275,7 +275,7 @@ impl Kept {
     pub(crate) fn reads_content(self: &Arc<Self>, content: ContentId) -> Option<InUse> {
         let folder = {
             let state = self.lock();
-            let has = |entry: &Entry| entry.open.iter().any(|other| other.content == content);
+            let has = |entry: &KeptFolder| entry.open.iter().any(|other| other.content == content);
             state.folders.iter().find(|(_, entry)| has(entry)).map(|(folder, _)| folder.clone())?
         };
         self.reads(folder)

@@ -7,7 +7,7 @@ const MOST: usize = 64;
 
 /// What the header `Range` comes to for a file.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Wanted {
+pub(crate) enum RequestedRange {
     /// The whole file.
     Whole,
     /// These parts, which lie in it, in the order that was asked for.
@@ -17,25 +17,25 @@ pub(crate) enum Wanted {
 }
 
 /// Reads the header for a file of this size. What is not understood is ignored, as the standard demands.
-pub(crate) fn wanted(header: Option<&str>, size: u64) -> Wanted {
-    let Some((unit, ranges)) = header.and_then(|header| header.split_once('=')) else { return Wanted::Whole };
+pub(crate) fn wanted(header: Option<&str>, size: u64) -> RequestedRange {
+    let Some((unit, ranges)) = header.and_then(|header| header.split_once('=')) else { return RequestedRange::Whole };
     if !unit.trim().eq_ignore_ascii_case("bytes") {
-        return Wanted::Whole;
+        return RequestedRange::Whole;
     }
     let ranges = ranges.split(',').map(str::trim).filter(|range| !range.is_empty());
     let Some(ranges) = ranges.map(|range| of_file(range, size)).collect::<Option<Vec<_>>>() else {
-        return Wanted::Whole;
+        return RequestedRange::Whole;
     };
     if ranges.is_empty() || ranges.len() > MOST {
-        return Wanted::Whole;
+        return RequestedRange::Whole;
     }
     let parts: Vec<Range<u64>> = ranges.into_iter().flatten().collect();
     let sum = parts.iter().map(|part| u128::from(part.end - part.start)).sum::<u128>();
     match parts.len() {
-        0 => Wanted::Nothing,
+        0 => RequestedRange::Nothing,
         // Ranges that overlap would make little into much.
-        2.. if sum > u128::from(size) => Wanted::Whole,
-        _ => Wanted::Parts(parts),
+        2.. if sum > u128::from(size) => RequestedRange::Whole,
+        _ => RequestedRange::Parts(parts),
     }
 }
 
@@ -68,12 +68,12 @@ fn number(digits: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn of_1000(header: &str) -> Wanted {
+    fn of_1000(header: &str) -> RequestedRange {
         wanted(Some(header), 1000)
     }
 
-    fn parts(parts: &[(u64, u64)]) -> Wanted {
-        Wanted::Parts(parts.iter().map(|&(first, end)| first..end).collect())
+    fn parts(parts: &[(u64, u64)]) -> RequestedRange {
+        RequestedRange::Parts(parts.iter().map(|&(first, end)| first..end).collect())
     }
 
     #[test]
@@ -101,10 +101,10 @@ mod tests {
         for header in
             ["bytes=1000-", "bytes=1000-1001", "bytes=-0", "bytes=99999999999999999999999-", "bytes=1000-,2000-3000"]
         {
-            assert_eq!(of_1000(header), Wanted::Nothing, "{header}");
+            assert_eq!(of_1000(header), RequestedRange::Nothing, "{header}");
         }
-        assert_eq!(wanted(Some("bytes=0-"), 0), Wanted::Nothing);
-        assert_eq!(wanted(Some("bytes=-1"), 0), Wanted::Nothing);
+        assert_eq!(wanted(Some("bytes=0-"), 0), RequestedRange::Nothing);
+        assert_eq!(wanted(Some("bytes=-1"), 0), RequestedRange::Nothing);
     }
 
     #[test]
@@ -124,8 +124,8 @@ mod tests {
             &many,
             overlapping,
         ] {
-            assert_eq!(of_1000(header), Wanted::Whole, "{header}");
+            assert_eq!(of_1000(header), RequestedRange::Whole, "{header}");
         }
-        assert_eq!(wanted(None, 1000), Wanted::Whole);
+        assert_eq!(wanted(None, 1000), RequestedRange::Whole);
     }
 }

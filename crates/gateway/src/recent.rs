@@ -19,13 +19,13 @@ const FAILURE: Duration = Duration::from_secs(1);
 const ASKS: usize = 256;
 
 /// What was asked, by one at a time.
-struct Entry<V, E> {
+struct RecentAnswer<V, E> {
     known: Mutex<Known<V, E>>,
     turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// What was asked so far, and in which order it was asked for last.
-type ByKey<K, V, E> = HashMap<K, (u64, Arc<Entry<V, E>>)>;
+type ByKey<K, V, E> = HashMap<K, (u64, Arc<RecentAnswer<V, E>>)>;
 
 /// The last answer, and the last failure, and until when each is believed.
 struct Known<V, E> {
@@ -44,7 +44,7 @@ struct Asking<V, E> {
     _place: Option<OwnedSemaphorePermit>,
 }
 
-impl<V: Clone, E: Clone> Entry<V, E> {
+impl<V: Clone, E: Clone> RecentAnswer<V, E> {
     fn known(&self) -> MutexGuard<'_, Known<V, E>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -187,7 +187,7 @@ impl<K: Clone + Eq + Hash, V: Clone, E: Clone> Recent<K, V, E> {
         Asking { kept: self.kept, size: self.size, is_passing, _turn: turn, _place: place }
     }
 
-    fn entry(&self, key: K) -> Arc<Entry<V, E>> {
+    fn entry(&self, key: K) -> Arc<RecentAnswer<V, E>> {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         entries.uses += 1;
         let now = entries.uses;
@@ -197,7 +197,7 @@ impl<K: Clone + Eq + Hash, V: Clone, E: Clone> Recent<K, V, E> {
         }
         self.make_room(&mut entries.by_key);
         let known = Known { answer: None, failure: None, size: 0 };
-        let entry = Arc::new(Entry { known: Mutex::new(known), turn: Arc::default() });
+        let entry = Arc::new(RecentAnswer { known: Mutex::new(known), turn: Arc::default() });
         entries.by_key.insert(key, (now, entry.clone()));
         entry
     }

@@ -14,7 +14,7 @@ use peer::{ContentId, OpenContent, Query};
 
 use crate::doors::Connection;
 use crate::error::Refusal;
-use crate::files::{self, ASK_AGAIN, FOR_EVER, Found};
+use crate::files::{self, ASK_AGAIN, FOR_EVER, PathTarget};
 use crate::served::Served;
 use crate::{huggingface, pages, registry, s3};
 
@@ -132,13 +132,13 @@ async fn respond(
     let manner = served.manner(cache);
     let folder = path.trim_end_matches('/');
     match files::find(open, path).ok_or(Refusal::NotFound)? {
-        Found::File(file) => files::respond(request, open, &file, &manner).await,
-        Found::Folder if wants_archive(request) => {
+        PathTarget::File(file) => files::respond(request, open, &file, &manner).await,
+        PathTarget::Folder if wants_archive(request) => {
             files::respond_archive(request, &served.lists, open, folder, &manner).await
         }
         // Links of the page are relative to a path that ends like a folder's.
-        Found::Folder if !request.uri.path().ends_with('/') => Ok(moved(&format!("{}/", request.uri.path()))),
-        Found::Folder => {
+        PathTarget::Folder if !request.uri.path().ends_with('/') => Ok(moved(&format!("{}/", request.uri.path()))),
+        PathTarget::Folder => {
             let (open, folder) = (open.clone(), folder.to_owned());
             served.lists.answer(move || pages::folder(&open, &folder)).await
         }

@@ -7,7 +7,7 @@ use peer::ReadMemory;
 
 use crate::access::Access;
 use crate::contents::Contents;
-use crate::files::Manner;
+use crate::files::SendOptions;
 use crate::kept::Kept;
 use crate::lists::Lists;
 use crate::origin::RunningOrigins;
@@ -46,7 +46,7 @@ impl Served {
     }
 
     /// How files are answered, and what is said of keeping them.
-    pub(crate) fn manner(&self, cache: &'static str) -> Manner<'_> {
-        Manner { wait: self.wait, memory: &self.memory, kept: &self.kept, cache }
+    pub(crate) fn manner(&self, cache: &'static str) -> SendOptions<'_> {
+        SendOptions { wait: self.wait, memory: &self.memory, kept: &self.kept, cache }
     }
 }

@@ -116,7 +116,7 @@ impl PartFile {
 
 #[derive(Default)]
 struct Entries {
-    by_key: HashMap<PartKey, Entry>,
+    by_key: HashMap<PartKey, CachedPart>,
     /// Keys by when they were used.
     by_use: BTreeMap<u64, PartKey>,
     next_use: u64,
@@ -124,7 +124,7 @@ struct Entries {
     total: u64,
 }
 
-struct Entry {
+struct CachedPart {
     len: u64,
     used: u64,
     noted: SystemTime,
@@ -137,7 +137,7 @@ impl Entries {
         self.next_use += 1;
         self.total += len;
         self.by_use.insert(used, key.clone());
-        self.by_key.insert(key, Entry { len, used, noted });
+        self.by_key.insert(key, CachedPart { len, used, noted });
     }
 
     /// Forgets parts until `len` bytes more are no more than the `most`, those first that were used longest ago. Says which.

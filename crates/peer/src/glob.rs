@@ -103,7 +103,7 @@ impl Glob {
         if pattern.is_empty() {
             return Err(GlobError::Empty);
         }
-        let Reading { parts, plain, unclosed } = Reading::of(pattern, !windows);
+        let ParsedPattern { parts, plain, unclosed } = ParsedPattern::of(pattern, !windows);
         let of_names = parts.len() == 1 && !rooted;
         let exact = std::iter::once(pattern.to_owned()).chain(plain.filter(|plain| plain != pattern)).collect();
         Ok(Glob { text: text.to_owned(), parts, exact, of_names, unclosed })
@@ -196,14 +196,14 @@ fn is_end(rest: &str) -> bool {
 }
 
 /// What a pattern says.
-struct Reading {
+struct ParsedPattern {
     parts: Vec<Part>,
     /// Without backslashes, if nothing in it stands for anything else.
     plain: Option<String>,
     unclosed: Option<usize>,
 }
 
-impl Reading {
+impl ParsedPattern {
     /// Takes a pattern apart. With `escapes`, a backslash takes its meaning from the next character.
     fn of(pattern: &str, escapes: bool) -> Self {
         let (mut parts, mut name) = (Vec::new(), Vec::new());
@@ -263,7 +263,7 @@ impl Reading {
         if parts.last() != Some(&Part::Folders) || !name.is_empty() {
             parts.push(Part::Name(name));
         }
-        Reading { parts, plain: is_plain.then_some(plain), unclosed }
+        ParsedPattern { parts, plain: is_plain.then_some(plain), unclosed }
     }
 }
 

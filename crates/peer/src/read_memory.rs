@@ -40,23 +40,23 @@ impl ReadMemory {
     /// Waits for room for so many bytes.
     pub async fn take(&self, bytes: usize) -> Room {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).min(self.most);
-        let _waiting = Waiting::begin(&self.waiting);
+        let _waiting = WaitingReader::begin(&self.waiting);
         // It is never closed.
         Room { _permit: self.room.clone().acquire_many_owned(bytes).await.ok() }
     }
 }
 
 /// Somebody who waits for room, as long as this is there.
-struct Waiting<'a>(&'a AtomicUsize);
+struct WaitingReader<'a>(&'a AtomicUsize);
 
-impl<'a> Waiting<'a> {
+impl<'a> WaitingReader<'a> {
     fn begin(waiting: &'a AtomicUsize) -> Self {
         waiting.fetch_add(1, Ordering::Relaxed);
-        Waiting(waiting)
+        WaitingReader(waiting)
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for WaitingReader<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -71,17 +71,17 @@ pub struct Room {
 impl Room {
     /// These bytes, which give the room back when they are dropped.
     pub fn hold(self, bytes: Bytes) -> Bytes {
-        Bytes::from_owner(Held { bytes, _room: self })
+        Bytes::from_owner(HeldRoom { bytes, _room: self })
     }
 }
 
 /// Bytes that take room.
-struct Held {
+struct HeldRoom {
     bytes: Bytes,
     _room: Room,
 }
 
-impl AsRef<[u8]> for Held {
+impl AsRef<[u8]> for HeldRoom {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }

@@ -195,7 +195,7 @@ impl Leases {
         self.keys.is_empty()
     }
 
-    /// A connection from this network ([`Origin::network`](crate::Origin)) says something.
+    /// A connection from this network ([`AddressOrigin::network`](crate::AddressOrigin)) says something.
     pub fn handle(
         &mut self,
         now: Duration,

@@ -39,7 +39,7 @@ pub use engine::{Config, ConnectionView, ContentView, Engine, ParticipantView};
 pub use event::{Action, ConnId, Event, Failure, RequestId, ServeId};
 pub use leases::{LeaseAction, Leases};
 pub use ranking::{ANNOUNCED_TO, ranking};
-pub use registry::{Addresses, Claim, Introductions, MOST_KNOWN, Origin, Push, Registry, SAMPLE};
+pub use registry::{AddressOrigin, Addresses, Claim, Introductions, MOST_KNOWN, Push, Registry, SAMPLE};
 pub use scope::Scope;
 pub use shares::{Channel, Place, Proof, Shares};
 

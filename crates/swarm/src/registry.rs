@@ -21,8 +21,8 @@ use std::sync::Arc;
 use fastrand::Rng;
 use protocol::{PeerAddress, PeerId, Role};
 
-pub use addresses::{Addresses, Origin};
-use candidates::{Candidates, Place};
+pub use addresses::{AddressOrigin, Addresses};
+use candidates::{Candidates, ListPosition};
 pub use names::Claim;
 use names::{ClaimId, Claims};
 
@@ -65,7 +65,7 @@ struct Member {
     addresses: Arc<Addresses>,
     role: Role,
     /// Position in `givers` or `takers`.
-    place: Place,
+    place: ListPosition,
     /// Acquaintances. Each of them has this member in its own list.
     known: Vec<u32>,
     /// What it says the content is called.
@@ -281,8 +281,14 @@ impl Registry {
             self.slots.push(None);
             (self.slots.len() - 1) as u32
         });
-        let member =
-            Member { id, addresses: addresses.clone(), role, place: Place::default(), known: Vec::new(), claim: None };
+        let member = Member {
+            id,
+            addresses: addresses.clone(),
+            role,
+            place: ListPosition::default(),
+            known: Vec::new(),
+            claim: None,
+        };
         self.slots[slot as usize] = Some(member);
         self.index.insert(id, slot);
         self.add_to_group(slot);

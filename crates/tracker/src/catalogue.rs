@@ -20,13 +20,13 @@ use protocol::{ContentId, MAX_MATCHES, PeerId, Query};
 #[derive(Default)]
 pub(crate) struct Catalogue {
     next: u64,
-    contents: BTreeMap<ContentId, Entry>,
+    contents: BTreeMap<ContentId, CatalogueEntry>,
     by_age: BTreeMap<u64, ContentId>,
     by_name: HashMap<Arc<str>, Named>,
 }
 
 /// What is known of a content.
-struct Entry {
+struct CatalogueEntry {
     born: u64,
     /// A place for each of its names.
     places: Vec<Place>,
@@ -105,7 +105,7 @@ impl Catalogue {
         let entry = contents.entry(content).or_insert_with(|| {
             *next += 1;
             by_age.insert(*next, content);
-            Entry { born: *next, places: Vec::new() }
+            CatalogueEntry { born: *next, places: Vec::new() }
         });
         let gone = |place: &mut Place| !names.iter().any(|given| *given.name == *place.name);
         entry.places.extract_if(.., gone).for_each(|place| leave(by_name, content, place));

@@ -17,7 +17,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 use std::net::IpAddr;
 
-use swarm::Origin;
+use swarm::AddressOrigin;
 
 /// What a connection is here for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,13 +46,13 @@ pub(crate) struct Room {
 pub(crate) struct Ledger {
     room: Room,
     bytes: u64,
-    accounts: HashMap<u64, Account>,
+    accounts: HashMap<u64, ConnectionCost>,
     kinds: [Kind; 3],
 }
 
 /// What one connection takes.
-struct Account {
-    origin: Origin,
+struct ConnectionCost {
+    origin: AddressOrigin,
     bytes: u64,
     used: Use,
 }
@@ -108,7 +108,7 @@ impl<K: Copy + Ord + Hash> Ranked<K> {
 }
 
 impl Kind {
-    fn change(&mut self, origin: Origin, key: u64, by: i64) {
+    fn change(&mut self, origin: AddressOrigin, key: u64, by: i64) {
         self.bytes = self.bytes.saturating_add_signed(by);
         self.networks.change(origin.network, by);
         let addresses = self.addresses.entry(origin.network).or_default();
@@ -144,8 +144,8 @@ impl Ledger {
     }
 
     /// A connection is here, and takes so much.
-    pub(crate) fn open(&mut self, session: u64, origin: Origin, bytes: usize) {
-        self.accounts.insert(session, Account { origin, bytes: 0, used: Use::Idle });
+    pub(crate) fn open(&mut self, session: u64, origin: AddressOrigin, bytes: usize) {
+        self.accounts.insert(session, ConnectionCost { origin, bytes: 0, used: Use::Idle });
         self.change(session, bytes as i64);
     }
 
@@ -204,8 +204,8 @@ impl Ledger {
 mod tests {
     use super::*;
 
-    fn from(address: &str) -> Origin {
-        Origin::of(address.parse().unwrap())
+    fn from(address: &str) -> AddressOrigin {
+        AddressOrigin::of(address.parse().unwrap())
     }
 
     fn ledger(memory: u64) -> Ledger {
@@ -317,7 +317,7 @@ mod tests {
         let mut own: HashMap<u64, u64> = HashMap::new();
         for session in 0..5000 {
             let address = [10, 0, random.u8(..3), random.u8(..4)];
-            ledger.open(session, Origin::of(address.into()), 100);
+            ledger.open(session, AddressOrigin::of(address.into()), 100);
             own.insert(session, 100);
             for _ in 0..3 {
                 let other = random.u64(..=session);

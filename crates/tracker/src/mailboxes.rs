@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use protocol::{MAX_MAILBOX, MailboxEvent, MailboxRefusal, MailboxRequest, PeerId, TrackerEvent, TrackerRequest};
-use swarm::Origin;
+use swarm::AddressOrigin;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use transport::frame::{MessageReceiver, MessageSender};
@@ -100,7 +100,7 @@ impl Mailboxes {
         wish: Option<u16>,
     ) -> Result<(Claim<'_>, mpsc::Receiver<MailboxEvent>), MailboxRefusal> {
         let mut table = self.lock();
-        let network = Origin::of(from).network;
+        let network = AddressOrigin::of(from).network;
         let of_network = || table.values().filter(|mailbox| mailbox.network == network).count();
         if table.len() > usize::from(MAX_MAILBOX / 2) && of_network() >= OF_ONE_NETWORK {
             return Err(MailboxRefusal::Full);

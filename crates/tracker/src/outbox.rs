@@ -32,12 +32,12 @@ const MOST_SAID: usize = 256;
 /// What waits for one peer.
 #[derive(Default)]
 pub(crate) struct Outbox {
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<Queue>,
     more: Notify,
 }
 
 #[derive(Default)]
-struct Waiting {
+struct Queue {
     /// Something is to be told now.
     hurry: bool,
     /// When news were told last.
@@ -89,7 +89,7 @@ impl Outbox {
     ) {
         let mut waiting = self.waiting.lock().expect("no panic holds it");
         waiting.hurry |= haste == Haste::Now;
-        let Waiting { news, order, .. } = &mut *waiting;
+        let Queue { news, order, .. } = &mut *waiting;
         let mut before = 0;
         let news = news.entry(content).and_modify(|news| before = news.cost()).or_insert_with(|| {
             order.push_back(content);
@@ -146,7 +146,7 @@ impl Outbox {
     /// Takes as much as goes into a message. `charge` is told by how many bytes less wait now.
     pub(crate) fn take(&self, charge: impl FnOnce(i64)) -> Option<(ContentId, News)> {
         let mut waiting = self.waiting.lock().expect("no panic holds it");
-        let Waiting { hurry, told, news, order, .. } = &mut *waiting;
+        let Queue { hurry, told, news, order, .. } = &mut *waiting;
         let Some(content) = order.pop_front() else {
             *hurry = false;
             return None;

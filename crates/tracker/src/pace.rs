@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use protocol::ContentId;
-use swarm::Origin;
+use swarm::AddressOrigin;
 use tokio::time::Instant;
 
 /// Messages that a connection may say at once, and in each second after that.
@@ -164,7 +164,7 @@ impl Default for Busy {
 
 impl Busy {
     /// A message from there took so much time. Says how long to wait before the next is read.
-    pub(crate) fn spent(&mut self, origin: Origin, time: Duration) -> Duration {
+    pub(crate) fn spent(&mut self, origin: AddressOrigin, time: Duration) -> Duration {
         let second = Duration::from_secs(1);
         let passed = self.since.elapsed();
         if passed >= second {
@@ -245,7 +245,7 @@ mod tests {
     /// However many connections and addresses a network has, others do not wait for it.
     #[tokio::test(start_paused = true)]
     async fn where_time_is_short_those_wait_who_take_most_of_it() {
-        let at = |address: [u8; 4]| Origin::of(address.into());
+        let at = |address: [u8; 4]| AddressOrigin::of(address.into());
         let (mut busy, work, honest) = (Busy::default(), Duration::from_millis(1), at([10, 0, 1, 1]));
         assert!((0..250).all(|n| busy.spent(at([10, 0, 0, n]), work).is_zero()), "it has time");
         assert!(!busy.spent(at([10, 0, 0, 1]), work).is_zero());
@@ -261,7 +261,7 @@ mod tests {
     /// As behind one router, or where a tracker is measured.
     #[tokio::test(start_paused = true)]
     async fn nobody_waits_for_others_that_are_not_there() {
-        let at = |address: [u8; 4]| Origin::of(address.into());
+        let at = |address: [u8; 4]| AddressOrigin::of(address.into());
         let (mut busy, work, alone) = (Busy::default(), Duration::from_micros(100), at([10, 0, 0, 1]));
         assert!((0..10_000).all(|_| busy.spent(alone, work).is_zero()));
         for other in [at([10, 0, 0, 2]), at([10, 0, 1, 1])] {

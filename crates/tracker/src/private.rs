@@ -44,22 +44,22 @@ impl PrivateTracker {
 }
 
 /// What a peer may ask for.
-pub(crate) enum Known {
+pub(crate) enum Permitted {
     /// Everything: this tracker is no private one, or the peer is its owner.
     Everything,
     /// What it has proven.
     Proven(Vec<Proof>),
 }
 
-impl Known {
+impl Permitted {
     pub(crate) fn is_everything(&self) -> bool {
-        matches!(self, Known::Everything)
+        matches!(self, Permitted::Everything)
     }
 
     pub(crate) fn includes(&self, announced: ContentId) -> bool {
         match self {
-            Known::Everything => true,
-            Known::Proven(proven) => proven.iter().any(|proof| proof.swarm == announced),
+            Permitted::Everything => true,
+            Permitted::Proven(proven) => proven.iter().any(|proof| proof.swarm == announced),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use protocol::{PeerId, ProbeEvent, ProbeReport, ProbeRequest, TrackerEvent};
-use swarm::{Origin, Scope};
+use swarm::{AddressOrigin, Scope};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -66,7 +66,7 @@ impl Prober {
         }
         let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
         turns.retain(|_, next| *next > now);
-        let origin = Origin::of(seen).address;
+        let origin = AddressOrigin::of(seen).address;
         let turn = turns.get(&origin).copied().unwrap_or(now);
         if turn > now + EACH || turns.len() >= ORIGINS {
             return None;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use protocol::{
     Announce, LeaseRequest, MailboxRequest, NOT_YET, PeerId, ProbeRequest, TrackerEvent, TrackerRequest, VERSION,
 };
-use swarm::Origin;
+use swarm::AddressOrigin;
 use tokio::time::{Instant, sleep, timeout};
 use transport::frame::{MessageReceiver, MessageSender, encode};
 use transport::{Connection, TransportError};
@@ -15,7 +15,7 @@ use crate::cost;
 use crate::last_words::last_words;
 use crate::outbox::Outbox;
 use crate::pace::Paced;
-use crate::private::{self, Known};
+use crate::private::{self, Permitted};
 use crate::probe;
 use crate::questions::Questions;
 use crate::second_address::{self, Shown};
@@ -111,7 +111,7 @@ struct Greeting {
     send: MessageSender<TrackerEvent>,
     hello: Option<TrackerRequest>,
     recv: MessageReceiver<TrackerRequest>,
-    known: Known,
+    known: Permitted,
 }
 
 /// What the first messages come to.
@@ -135,7 +135,7 @@ async fn greet(connection: &Arc<dyn Connection>, state: &State) -> Result<Greete
     let (send, recv) = connection.accept().await?;
     let mut recv = MessageReceiver::new(recv).with_cap(LONGEST);
     let mut send = MessageSender::new(send, TAKEN);
-    let (mut hello, mut known) = (recv.recv().await?, Known::Everything);
+    let (mut hello, mut known) = (recv.recv().await?, Permitted::Everything);
     if let Some(TrackerRequest::Instance) = hello
         && state.private().is_none()
     {
@@ -182,7 +182,7 @@ async fn greet(connection: &Arc<dyn Connection>, state: &State) -> Result<Greete
                 Ok(proven) => {
                     let shares = proven.iter().map(|proof| state.proven(private, proof)).collect();
                     send.send(&TrackerEvent::Proven { shares }).await?;
-                    known = Known::Proven(proven);
+                    known = Permitted::Proven(proven);
                 }
                 Err(sentence) => return Ok(Greeted::Refused(send, recv, sentence)),
             }
@@ -201,7 +201,7 @@ async fn write(
     connection: &dyn Connection,
     mut send: MessageSender<TrackerEvent>,
     outbox: &Outbox,
-    (asked, known): (&Questions, &Known),
+    (asked, known): (&Questions, &Permitted),
     state: &State,
 ) -> Result<(), TransportError> {
     loop {
@@ -229,7 +229,7 @@ async fn write(
 /// What a question is answered with.
 fn answer(
     question: TrackerRequest,
-    known: &Known,
+    known: &Permitted,
     (session, peer): (u64, PeerId),
     state: &State,
 ) -> Option<TrackerEvent> {
@@ -274,10 +274,10 @@ async fn read(
     connection: &dyn Connection,
     mut recv: MessageReceiver<TrackerRequest>,
     state: &State,
-    (questions, known): (&Questions, &Known),
+    (questions, known): (&Questions, &Permitted),
 ) -> Result<(), TransportError> {
     let (mut paced, mut turn) = (Paced::new(state.pace()), 0);
-    let origin = Origin::of(connection.remote_addr().ip());
+    let origin = AddressOrigin::of(connection.remote_addr().ip());
     while let Some(message) = recv.recv().await? {
         let began = std::time::Instant::now();
         let takes_time = matches!(message, TrackerRequest::Announce(_) | TrackerRequest::Leave(_));
@@ -406,7 +406,7 @@ mod tests {
         let bytes = TrackerRequest::List { before: None }.encode().unwrap();
         let asking = Box::new(Asking { frame: frame(&bytes).to_vec(), at: 0, asked: 0 });
         let asking = MessageReceiver::new(asking as Box<dyn RecvStream>);
-        let reading = read(1, &*connection, asking, &state, (&questions, &Known::Everything));
+        let reading = read(1, &*connection, asking, &state, (&questions, &Permitted::Everything));
         tokio::pin!(reading);
         // It gets as far as it can, and has to wait there.
         for taken in 0..5 {

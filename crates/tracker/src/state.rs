@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use dashmap::DashMap;
 use protocol::{Announce, COME_AGAIN, ContentId, PeerId, Role, TrackerInstance};
-use swarm::{Addresses, Introductions, Origin, Push, Registry};
+use swarm::{AddressOrigin, Addresses, Introductions, Push, Registry};
 use transport::{Config, Connection};
 
 use crate::catalogue::{Catalogue, Name, Namer};
@@ -132,13 +132,13 @@ fn port_seen(connection: &dyn Connection) -> Option<u16> {
 
 /// Bytes that a session takes for a while.
 #[must_use = "they are given back at once if it is dropped"]
-pub(crate) struct Held<'a> {
+pub(crate) struct HeldMemory<'a> {
     state: &'a State,
     session: u64,
     bytes: i64,
 }
 
-impl Drop for Held<'_> {
+impl Drop for HeldMemory<'_> {
     fn drop(&mut self) {
         self.state.ledger().change(self.session, -self.bytes);
     }
@@ -213,7 +213,7 @@ impl State {
         }
         self.ledger().open(
             session,
-            Origin::of(connection.remote_addr().ip()),
+            AddressOrigin::of(connection.remote_addr().ip()),
             cost::connection(connection.transport()),
         );
         self.make_room();
@@ -324,10 +324,10 @@ impl State {
     }
 
     /// Notes that a session takes so many bytes more until what is returned is dropped.
-    pub(crate) fn hold(&self, session: u64, bytes: usize) -> Held<'_> {
+    pub(crate) fn hold(&self, session: u64, bytes: usize) -> HeldMemory<'_> {
         let bytes = bytes as i64;
         self.ledger().change(session, bytes);
-        let held = Held { state: self, session, bytes };
+        let held = HeldMemory { state: self, session, bytes };
         self.make_room();
         held
     }
@@ -369,7 +369,7 @@ impl State {
 
     /// What a connection says took so much time. Says how long to wait before more of it is read: a while if the tracker has much to do, and
     /// more of that than others' is made there.
-    pub(crate) fn took(&self, origin: Origin, time: Duration) -> Duration {
+    pub(crate) fn took(&self, origin: AddressOrigin, time: Duration) -> Duration {
         self.busy.lock().expect("no panic holds it").spent(origin, time)
     }
 

@@ -95,8 +95,8 @@ impl Admission {
         let ended = match table.places.len() > self.room {
             true => {
                 let most = table.dispensable().unwrap_or(number);
-                let young = |held: &Held| now.saturating_duration_since(held.since) < GRACE;
-                let same = |held: &Held| held.address.same(&table.places[&number].address);
+                let young = |held: &Admitted| now.saturating_duration_since(held.since) < GRACE;
+                let same = |held: &Admitted| held.address.same(&table.places[&number].address);
                 let refused = table.places.get(&most).is_some_and(|held| young(held) && same(held));
                 table.remove(if refused { number } else { most }).map(|held| (held, refused || most == number))
             }
@@ -158,13 +158,13 @@ impl Drop for Place {
 struct Table {
     next: u64,
     /// By age.
-    places: BTreeMap<u64, Held>,
+    places: BTreeMap<u64, Admitted>,
     prefixes: Groups<IpAddr>,
     addresses: Groups<IpAddr>,
     holders: Groups<(IpAddr, u64)>,
 }
 
-struct Held {
+struct Admitted {
     prefix: Group<IpAddr>,
     address: Group<IpAddr>,
     holder: Group<(IpAddr, u64)>,
@@ -180,7 +180,7 @@ impl Table {
         let from = from.to_canonical();
         // The numbers of holders and of places never meet: the highest bit tells them apart.
         let holder = holder.unwrap_or(number | 1 << 63);
-        let held = Held {
+        let held = Admitted {
             prefix: self.prefixes.join(prefix(from)),
             address: self.addresses.join(from),
             holder: self.holders.join((from, holder)),
@@ -194,14 +194,14 @@ impl Table {
 
     /// The place that is to go first.
     fn dispensable(&self) -> Option<u64> {
-        let rank = |(number, held): &(&u64, &Held)| {
+        let rank = |(number, held): &(&u64, &Admitted)| {
             let counts = (held.prefix.count(), held.address.count(), held.holder.count().max(FEW));
             (counts, Reverse(held.worth), Reverse(**number))
         };
         self.places.iter().max_by_key(rank).map(|(&number, _)| number)
     }
 
-    fn remove(&mut self, number: u64) -> Option<Held> {
+    fn remove(&mut self, number: u64) -> Option<Admitted> {
         let held = self.places.remove(&number)?;
         self.prefixes.leave(&held.prefix);
         self.addresses.leave(&held.address);

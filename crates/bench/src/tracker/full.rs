@@ -9,7 +9,7 @@ use protocol::Role;
 use transport::Kind;
 
 use super::crowd::{Crowd, Member, content};
-use super::subject::Subject;
+use super::subject::RunningTracker;
 use super::{HONEST, identities};
 
 /// Honest peers of each address.
@@ -18,7 +18,7 @@ const FEW: usize = 100;
 const SETTLED: Duration = Duration::from_secs(3);
 
 /// Fills a tracker, and prints how honest peers fare.
-pub(super) async fn measure(tracker: &mut Subject, kind: Kind, strangers: usize) -> anyhow::Result<()> {
+pub(super) async fn measure(tracker: &mut RunningTracker, kind: Kind, strangers: usize) -> anyhow::Result<()> {
     let crowd = Crowd::at(kind, Ipv4Addr::LOCALHOST.into(), tracker.address, tracker.id)?;
     let honest = Crowd::at(kind, HONEST, tracker.address, tracker.id)?;
     let here = Crowd::at(kind, Ipv4Addr::LOCALHOST.into(), tracker.address, tracker.id)?;

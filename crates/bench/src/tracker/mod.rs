@@ -25,7 +25,7 @@ use tool::usage::processor_time;
 use transport::{Identity, Kind};
 
 use crowd::{Crowd, Member, content};
-use subject::Subject;
+use subject::RunningTracker;
 use table::{Figures, Rate};
 
 /// Peers that have come before anything is weighed: the tracker's first ones cost what all share.
@@ -83,7 +83,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
 }
 
 async fn measure(arguments: &Arguments, program: &Path, folder: &Path, kind: Kind) -> anyhow::Result<Option<Figures>> {
-    let mut tracker = Subject::start(program, folder, arguments.memory)?;
+    let mut tracker = RunningTracker::start(program, folder, arguments.memory)?;
     if arguments.full {
         full::measure(&mut tracker, kind, arguments.peers as usize).await?;
         return Ok(None);
@@ -106,11 +106,11 @@ struct Meter {
 }
 
 impl Meter {
-    fn start(tracker: &Subject) -> anyhow::Result<Self> {
+    fn start(tracker: &RunningTracker) -> anyhow::Result<Self> {
         Ok(Meter { began: Instant::now(), tracker: tracker.busy()?, own: own_time() })
     }
 
-    fn rate(&self, tracker: &Subject, times: u64) -> anyhow::Result<Rate> {
+    fn rate(&self, tracker: &RunningTracker, times: u64) -> anyhow::Result<Rate> {
         let [tracker, own] = [tracker.busy()? - self.tracker, own_time() - self.own];
         Ok(Rate { times, seconds: self.began.elapsed().as_secs_f64(), tracker, own })
     }
@@ -120,7 +120,7 @@ fn own_time() -> f64 {
     processor_time(std::process::id()).unwrap_or_default()
 }
 
-async fn measure_all(tracker: &mut Subject, crowd: &Crowd, kind: Kind, peers: usize) -> anyhow::Result<Figures> {
+async fn measure_all(tracker: &mut RunningTracker, crowd: &Crowd, kind: Kind, peers: usize) -> anyhow::Result<Figures> {
     let say = |what: &str| eprintln!("{kind:?}: {what}");
     say(&format!("{peers} keys"));
     let (first, rest) = (identities(FIRST)?, identities(peers)?);

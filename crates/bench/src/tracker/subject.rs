@@ -18,7 +18,7 @@ use transport::{Kind, peer_id_of_certificate_pem};
 const ANSWERS: Duration = Duration::from_secs(20);
 
 /// A running tracker. It ends when this is dropped.
-pub struct Subject {
+pub struct RunningTracker {
     program: Program,
     pub address: SocketAddr,
     pub id: PeerId,
@@ -26,7 +26,7 @@ pub struct Subject {
     pub room: Option<String>,
 }
 
-impl Subject {
+impl RunningTracker {
     /// Starts it, with so much memory.
     pub fn start(program: &Path, folder: &Path, limit: ByteSize) -> anyhow::Result<Self> {
         fs::create_dir_all(folder)?;
@@ -41,7 +41,7 @@ impl Subject {
             None => line.starts_with("On another machine").then_some(None),
         })?;
         let id = peer_id_of_certificate_pem(&folder.join("certs/tracker.pem"))?;
-        Ok(Subject { program, address, id, room })
+        Ok(RunningTracker { program, address, id, room })
     }
 
     /// Fails if it says that it has no room for so many, before any of them come.

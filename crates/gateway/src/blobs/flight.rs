@@ -38,16 +38,16 @@ pub(super) struct Parked {
 }
 
 /// What a flight says while it goes on.
-struct Said {
+struct FlightStatus {
     came: watch::Sender<u64>,
     verdict: watch::Sender<Verdict>,
 }
 
 /// A file that grows at this path, and what says so.
-fn growing(path: PathBuf, size: u64, so_far: u64) -> (Arc<Growing>, Said) {
+fn growing(path: PathBuf, size: u64, so_far: u64) -> (Arc<Growing>, FlightStatus) {
     let (came, bytes) = watch::channel(so_far);
     let (say, verdict) = watch::channel(Verdict::Open);
-    (Arc::new(Growing { path, size, came: bytes, verdict }), Said { came, verdict: say })
+    (Arc::new(Growing { path, size, came: bytes, verdict }), FlightStatus { came, verdict: say })
 }
 
 /// Begins to read a file from its origin.
@@ -109,7 +109,7 @@ struct Flight {
 }
 
 impl Flight {
-    async fn fly(mut self, begun: Parked, growing: Arc<Growing>, said: Said) {
+    async fn fly(mut self, begun: Parked, growing: Arc<Growing>, said: FlightStatus) {
         let so_far = begun.spool.bytes();
         let (send, parts) = mpsc::channel(WAITING);
         let writing = spawn_blocking(move || {

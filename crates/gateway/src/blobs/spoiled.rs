@@ -32,7 +32,7 @@ pub(crate) struct Broken {
 type Place = (ContentId, u64);
 
 /// What is remembered of a file.
-struct Entry {
+struct SpoiledFile {
     times: u32,
     last: Instant,
     /// Whether wrong bytes of it were sent, or bytes of too many contents.
@@ -43,7 +43,7 @@ struct Entry {
 
 /// All such files.
 #[derive(Default)]
-pub(crate) struct Spoiled(Mutex<HashMap<FileDigest, Entry>>);
+pub(crate) struct Spoiled(Mutex<HashMap<FileDigest, SpoiledFile>>);
 
 impl Spoiled {
     /// Answers with wrong bytes break off, as `say` tells them. No answer hears of the new tag before it could hear that, too.
@@ -79,18 +79,18 @@ impl Spoiled {
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<FileDigest, Entry>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<FileDigest, SpoiledFile>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn breaks_off(spoiled: &mut HashMap<FileDigest, Entry>, digest: FileDigest, content: Option<Place>) {
+fn breaks_off(spoiled: &mut HashMap<FileDigest, SpoiledFile>, digest: FileDigest, content: Option<Place>) {
     let now = Instant::now();
     if spoiled.len() >= MOST && !spoiled.contains_key(&digest) {
         let oldest = spoiled.iter().min_by_key(|(_, entry)| entry.last).map(|(digest, _)| *digest);
         oldest.and_then(|oldest| spoiled.remove(&oldest));
     }
-    let new = || Entry { times: 0, last: now, is_wrong: false, suspects: BTreeSet::new() };
+    let new = || SpoiledFile { times: 0, last: now, is_wrong: false, suspects: BTreeSet::new() };
     let entry = spoiled.entry(digest).or_insert_with(new);
     (entry.times, entry.last) = (entry.times + 1, now);
     match content {

@@ -61,7 +61,7 @@ pub(crate) fn is_commit(revision: &str) -> bool {
 
 /// What is asked for of a repository at a revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Call {
+pub(crate) struct HubCall {
     pub(crate) repository: Repository,
     pub(crate) revision: String,
     pub(crate) what: What,
@@ -82,7 +82,7 @@ pub(crate) enum What {
     File(String),
 }
 
-impl Call {
+impl HubCall {
     /// Reads the path of a request; nothing if no client of Hugging Face asks like that.
     pub(crate) fn of(path: &str) -> Option<Self> {
         let segments = path.strip_prefix('/')?.split('/').map(decoded).collect::<Option<Vec<String>>>()?;
@@ -97,7 +97,7 @@ impl Call {
     }
 }
 
-fn api(kind: Kind, rest: &[&str]) -> Option<Call> {
+fn api(kind: Kind, rest: &[&str]) -> Option<HubCall> {
     let is_verb = |segment: &&str| ["revision", "tree", "paths-info", "refs"].contains(segment);
     let ids = rest.iter().skip(1).position(is_verb).map_or(rest.len(), |at| at + 1);
     let (id, call) = rest.split_at(ids);
@@ -110,15 +110,15 @@ fn api(kind: Kind, rest: &[&str]) -> Option<Call> {
         ["refs"] => (MAIN, What::Refs),
         _ => return None,
     };
-    Some(Call { repository, revision: revision.to_owned(), what })
+    Some(HubCall { repository, revision: revision.to_owned(), what })
 }
 
-fn file(kind: Kind, rest: &[&str]) -> Option<Call> {
+fn file(kind: Kind, rest: &[&str]) -> Option<HubCall> {
     let at = (1..=2).find(|&at| rest.get(at) == Some(&"resolve"))?;
     let repository = repository(kind, &rest[..at])?;
     let [revision, path @ ..] = rest.get(at + 1..)? else { return None };
     let path = path.join("/");
-    (!path.is_empty()).then(|| Call { repository, revision: (*revision).to_owned(), what: What::File(path) })
+    (!path.is_empty()).then(|| HubCall { repository, revision: (*revision).to_owned(), what: What::File(path) })
 }
 
 fn repository(kind: Kind, id: &[&str]) -> Option<Repository> {
@@ -141,8 +141,8 @@ fn decoded(segment: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn call(kind: Kind, id: &str, revision: &str, what: What) -> Option<Call> {
-        Some(Call { repository: Repository { kind, id: id.to_owned() }, revision: revision.to_owned(), what })
+    fn call(kind: Kind, id: &str, revision: &str, what: What) -> Option<HubCall> {
+        Some(HubCall { repository: Repository { kind, id: id.to_owned() }, revision: revision.to_owned(), what })
     }
 
     #[test]
@@ -162,7 +162,7 @@ mod tests {
             ("/gpt2/resolve/main/config.json", call(model, "gpt2", "main", file("config.json"))),
             ("/datasets/org/d/resolve/main/resolve/x", call(data, "org/d", "main", file("resolve/x"))),
         ] {
-            assert_eq!(Call::of(path), expected, "{path}");
+            assert_eq!(HubCall::of(path), expected, "{path}");
         }
         for path in [
             "/",
@@ -177,7 +177,7 @@ mod tests {
             "/a--b/resolve/main/x",
             "/%ff/resolve/main/x",
         ] {
-            assert_eq!(Call::of(path), None, "{path}");
+            assert_eq!(HubCall::of(path), None, "{path}");
         }
     }
 

@@ -25,10 +25,10 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::error::Refusal;
-use crate::files::{self, ASK_AGAIN, FOR_EVER, Found, set};
+use crate::files::{self, ASK_AGAIN, FOR_EVER, PathTarget, set};
 use crate::paths::below;
 use crate::served::Served;
-use call::{Call, Kind, Repository, What, is_commit};
+use call::{HubCall, Kind, Repository, What, is_commit};
 use revisions::{Revision, resolve};
 
 /// Most paths that are asked about at once.
@@ -46,13 +46,13 @@ const REPO_COMMIT: HeaderName = HeaderName::from_static("x-repo-commit");
 
 /// Whether a request may be a `POST`: it has a list of paths that are asked about, and changes nothing.
 pub(crate) fn may_post(request: &RequestParts) -> bool {
-    let asks = || Call::of(request.uri.path()).is_some_and(|call| call.what == What::PathsInfo);
+    let asks = || HubCall::of(request.uri.path()).is_some_and(|call| call.what == What::PathsInfo);
     request.method == Method::POST && asks()
 }
 
 /// Answers what no other route does.
 pub(crate) async fn respond(served: &Served, request: Request) -> Response {
-    let Some(call) = Call::of(request.uri().path()) else { return Refusal::NotFound.into_response() };
+    let Some(call) = HubCall::of(request.uri().path()) else { return Refusal::NotFound.into_response() };
     let is_asked_by_post = call.what == What::PathsInfo;
     if is_asked_by_post != (request.method() == Method::POST) {
         return Refusal::Method.into_response();
@@ -70,7 +70,7 @@ pub(crate) async fn respond(served: &Served, request: Request) -> Response {
     }
 }
 
-async fn answer(served: &Served, request: Request, call: &Call, revision: &Revision) -> Response {
+async fn answer(served: &Served, request: Request, call: &HubCall, revision: &Revision) -> Response {
     let Revision { commit, open } = revision;
     let (request, body) = request.into_parts();
     let answered = match &call.what {
@@ -95,11 +95,13 @@ async fn answer(served: &Served, request: Request, call: &Call, revision: &Revis
         What::File(path) => {
             let cache = if is_commit(&call.revision) { FOR_EVER } else { ASK_AGAIN };
             match files::find(open, path) {
-                Some(Found::File(file)) => {
+                Some(PathTarget::File(file)) => {
                     let manner = served.manner(cache);
                     files::respond(&request, open, &file, &manner).await
                 }
-                Some(Found::Folder) | None => Ok(missing("EntryNotFound", "there is no such file in this revision")),
+                Some(PathTarget::Folder) | None => {
+                    Ok(missing("EntryNotFound", "there is no such file in this revision"))
+                }
             }
         }
     };

@@ -11,20 +11,20 @@ use origins::hub::{HubFile, Repo, RepoKind};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::call::{Call, Kind, MAIN, What, is_commit};
+use super::call::{HubCall, Kind, MAIN, What, is_commit};
 use super::hub::HubOrigin;
 use super::{REPO_COMMIT, info, is_recursive, missing, paths, paths_info, refs, tree, tree_answer, with_code};
 use crate::blobs::spoiled::Broken;
 use crate::blobs::{Asked, FromOrigin, Published, refused};
 use crate::error::Refusal;
-use crate::files::{self, ASK_AGAIN, FOR_EVER, Manner, set};
+use crate::files::{self, ASK_AGAIN, FOR_EVER, SendOptions, set};
 use crate::served::Served;
 
 /// What a shared folder may have beside the files of a commit: what clients note in it.
 const BESIDE: u64 = 64 << 20;
 
 /// Answers a client of Hugging Face.
-pub(super) async fn respond(served: &Served, hub: &HubOrigin, request: Request, call: &Call) -> Response {
+pub(super) async fn respond(served: &Served, hub: &HubOrigin, request: Request, call: &HubCall) -> Response {
     let kind = match call.repository.kind {
         Kind::Model => RepoKind::Model,
         Kind::Dataset => RepoKind::Dataset,
@@ -66,7 +66,7 @@ pub(super) async fn respond(served: &Served, hub: &HubOrigin, request: Request, 
 }
 
 /// The hub has no such thing, or none that this gateway may read.
-fn unknown(call: &Call) -> Response {
+fn unknown(call: &HubCall) -> Response {
     match call.revision == MAIN {
         true => missing("RepoNotFound", "there is no such repository, or the gateway may not read it"),
         false => missing("RevisionNotFound", "there is no such revision, or the gateway may not read it"),
@@ -77,7 +77,7 @@ async fn answer(
     served: &Served,
     hub: &HubOrigin,
     request: Request,
-    call: &Call,
+    call: &HubCall,
     repo: &Repo,
     (commit, files): (&str, &Arc<Vec<HubFile>>),
 ) -> Result<Response, Refusal> {
@@ -130,7 +130,7 @@ async fn respond_file(
     repo: &Repo,
     commit: &str,
     (file, total): (&HubFile, u64),
-    manner: &Manner<'_>,
+    manner: &SendOptions<'_>,
 ) -> Result<Response, Refusal> {
     let name = file.path.rsplit('/').next().unwrap_or(&file.path);
     let tag = format!("\"{}\"", file.etag());
@@ -141,7 +141,7 @@ async fn respond_file(
             return Err(refusal);
         }
         let served =
-            files::Served { offset: 0, size: file.size, tag, spoiled: Broken::default(), name: name.to_owned() };
+            files::ServedFile { offset: 0, size: file.size, tag, spoiled: Broken::default(), name: name.to_owned() };
         return files::respond_head(request, &served, manner);
     }
     // What the hub has no digest of cannot be told from anything else.
@@ -152,7 +152,7 @@ async fn respond_file(
     let known = Some(FromOrigin::Known(Box::new((origin.clone(), object.clone()))));
     let asked = Asked { digest, size: Some(file.size), most: file.size, published, origin: known };
     let held = origins.blobs.get(&served.contents, asked, served.wait).await?;
-    let file = files::Served::of_held(&held, name, tag, origins.blobs.spoiled(digest));
+    let file = files::ServedFile::of_held(&held, name, tag, origins.blobs.spoiled(digest));
     if held.awaited().is_some()
         && origins.blobs.refused(&origin, &object).is_none()
         && let Some(range) = files::range_within(request, &file)

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 /// What peers are sent stays for no longer than this after the last use here: anyone may ask for a piece of everything now and then.
 pub(super) const SENT: Duration = Duration::from_secs(60 * 60);
 
-pub(super) struct Entry {
+pub(super) struct KeptFolder {
     pub(super) bytes: u64,
     pub(super) used: SystemTime,
     /// The same by a clock that nobody sets, if it was in this run.
@@ -38,9 +38,9 @@ impl Open {
     }
 }
 
-impl Entry {
+impl KeptFolder {
     pub(super) fn new(bytes: u64, used: SystemTime) -> Self {
-        Entry { bytes, used, used_here: None, is_coming: false, readers: 0, open: Vec::new(), sent: None }
+        KeptFolder { bytes, used, used_here: None, is_coming: false, readers: 0, open: Vec::new(), sent: None }
     }
 
     /// Looks whether peers are being sent some of it.

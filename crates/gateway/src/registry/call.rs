@@ -6,7 +6,7 @@ use percent_encoding::percent_decode_str;
 
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Call {
+pub(super) enum RegistryCall {
     /// Whether this is a registry at all.
     Base,
     /// A manifest.
@@ -24,12 +24,12 @@ pub(super) enum Reference {
     Digest(FileDigest),
 }
 
-impl Call {
+impl RegistryCall {
     /// Reads the path of a request; nothing if there can be no such thing here.
     pub(super) fn of(path: &str) -> Option<Self> {
         let rest = path.strip_prefix("/v2")?;
         if matches!(rest, "" | "/") {
-            return Some(Call::Base);
+            return Some(RegistryCall::Base);
         }
         let path = percent_decode_str(rest.strip_prefix('/')?).decode_utf8().ok()?;
         let (path, reference) = path.rsplit_once('/')?;
@@ -43,10 +43,10 @@ impl Call {
                 let by_digest = digest(reference).map(Reference::Digest);
                 let reference =
                     by_digest.or_else(|| is_tag(reference).then(|| Reference::Tag(reference.to_owned())))?;
-                Some(Call::Manifest { name, reference })
+                Some(RegistryCall::Manifest { name, reference })
             }
-            "blobs" => Some(Call::Blob { name, digest: digest(reference)? }),
-            "tags" if reference == "list" => Some(Call::Tags { name }),
+            "blobs" => Some(RegistryCall::Blob { name, digest: digest(reference)? }),
+            "tags" if reference == "list" => Some(RegistryCall::Tags { name }),
             _ => None,
         }
     }
@@ -59,23 +59,23 @@ mod tests {
     #[test]
     fn paths_are_read_as_clients_make_them() {
         let digest = format!("sha256:{}", "0a".repeat(32));
-        let manifest = |name: &str, reference| Some(Call::Manifest { name: name.to_owned(), reference });
+        let manifest = |name: &str, reference| Some(RegistryCall::Manifest { name: name.to_owned(), reference });
         for (path, expected) in [
-            ("/v2", Some(Call::Base)),
-            ("/v2/", Some(Call::Base)),
+            ("/v2", Some(RegistryCall::Base)),
+            ("/v2/", Some(RegistryCall::Base)),
             ("/v2/library/alpine/manifests/3.20", manifest("library/alpine", Reference::Tag("3.20".to_owned()))),
             (&format!("/v2/a/manifests/{digest}"), manifest("a", Reference::Digest(FileDigest::Sha256([10; 32])))),
             (
                 &format!("/v2/a/manifests/blobs/{}", digest.replace(':', "%3A")),
-                Some(Call::Blob { name: "a/manifests".to_owned(), digest: FileDigest::Sha256([10; 32]) }),
+                Some(RegistryCall::Blob { name: "a/manifests".to_owned(), digest: FileDigest::Sha256([10; 32]) }),
             ),
             (
                 &format!("/v2/a/blobs/sha512:{}", "0a".repeat(64)),
-                Some(Call::Blob { name: "a".to_owned(), digest: FileDigest::Sha512([10; 64]) }),
+                Some(RegistryCall::Blob { name: "a".to_owned(), digest: FileDigest::Sha512([10; 64]) }),
             ),
-            ("/v2/a/tags/list", Some(Call::Tags { name: "a".to_owned() })),
+            ("/v2/a/tags/list", Some(RegistryCall::Tags { name: "a".to_owned() })),
         ] {
-            assert_eq!(Call::of(path), expected, "{path}");
+            assert_eq!(RegistryCall::of(path), expected, "{path}");
         }
         for path in [
             "/v2x",
@@ -91,7 +91,7 @@ mod tests {
             "/v2/manifests/a",
             "/v2/a%00/manifests/a",
         ] {
-            assert_eq!(Call::of(path), None, "{path}");
+            assert_eq!(RegistryCall::of(path), None, "{path}");
         }
     }
 }

@@ -30,7 +30,7 @@ use crate::body::{ContentBody, Part};
 use crate::error::Refusal;
 use crate::files::{self, ASK_AGAIN, FOR_EVER, not_begun, respond_head, respond_held, set};
 use crate::served::Served;
-use call::{Call, Reference};
+use call::{Reference, RegistryCall};
 use media::media_type;
 
 /// Most bytes of a manifest (the specification's own bound).
@@ -43,12 +43,12 @@ const VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-ver
 /// Answers what is below `/v2`.
 pub(crate) async fn respond(served: &Served, request: Request) -> Response {
     let request = request.into_parts().0;
-    let (answered, code) = match (&served.origins, Call::of(request.uri.path())) {
+    let (answered, code) = match (&served.origins, RegistryCall::of(request.uri.path())) {
         (Some(origins), Some(call)) if !origins.registries.are_none() => {
             let code = match call {
-                Call::Blob { .. } => "BLOB_UNKNOWN",
-                Call::Manifest { .. } => "MANIFEST_UNKNOWN",
-                Call::Base | Call::Tags { .. } => "NAME_UNKNOWN",
+                RegistryCall::Blob { .. } => "BLOB_UNKNOWN",
+                RegistryCall::Manifest { .. } => "MANIFEST_UNKNOWN",
+                RegistryCall::Base | RegistryCall::Tags { .. } => "NAME_UNKNOWN",
             };
             (answer(served, &origins.blobs, &origins.registries, &request, call).await, code)
         }
@@ -81,12 +81,12 @@ async fn answer(
     blobs: &Blobs,
     registries: &Registries,
     request: &RequestParts,
-    call: Call,
+    call: RegistryCall,
 ) -> Result<Response, Refusal> {
     let query = request.uri.query();
     match call {
-        Call::Base => Ok(json_response("{}", "application/json")),
-        Call::Blob { name, digest } => {
+        RegistryCall::Base => Ok(json_response("{}", "application/json")),
+        RegistryCall::Blob { name, digest } => {
             let (number, name) = registries.find(query, &name).ok_or(Refusal::NotFound)?;
             let registry = registries.registry(number);
             let known = blobs.known(digest);
@@ -97,7 +97,7 @@ async fn answer(
                 // Asking is no reason to bring it.
                 match registry.find(name, Kind::Blob, digest).await {
                     Ok((_, object)) => {
-                        let file = files::Served {
+                        let file = files::ServedFile {
                             offset: 0,
                             size: object.size,
                             tag,
@@ -118,7 +118,7 @@ async fn answer(
                     blobs.get(&served.contents, asked, served.wait).await?
                 }
             };
-            let file = files::Served::of_held(&held, &name_of, tag, blobs.spoiled(digest));
+            let file = files::ServedFile::of_held(&held, &name_of, tag, blobs.spoiled(digest));
             let response = if request.method == Method::HEAD {
                 respond_head(request, &file, &manner)?
             } else {
@@ -126,7 +126,7 @@ async fn answer(
             };
             Ok(with_digest(response, &name_of))
         }
-        Call::Manifest { name, reference } => {
+        RegistryCall::Manifest { name, reference } => {
             let (number, name) = registries.find(query, &name).ok_or(Refusal::NotFound)?;
             let (digest, cache) = match reference {
                 Reference::Digest(digest) => (digest, FOR_EVER),
@@ -148,7 +148,7 @@ async fn answer(
             let kind = media_type(&bytes).ok_or(Refusal::NotFound)?;
             manifest(request, bytes, &kind, digest_name(digest).ok_or(Refusal::NotFound)?, cache)
         }
-        Call::Tags { name: asked } => {
+        RegistryCall::Tags { name: asked } => {
             let (number, name) = registries.find(query, &asked).ok_or(Refusal::NotFound)?;
             let (most, behind) = page(query)?;
             let listing = timeout(served.wait, registries.list((number, name), &asked, most, behind)).await;
@@ -190,13 +190,13 @@ fn manifest(
 ) -> Result<Response, Refusal> {
     use axum::http::header::{CACHE_CONTROL, ETAG};
 
-    use crate::conditions::{Verdict, judge};
+    use crate::conditions::{Precondition, judge};
 
     let tag = format!("\"{name}\"");
     let mut response = match judge(&request.headers, &tag, &tag) {
-        Verdict::Send => Body::from(bytes.clone()).into_response(),
-        Verdict::NotModified => axum::http::StatusCode::NOT_MODIFIED.into_response(),
-        Verdict::Failed => return Err(Refusal::Precondition),
+        Precondition::Send => Body::from(bytes.clone()).into_response(),
+        Precondition::NotModified => axum::http::StatusCode::NOT_MODIFIED.into_response(),
+        Precondition::Failed => return Err(Refusal::Precondition),
     };
     let headers = response.headers_mut();
     set(headers, ETAG, &tag);
@@ -216,7 +216,7 @@ async fn whole(served: &Served, blobs: &Blobs, held: &Held) -> Result<Bytes, Ref
     }
     held.is_right().await.map_err(|error| not_begun(&error))?;
     let room = served.memory.take(held.size as usize).await;
-    let file = files::Served::of_held(held, "", String::new(), Broken::default());
+    let file = files::ServedFile::of_held(held, "", String::new(), Broken::default());
     let range = file.offset..file.offset + file.size;
     let parts = Box::new(std::iter::once(Part::Range(range)));
     let mut body = ContentBody::new(held.source.clone(), parts, file.size, served.wait, blobs.memory());

@@ -20,7 +20,7 @@ pub(super) type Listed = (u64, String);
 
 /// What is to be listed.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Wanted {
+pub(super) struct ListRequest {
     pub(super) prefix: String,
     delimiter: String,
     /// Only what comes behind this.
@@ -33,7 +33,7 @@ pub(super) struct Wanted {
     start_after: String,
 }
 
-impl Wanted {
+impl ListRequest {
     /// As the parameters of a query say; nothing if they cannot be understood.
     pub(super) fn of(query: &[(String, String)]) -> Option<Self> {
         let find = |wanted: &str| query.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.clone());
@@ -45,7 +45,7 @@ impl Wanted {
             None => start_after.clone(),
         };
         let most = find("max-keys").map_or(Some(MOST), |most| most.parse().ok())?.min(MOST);
-        Some(Wanted {
+        Some(ListRequest {
             prefix: find("prefix").unwrap_or_default(),
             delimiter: find("delimiter").unwrap_or_default(),
             after,
@@ -72,7 +72,7 @@ impl Wanted {
 }
 
 /// A page of these objects, as XML.
-pub(super) fn page(bucket: &str, objects: &BTreeMap<String, Listed>, wanted: &Wanted) -> String {
+pub(super) fn page(bucket: &str, objects: &BTreeMap<String, Listed>, wanted: &ListRequest) -> String {
     let (mut entries, mut count, mut last, mut is_cut) = (String::new(), 0, "", false);
     for (key, (size, tag)) in
         objects.range(wanted.prefix.clone()..).take_while(|(key, _)| key.starts_with(&wanted.prefix))
@@ -143,9 +143,9 @@ mod tests {
         keys.iter().map(|key| ((*key).to_owned(), (1, "\"t\"".to_owned()))).collect()
     }
 
-    fn wanted(query: &[(&str, &str)]) -> Wanted {
+    fn wanted(query: &[(&str, &str)]) -> ListRequest {
         let query: Vec<_> = query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Wanted::of(&query).unwrap()
+        ListRequest::of(&query).unwrap()
     }
 
     fn between<'a>(xml: &'a str, tag: &str) -> Vec<&'a str> {
@@ -195,6 +195,6 @@ mod tests {
         let xml = page("b", &objects(), &wanted(&[("max-keys", "0")]));
         assert_eq!((between(&xml, "Key").len(), between(&xml, "IsTruncated")), (0, vec!["false"]));
         let query = [("list-type".to_owned(), "2".to_owned()), ("continuation-token".to_owned(), "!".to_owned())];
-        assert_eq!(Wanted::of(&query), None);
+        assert_eq!(ListRequest::of(&query), None);
     }
 }

@@ -21,7 +21,7 @@ use crate::files::{self, ASK_AGAIN, set};
 use crate::pages::escaped;
 use crate::served::Served;
 pub use buckets::BucketPlace;
-use list::{NEVER, Wanted, page};
+use list::{ListRequest, NEVER, page};
 use signature::parameters;
 
 /// What may be asked of a bucket: to list it, or where it is.
@@ -126,7 +126,8 @@ async fn of_bucket(served: &Served, request: &RequestParts, bucket: &str) -> Res
         let text = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<LocationConstraint xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"></LocationConstraint>";
         return Ok(if is_place { xml(text.to_owned()) } else { StatusCode::OK.into_response() });
     }
-    let wanted = Wanted::of(&query).ok_or(Refusal::Malformed("The list that is asked for cannot be understood."))?;
+    let wanted =
+        ListRequest::of(&query).ok_or(Refusal::Malformed("The list that is asked for cannot be understood."))?;
     let mounted = served.buckets.open(&served.contents, bucket, &wanted.prefix).await?;
     let bucket = bucket.to_owned();
     let make = move || {
@@ -157,7 +158,7 @@ async fn all_buckets(served: &Served) -> Response {
 async fn of_object(served: &Served, request: &RequestParts, bucket: &str, key: &str) -> Result<Response, Refusal> {
     query_of(request, may_be_of_object)?;
     let mounted = served.buckets.open(&served.contents, bucket, key).await?;
-    let found = mounted.iter().find_map(|mounted| Some((mounted, files::Served::of(mounted.find(key)?))));
+    let found = mounted.iter().find_map(|mounted| Some((mounted, files::ServedFile::of(mounted.find(key)?))));
     let (mounted, file) = found.ok_or(Refusal::NotFound)?;
     let manner = served.manner(ASK_AGAIN);
     let mut response = files::respond(request, &mounted.open, &file, &manner).await?;

@@ -24,7 +24,7 @@ const MOST: usize = 64;
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// What a client says of its signature.
-struct Said {
+struct SignatureClaim {
     credential: String,
     signed: String,
     signature: String,
@@ -72,7 +72,7 @@ fn mac(key: &[u8], text: &str) -> Hmac<Sha256> {
     mac
 }
 
-fn of_header(header: &str, headers: &HeaderMap) -> Option<Said> {
+fn of_header(header: &str, headers: &HeaderMap) -> Option<SignatureClaim> {
     let fields = header.strip_prefix(ALGORITHM)?.strip_prefix(' ')?;
     let field = |name: &str| {
         let mut found = fields.split(',').filter_map(|field| field.trim().strip_prefix(name)?.strip_prefix('='));
@@ -90,7 +90,7 @@ fn of_header(header: &str, headers: &HeaderMap) -> Option<Said> {
     let names: Vec<&str> = signed.split(';').collect();
     let is_signed = |name: &str| names.contains(&name);
     headers.keys().all(|name| !name.as_str().starts_with("x-amz-") || is_signed(name.as_str())).then_some(())?;
-    Some(Said {
+    Some(SignatureClaim {
         credential: field("Credential")?,
         signature: field("Signature")?,
         signed,
@@ -100,7 +100,7 @@ fn of_header(header: &str, headers: &HeaderMap) -> Option<Said> {
     })
 }
 
-fn of_query(query: &[(String, String)]) -> Option<Said> {
+fn of_query(query: &[(String, String)]) -> Option<SignatureClaim> {
     let only = |name: &str| {
         let mut values = query.iter().filter(|(found, _)| found == name).map(|(_, value)| value.clone());
         let value = values.next()?;
@@ -108,7 +108,7 @@ fn of_query(query: &[(String, String)]) -> Option<Said> {
     };
     (only("X-Amz-Algorithm")? == ALGORITHM).then_some(())?;
     let expires = only("X-Amz-Expires")?.parse().ok().filter(|expires| (1..=LONGEST).contains(expires))?;
-    Some(Said {
+    Some(SignatureClaim {
         credential: only("X-Amz-Credential")?,
         signed: only("X-Amz-SignedHeaders")?,
         signature: only("X-Amz-Signature")?,
@@ -118,7 +118,7 @@ fn of_query(query: &[(String, String)]) -> Option<Said> {
     })
 }
 
-fn is_of_now(said: &Said, now: SystemTime) -> bool {
+fn is_of_now(said: &SignatureClaim, now: SystemTime) -> bool {
     let Some(signed) = moment(&said.date) else { return false };
     let end = signed + said.expires.map_or(SKEW, Duration::from_secs);
     now + SKEW >= signed && now <= end
@@ -135,7 +135,7 @@ fn moment(text: &str) -> Option<SystemTime> {
 }
 
 /// The request as its signer wrote it down.
-fn canonical(request: &Parts, query: &[(String, String)], said: &Said) -> Option<String> {
+fn canonical(request: &Parts, query: &[(String, String)], said: &SignatureClaim) -> Option<String> {
     let path = percent_decode_str(request.uri.path()).decode_utf8().ok()?;
     let path: Vec<String> = path.split('/').map(escaped).collect();
     let mut query: Vec<(String, String)> = query

@@ -23,7 +23,7 @@ const PAGE: usize = 16 << 20;
 const ANSWERS: u32 = 20;
 
 #[derive(Deserialize)]
-struct Entry {
+struct TreeEntry {
     #[serde(rename = "type")]
     kind: String,
     path: String,
@@ -40,9 +40,9 @@ struct Lfs {
     size: Option<u64>,
 }
 
-impl Entry {
+impl TreeEntry {
     fn file(self) -> Option<HubFile> {
-        let Entry { kind, path, size, oid, lfs } = self;
+        let TreeEntry { kind, path, size, oid, lfs } = self;
         // Some servers write the digest's name before it.
         let sha256 = lfs.as_ref().map(|lfs| lfs.oid.trim_start_matches("sha256:").to_ascii_lowercase());
         let size = lfs.and_then(|lfs| lfs.size).unwrap_or(size);
@@ -68,7 +68,7 @@ async fn all_pages(hub: &Hub, repo: &Repo, commit: &str, shown: &str) -> Result<
     for _ in 0..PAGES {
         let Some(url) = next.take() else { return Ok(all.into_values().collect()) };
         let (page, link) = persist(&hub.limits, || page(hub, &url, shown)).await?;
-        for file in page.into_iter().filter_map(Entry::file) {
+        for file in page.into_iter().filter_map(TreeEntry::file) {
             bytes += file.path.len() + file.oid.len() + file.sha256.as_ref().map_or(0, String::len);
             if all.len() > FILES || bytes > MAX_MANIFEST_BYTES {
                 let reason =
@@ -89,7 +89,7 @@ fn endless(shown: &str) -> OriginError {
     OriginError::refused(shown, "the list of its files does not end")
 }
 
-async fn page(hub: &Hub, url: &Url, shown: &str) -> Result<(Vec<Entry>, String), OriginError> {
+async fn page(hub: &Hub, url: &Url, shown: &str) -> Result<(Vec<TreeEntry>, String), OriginError> {
     let response = send(hub.get(url), shown, &hub.limits).await.map_err(|error| hub.explained(error))?;
     // There may be several; what is no text of theirs is no URL either.
     let links: Vec<_> =
@@ -148,8 +148,8 @@ mod tests {
         let text = r#"[{"type":"directory","path":"d","oid":"1"},
             {"type":"file","path":"d/a","size":9,"oid":"AB","lfs":{"oid":"sha256:CD","size":5000,"pointerSize":9}},
             {"type":"file","path":"b","size":3,"oid":"ef"}]"#;
-        let entries: Vec<Entry> = serde_json::from_str(text).unwrap();
-        let files: Vec<_> = entries.into_iter().filter_map(Entry::file).collect();
+        let entries: Vec<TreeEntry> = serde_json::from_str(text).unwrap();
+        let files: Vec<_> = entries.into_iter().filter_map(TreeEntry::file).collect();
         assert_eq!((files.len(), files[0].size, files[0].etag(), files[1].etag()), (2, 5000, "cd", "ef"));
     }
 }

@@ -12,7 +12,7 @@ const TOKEN: &str = "<token>";
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Answer {
+struct HelperAnswer {
     username: String,
     secret: String,
 }
@@ -42,7 +42,7 @@ pub(super) fn login(helper: &str, server: &str) -> Option<Credentials> {
 }
 
 fn read(answer: &[u8]) -> Option<Credentials> {
-    let Answer { username, secret } = serde_json::from_slice(answer).ok()?;
+    let HelperAnswer { username, secret } = serde_json::from_slice(answer).ok()?;
     if username == TOKEN {
         return (!secret.is_empty()).then_some(Credentials::Identity(secret));
     }

@@ -126,7 +126,7 @@ fn words(line: &str) -> Vec<String> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Answer {
+struct ProcessAnswer {
     version: u32,
     access_key_id: String,
     secret_access_key: String,
@@ -136,7 +136,7 @@ struct Answer {
 
 fn read(answer: &[u8]) -> std::result::Result<Given, String> {
     let unfit = |what: &str| format!("answers {what}");
-    let answer: Answer = serde_json::from_slice(answer).map_err(|_| unfit("with no credentials"))?;
+    let answer: ProcessAnswer = serde_json::from_slice(answer).map_err(|_| unfit("with no credentials"))?;
     if answer.version != 1 {
         return Err(unfit("in a version that is not known here"));
     }
@@ -144,7 +144,7 @@ fn read(answer: &[u8]) -> std::result::Result<Given, String> {
         Some(text) => Some(time(text).ok_or_else(|| unfit("with a time that cannot be read"))?),
         None => None,
     };
-    let Answer { access_key_id: key_id, secret_access_key: secret_key, session_token: token, .. } = answer;
+    let ProcessAnswer { access_key_id: key_id, secret_access_key: secret_key, session_token: token, .. } = answer;
     Ok(Given { credential: Arc::new(AwsCredential { key_id, secret_key, token }), expires })
 }
 

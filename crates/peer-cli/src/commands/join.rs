@@ -152,7 +152,7 @@ pub async fn run(mut arguments: JoinArguments) -> Result<(), Failure> {
         named_origins: arguments.fallback.named.origin_fallback.then(|| arguments.peer.hashes().to_owned()),
         ..SessionOptions::new(&arguments.peer, end)
     };
-    let face = prompt::start(&arguments.peer, OutputStream::Output, prompt::Source::Anything, end);
+    let face = prompt::start(&arguments.peer, OutputStream::Output, prompt::CommandSource::Anything, end);
     Session::run(node, options, face, async |session: &Session| {
         let input = begin(session, &arguments).await?;
         session.gateway(gateway.as_ref());

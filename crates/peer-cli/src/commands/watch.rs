@@ -65,7 +65,7 @@ pub struct WatchArguments {
 
 /// A peer of a content.
 #[derive(Debug, Clone, PartialEq)]
-struct Row {
+struct PeerRow {
     content: ContentId,
     name: String,
     peer: WatchedPeer,
@@ -157,7 +157,7 @@ fn are_complete(listed: &[ContentMatch], only: &[Glob], copies: usize) -> bool {
 }
 
 /// The contents that are watched, and peers of as many of them as are shown.
-async fn look(node: &Node, only: &[Glob]) -> Result<(Vec<ContentMatch>, Vec<Row>), Unseen> {
+async fn look(node: &Node, only: &[Glob]) -> Result<(Vec<ContentMatch>, Vec<PeerRow>), Unseen> {
     let all = ls::everything(node).await.map_err(|failure| Unseen { failure, was_listed: false })?;
     let listed = ls::wanted(all, only);
     let mut rows = Vec::new();
@@ -167,7 +167,7 @@ async fn look(node: &Node, only: &[Glob]) -> Result<(Vec<ContentMatch>, Vec<Row>
         loop {
             let page = answer(node.watch(content, after)).await;
             let page = page.map_err(|failure| Unseen { failure, was_listed: true })?;
-            let row = |peer| Row { content, name: name.clone(), peer: settled(peer) };
+            let row = |peer| PeerRow { content, name: name.clone(), peer: settled(peer) };
             rows.extend(page.peers.into_iter().map(row));
             // A tracker that goes back would never end.
             match page.next.filter(|next| after.is_none_or(|after| *next > after) && rows.len() < MOST_PEERS) {
@@ -197,11 +197,11 @@ struct Shown {
 }
 
 impl Shown {
-    fn show(&mut self, rows: &[Row]) -> Result<(), Failure> {
+    fn show(&mut self, rows: &[PeerRow]) -> Result<(), Failure> {
         if !self.json {
             return self.live.show(&table(rows), &foot(rows));
         }
-        let key = |row: &Row| (row.content, row.peer.peer);
+        let key = |row: &PeerRow| (row.content, row.peer.peer);
         for row in rows {
             if self.told.get(&key(row)) != Some(&row.peer) {
                 print_while_read(&event(row).line())?;
@@ -212,7 +212,7 @@ impl Shown {
     }
 }
 
-fn event(Row { content, name, peer }: &Row) -> Event {
+fn event(PeerRow { content, name, peer }: &PeerRow) -> Event {
     let WatchedPeer { peer, address, role, progress } = peer;
     let role = match role {
         Role::Seeder => "seeder",
@@ -255,12 +255,12 @@ fn rate(bytes: u64) -> String {
 
 /// What peers are called: by their IP addresses where these tell them apart, and with the beginning of their ids where nobody
 /// reaches them.
-fn names(rows: &[Row]) -> HashMap<PeerId, String> {
+fn names(rows: &[PeerRow]) -> HashMap<PeerId, String> {
     let addresses: BTreeMap<PeerId, SocketAddr> =
         rows.iter().filter_map(|row| Some((row.peer.peer, row.peer.address?))).collect();
     let mut count = HashMap::new();
     addresses.values().for_each(|address| *count.entry(address.ip()).or_insert(0) += 1);
-    let name = |row: &Row| match addresses.get(&row.peer.peer) {
+    let name = |row: &PeerRow| match addresses.get(&row.peer.peer) {
         Some(address) if count[&address.ip()] == 1 => address.ip().to_string(),
         Some(address) => address.to_string(),
         None => short(row.peer.peer),
@@ -272,11 +272,11 @@ fn short(peer: PeerId) -> String {
     peer.to_string()[..12].to_owned()
 }
 
-fn table(rows: &[Row]) -> Table {
+fn table(rows: &[PeerRow]) -> Table {
     let names = names(rows);
     let called = |peer| names.get(&peer).cloned().unwrap_or_else(|| short(peer));
     let several = rows.iter().any(|row| row.content != rows[0].content);
-    let cells = |row: &Row| {
+    let cells = |row: &PeerRow| {
         let progress = row.peer.progress.clone().unwrap_or_default();
         let from = progress.from.iter().map(|source| format!("{} {}", called(source.peer), rate(source.rate)));
         let name = several.then(|| if row.name.is_empty() { "(no name yet)".to_owned() } else { row.name.clone() });
@@ -296,7 +296,7 @@ fn table(rows: &[Row]) -> Table {
 }
 
 /// A line below the table.
-fn foot(rows: &[Row]) -> String {
+fn foot(rows: &[PeerRow]) -> String {
     let count = |role| rows.iter().filter(|row| row.peer.role == role).count();
     let down: u64 = rows.iter().filter_map(|row| Some(row.peer.progress.as_ref()?.down)).sum();
     let (all, getting) = (count(Role::Seeder), count(Role::Downloader));
@@ -320,9 +320,9 @@ mod tests {
         PeerId::of_public_key(&[n])
     }
 
-    fn row(content: u8, n: u8, address: &str, role: Role, progress: Option<PeerProgress>) -> Row {
+    fn row(content: u8, n: u8, address: &str, role: Role, progress: Option<PeerProgress>) -> PeerRow {
         let peer = WatchedPeer { peer: id(n), address: address.parse().ok(), role, progress };
-        Row { content: ContentId(Digest([content; 32])), name: format!("{content}.bin"), peer }
+        PeerRow { content: ContentId(Digest([content; 32])), name: format!("{content}.bin"), peer }
     }
 
     fn progress(have: u32, down: u64, from: &[(u8, u64)]) -> PeerProgress {

@@ -176,7 +176,7 @@ fn words_of_left_out(left_out: &[LeftOut], others: &[PathBuf]) -> Vec<String> {
 }
 
 /// How sharing a file went.
-struct Shared {
+struct SharedFile {
     path: PathBuf,
     seen: Seen,
     result: Result<Share, PeerError>,
@@ -271,7 +271,7 @@ impl Session {
                 let share = self.node.share(&path).algorithm(input.cut.hash).piece_size(input.cut.piece_size);
                 let share = share.held(input.held.clone());
                 self.will_hash(&path);
-                sharing.spawn(async move { Shared { result: share.await, path, seen } });
+                sharing.spawn(async move { SharedFile { result: share.await, path, seen } });
             }
         }
     }
@@ -290,7 +290,7 @@ impl Session {
         }
     }
 
-    async fn was_shared(&self, input: &mut Input, Shared { path, seen, result }: Shared) {
+    async fn was_shared(&self, input: &mut Input, SharedFile { path, seen, result }: SharedFile) {
         self.hashed_beside_others(&path);
         let known = input.known.get_mut(&path);
         match result {

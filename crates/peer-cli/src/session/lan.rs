@@ -56,12 +56,12 @@ fn is_used(arguments: &PeerArguments, by_default: ByDefault) -> bool {
 }
 
 /// A tracker in a sharer's process on the local network, and what it says of what is shared openly there.
-pub struct Sharer {
+pub struct NearbySharer {
     pub tracker: TrackerAddress,
     pub contents: Vec<ContentMatch>,
 }
 
-impl Sharer {
+impl NearbySharer {
     /// Where it is.
     pub fn address(&self) -> SocketAddr {
         self.tracker.addresses[0]
@@ -74,7 +74,7 @@ pub async fn sharers(
     lan: &Lan,
     arguments: &PeerArguments,
     ask: impl AsyncFn(&Node) -> Result<Vec<ContentMatch>, Failure>,
-) -> Result<Vec<Sharer>, Failure> {
+) -> Result<Vec<NearbySharer>, Failure> {
     let mut sharers = Vec::new();
     for (id, addresses) in trackers(lan, Wanted::Open, arguments).await? {
         if !arguments.tracker_id.is_empty() && !arguments.tracker_id.contains(&id) {
@@ -90,7 +90,7 @@ pub async fn sharers(
         let answer = timeout(ASKED, asked).await;
         node.shutdown().await;
         match answer {
-            Ok(Ok(contents)) => sharers.push(Sharer { tracker, contents }),
+            Ok(Ok(contents)) => sharers.push(NearbySharer { tracker, contents }),
             Ok(Err(failure)) => tracing::info!(reason = failure.message, "a sharer on the local network"),
             Err(_) => {}
         }

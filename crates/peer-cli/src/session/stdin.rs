@@ -108,15 +108,15 @@ fn stream_kind(_: &Metadata) -> Option<&'static str> {
 
 /// What the thread that reads and the task that waits for it tell each other.
 #[derive(Default)]
-struct Progress {
+struct ReadProgress {
     came: AtomicU64,
     stop: AtomicBool,
 }
 
 /// Tells the thread to stop once nobody waits any more.
-struct Stop(Arc<Progress>);
+struct StopReading(Arc<ReadProgress>);
 
-impl Drop for Stop {
+impl Drop for StopReading {
     fn drop(&mut self) {
         self.0.stop.store(true, Ordering::Relaxed);
     }
@@ -134,10 +134,10 @@ pub async fn spool(
     if let Some(bytes) = known_size() {
         spool.must_fit(bytes, keep_free).map_err(|error| of_spool(&error))?;
     }
-    let progress = Arc::new(Progress::default());
-    let stop = Stop(progress.clone());
+    let progress = Arc::new(ReadProgress::default());
+    let stop = StopReading(progress.clone());
     let mut reading = tokio::task::spawn_blocking(move || read_all(spool, &stop.0));
-    let stop = Stop(progress.clone());
+    let stop = StopReading(progress.clone());
     let mut tick = tokio::time::interval(WORD);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     let read = loop {
@@ -170,7 +170,7 @@ fn known_size() -> Option<u64> {
     }
 }
 
-fn read_all(mut spool: Spool, progress: &Progress) -> Result<Spooled, Failure> {
+fn read_all(mut spool: Spool, progress: &ReadProgress) -> Result<Spooled, Failure> {
     // Not through the lock of the library, whose buffer would copy everything once more.
     let mut input = std::io::stdin().lock();
     let mut block = vec![0; BLOCK];

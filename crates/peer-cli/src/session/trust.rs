@@ -19,7 +19,7 @@ use crate::flags::named::{self, NamedTracker, TrustedTracker};
 use crate::flags::peer::PeerArguments;
 use crate::session::connect::NamedBy;
 use crate::session::known_trackers::{KnownTrackers, place};
-use crate::session::lan::Sharer;
+use crate::session::lan::NearbySharer;
 use crate::session::patience::{Patience, TRY_AGAIN};
 use crate::session::{bind, resolve};
 use crate::ui::amounts::amount;
@@ -212,10 +212,14 @@ const ON_LAN: &str = "lan";
 
 /// The one sharer on the local network to get something from that was asked for by name: anyone there may say that they have it.
 /// All must mean the same content. Then it is one whose tracker is known, or one that is confirmed now.
-pub async fn sharer(mut sharers: Vec<Sharer>, wanted: &str, arguments: &PeerArguments) -> Result<Sharer, Failure> {
+pub async fn sharer(
+    mut sharers: Vec<NearbySharer>,
+    wanted: &str,
+    arguments: &PeerArguments,
+) -> Result<NearbySharer, Failure> {
     let contents: BTreeSet<_> = sharers.iter().flat_map(|sharer| &sharer.contents).map(|found| found.content).collect();
     if contents.len() > 1 {
-        let line = |sharer: &Sharer, found: &ContentMatch| {
+        let line = |sharer: &NearbySharer, found: &ContentMatch| {
             let ContentMatch { content, name, size, .. } = found;
             let (size, name) = (amount(*size), printable(name));
             format!("  {content}  {size}  {name}  from {}, tracker id {}", sharer.address(), sharer.tracker.id)
@@ -228,7 +232,7 @@ pub async fn sharer(mut sharers: Vec<Sharer>, wanted: &str, arguments: &PeerArgu
     }
     let known = known_trackers(arguments)?;
     let own = arguments.own.own_tracker.as_deref().and_then(|path| peer_id_of_certificate_pem(path).ok());
-    let is_known = |sharer: &Sharer| {
+    let is_known = |sharer: &NearbySharer| {
         let id = sharer.tracker.id;
         arguments.tracker_id.contains(&id)
             || own == Some(id)

@@ -170,7 +170,7 @@ fn example(command: &str) -> &'static str {
 
 /// Where commands are read from without being asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
+pub enum CommandSource {
     /// A terminal only: what else standard input is may be meant for others, such as the list that a script reads line by line.
     Terminal,
     /// Whatever standard input is, as the original does.
@@ -189,7 +189,7 @@ pub struct Face {
 
 /// The screen that fits a session that ends so, and what is typed from now on. The end of input is no reason to stop, unless a
 /// person ends it.
-pub fn start(arguments: &PeerArguments, output_stream: OutputStream, source: Source, end: End) -> Face {
+pub fn start(arguments: &PeerArguments, output_stream: OutputStream, source: CommandSource, end: End) -> Face {
     // Before the line editor, which puts back what it finds.
     let signals = Signals::listen();
     end_when_stuck(end);
@@ -207,7 +207,7 @@ pub fn start(arguments: &PeerArguments, output_stream: OutputStream, source: Sou
         && let Ok(printer) = editor.create_external_printer()
     {
         // What ends by itself is only looked at: who types all the same sees what.
-        let ends = matches!(end, End::Done | End::Shared { .. }) && source == Source::Terminal;
+        let ends = matches!(end, End::Done | End::Shared { .. }) && source == CommandSource::Terminal;
         let prompt = if ends { "" } else { "> " };
         terminal::keep_modes();
         std::thread::spawn(move || edit(&mut editor, prompt, &typed));
@@ -217,7 +217,8 @@ pub fn start(arguments: &PeerArguments, output_stream: OutputStream, source: Sou
         return Face { screen, typed: receiver, signals };
     }
     // The program that reads the content from a pipe may need the terminal's keys.
-    let asked = arguments.commands || source == Source::Anything || (terminal && output_stream == OutputStream::Output);
+    let asked =
+        arguments.commands || source == CommandSource::Anything || (terminal && output_stream == OutputStream::Output);
     if asked {
         std::thread::spawn(move || {
             let mut lines = Lines::default();

@@ -20,7 +20,7 @@ static SENDING_OUT: AtomicBool = AtomicBool::new(false);
 /// How often the program was stopped and went on.
 static STOPS: AtomicU32 = AtomicU32::new(0);
 /// How the terminal was before the editor had it.
-static FOUND: Found<modes::Modes> = Found(Mutex::new(None));
+static FOUND: InitialModes<modes::Modes> = InitialModes(Mutex::new(None));
 
 /// How long the editor is waited for; it goes within a millisecond unless it waits for a terminal that is stuck.
 #[cfg(unix)]
@@ -29,9 +29,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_millis(5);
 
 /// Modes of a terminal that are to be there again in the end.
-struct Found<M>(Mutex<Option<M>>);
+struct InitialModes<M>(Mutex<Option<M>>);
 
-impl<M> Found<M> {
+impl<M> InitialModes<M> {
     /// Those of the first time count: later ones may be the editor's.
     fn keep(&self, modes: Option<M>) {
         let mut kept = self.0.lock().expect("no panic holds it");
@@ -254,7 +254,7 @@ mod tests {
 
     #[test]
     fn the_modes_that_were_there_first_are_put_back_as_often_as_it_takes() {
-        let found = Found(Mutex::new(None));
+        let found = InitialModes(Mutex::new(None));
         found.put_back(|modes: &u32| panic!("nothing was kept, and not {modes}"));
         // Standard input that tells nothing, a console, and the same after the editor has changed it.
         [None, Some(0x1f7), Some(0x1f0)].into_iter().for_each(|modes| found.keep(modes));

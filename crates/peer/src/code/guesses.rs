@@ -36,7 +36,7 @@ struct Pending {
 
 /// What has come of a proof.
 #[derive(Debug, PartialEq)]
-pub(super) enum Verdict {
+pub(super) enum GuessOutcome {
     /// There was nothing to compare it with.
     None,
     /// It was wrong, and so many may follow.
@@ -84,28 +84,33 @@ impl Guesses {
     }
 
     /// Someone proves, and gets this ticket if the code is right.
-    pub(super) fn prove(&mut self, exchange: u32, message: &CodeMessage, ticket: &Ticket) -> (CodeMessage, Verdict) {
+    pub(super) fn prove(
+        &mut self,
+        exchange: u32,
+        message: &CodeMessage,
+        ticket: &Ticket,
+    ) -> (CodeMessage, GuessOutcome) {
         // Whatever it says, it has said it.
         let Some(Pending { key, peer, from }) = self.pending.remove(&exchange) else {
-            return (CodeMessage::Wrong, Verdict::None);
+            return (CodeMessage::Wrong, GuessOutcome::None);
         };
         if self.over {
-            return (CodeMessage::Wrong, Verdict::None);
+            return (CodeMessage::Wrong, GuessOutcome::None);
         }
         if let CodeMessage::Proof(proof) = message
             && key.proof().is(proof)
         {
             self.end();
             let sealed = key.seal(&ticket.to_string()).unwrap_or_default();
-            return (CodeMessage::Ticket { sealed }, Verdict::Used { peer, from });
+            return (CodeMessage::Ticket { sealed }, GuessOutcome::Used { peer, from });
         }
         self.wrong.push(from);
         let verdict = match WRONG - self.wrong.len() {
             0 => {
                 self.end();
-                Verdict::Burnt(std::mem::take(&mut self.wrong))
+                GuessOutcome::Burnt(std::mem::take(&mut self.wrong))
             }
-            left => Verdict::Wrong { left },
+            left => GuessOutcome::Wrong { left },
         };
         (CodeMessage::Wrong, verdict)
     }
@@ -158,7 +163,7 @@ mod tests {
         }
     }
 
-    fn guess(guesses: &mut Guesses, exchange: u32, code: &Code) -> Option<(CodeMessage, Verdict)> {
+    fn guess(guesses: &mut Guesses, exchange: u32, code: &Code) -> Option<(CodeMessage, GuessOutcome)> {
         let key = begin(guesses, exchange, code)?;
         Some(guesses.prove(exchange, &CodeMessage::Proof(key.proof().bytes()), &ticket()))
     }
@@ -169,11 +174,11 @@ mod tests {
         let key = begin(&mut guesses, 1, &code()).unwrap();
         let late = begin(&mut guesses, 2, &code()).unwrap();
         let (answer, verdict) = guesses.prove(1, &CodeMessage::Proof(key.proof().bytes()), &ticket());
-        assert_eq!(verdict, Verdict::Used { peer: id(3), from: FROM });
+        assert_eq!(verdict, GuessOutcome::Used { peer: id(3), from: FROM });
         let CodeMessage::Ticket { sealed } = answer else { panic!("{answer:?}") };
         assert_eq!(key.open(sealed).unwrap(), ticket().to_string());
         let again = guesses.prove(2, &CodeMessage::Proof(late.proof().bytes()), &ticket());
-        assert_eq!(again, (CodeMessage::Wrong, Verdict::None), "it was used meanwhile");
+        assert_eq!(again, (CodeMessage::Wrong, GuessOutcome::None), "it was used meanwhile");
         assert!(guess(&mut guesses, 3, &code()).is_none());
     }
 
@@ -194,8 +199,11 @@ mod tests {
         for number in 100..1036 {
             verdicts.extend(guess(&mut guesses, number, &Code::new(7, [5, number as u16])).map(|(_, verdict)| verdict));
         }
-        verdicts.retain(|verdict| *verdict != Verdict::None);
-        assert_eq!(verdicts, [Verdict::Wrong { left: 2 }, Verdict::Wrong { left: 1 }, Verdict::Burnt(vec![FROM; 3])]);
+        verdicts.retain(|verdict| *verdict != GuessOutcome::None);
+        assert_eq!(
+            verdicts,
+            [GuessOutcome::Wrong { left: 2 }, GuessOutcome::Wrong { left: 1 }, GuessOutcome::Burnt(vec![FROM; 3])]
+        );
         assert!(guess(&mut guesses, 2000, &code()).is_none(), "not even the right one");
     }
 
@@ -205,12 +213,12 @@ mod tests {
         let mut guesses = guesses();
         let verdict =
             |guesses: &mut Guesses, words| guess(guesses, 1, &Code::new(7, words)).map(|(_, verdict)| verdict);
-        assert_eq!(verdict(&mut guesses, [3, 3]), Some(Verdict::Wrong { left: 2 }));
+        assert_eq!(verdict(&mut guesses, [3, 3]), Some(GuessOutcome::Wrong { left: 2 }));
         begin(&mut guesses, 1, &code()).unwrap();
         guesses.moved(id(5));
-        assert_eq!(verdict(&mut guesses, [3, 4]), Some(Verdict::Wrong { left: 1 }));
+        assert_eq!(verdict(&mut guesses, [3, 4]), Some(GuessOutcome::Wrong { left: 1 }));
         guesses.moved(id(1));
-        assert_eq!(verdict(&mut guesses, [3, 5]), Some(Verdict::Burnt(vec![FROM; 3])));
+        assert_eq!(verdict(&mut guesses, [3, 5]), Some(GuessOutcome::Burnt(vec![FROM; 3])));
         assert_eq!(verdict(&mut guesses, [1, 2]), None, "not even the right one");
     }
 
@@ -219,9 +227,11 @@ mod tests {
         let mut guesses = guesses();
         let wrong = begin(&mut guesses, 1, &Code::new(7, [3, 3])).unwrap();
         let proof = CodeMessage::Proof(wrong.proof().bytes());
-        assert_eq!(guesses.prove(1, &proof, &ticket()).1, Verdict::Wrong { left: 2 });
-        assert_eq!(guesses.prove(1, &proof, &ticket()), (CodeMessage::Wrong, Verdict::None));
-        assert!(guess(&mut guesses, 2, &code()).is_some_and(|(_, verdict)| matches!(verdict, Verdict::Used { .. })));
+        assert_eq!(guesses.prove(1, &proof, &ticket()).1, GuessOutcome::Wrong { left: 2 });
+        assert_eq!(guesses.prove(1, &proof, &ticket()), (CodeMessage::Wrong, GuessOutcome::None));
+        assert!(
+            guess(&mut guesses, 2, &code()).is_some_and(|(_, verdict)| matches!(verdict, GuessOutcome::Used { .. }))
+        );
     }
 
     #[test]
@@ -233,8 +243,8 @@ mod tests {
         let proof = CodeMessage::Proof(begun.finish(&element, sharer, id(3)).unwrap().proof().bytes());
         // Said again by someone who has heard all of it, before it could be used.
         assert!(matches!(guesses.begin(2, (id(3), FROM), &begins), CodeMessage::Reply { .. }));
-        assert_eq!(guesses.prove(2, &proof, &ticket()), (CodeMessage::Wrong, Verdict::Wrong { left: 2 }));
-        assert!(matches!(guesses.prove(1, &proof, &ticket()).1, Verdict::Used { .. }));
+        assert_eq!(guesses.prove(2, &proof, &ticket()), (CodeMessage::Wrong, GuessOutcome::Wrong { left: 2 }));
+        assert!(matches!(guesses.prove(1, &proof, &ticket()).1, GuessOutcome::Used { .. }));
     }
 
     #[test]
@@ -247,14 +257,16 @@ mod tests {
                 guesses.over(exchange);
             }
         }
-        assert!(guess(&mut guesses, 2000, &code()).is_some_and(|(_, verdict)| matches!(verdict, Verdict::Used { .. })));
+        assert!(
+            guess(&mut guesses, 2000, &code()).is_some_and(|(_, verdict)| matches!(verdict, GuessOutcome::Used { .. }))
+        );
     }
 
     #[test]
     fn what_is_no_proof_counts_as_a_wrong_one() {
         let mut guesses = guesses();
         begin(&mut guesses, 1, &code()).unwrap();
-        assert_eq!(guesses.prove(1, &CodeMessage::Busy, &ticket()).1, Verdict::Wrong { left: 2 });
+        assert_eq!(guesses.prove(1, &CodeMessage::Busy, &ticket()).1, GuessOutcome::Wrong { left: 2 });
         assert_eq!(guesses.begin(2, (id(3), FROM), &CodeMessage::Begin { element: vec![1; 33] }), CodeMessage::Wrong);
         assert_eq!(guesses.begin(3, (id(3), FROM), &CodeMessage::Wrong), CodeMessage::Wrong);
     }

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use transport::frame::{MessageReceiver, MessageSender};
 use transport::{Connection, Transport, TransportError};
 
-use super::guesses::{Guesses, Verdict};
+use super::guesses::{GuessOutcome, Guesses};
 use super::numbers::{Number, Numbers};
 use crate::clock::Moment;
 use crate::net::dial::{self, For};
@@ -398,7 +398,7 @@ impl Offer {
             let (exchange, answer, verdict) = match message {
                 Some(TrackerEvent::Mailbox(MailboxEvent::Opened { exchange, peer, from, message })) => {
                     let begins = CodeMessage::decode(&message).unwrap_or(CodeMessage::Wrong);
-                    (exchange, current.guesses.begin(exchange, (peer, from), &begins), Verdict::None)
+                    (exchange, current.guesses.begin(exchange, (peer, from), &begins), GuessOutcome::None)
                 }
                 Some(TrackerEvent::Mailbox(MailboxEvent::Said { exchange, message })) => {
                     let proves = CodeMessage::decode(&message).unwrap_or(CodeMessage::Wrong);
@@ -430,22 +430,22 @@ impl Offer {
     }
 
     /// What follows from a proof.
-    async fn settle(&mut self, verdict: Verdict, number: u16, me: PeerId, tracker: PeerId) -> Result<(), End> {
+    async fn settle(&mut self, verdict: GuessOutcome, number: u16, me: PeerId, tracker: PeerId) -> Result<(), End> {
         let Some(current) = &mut self.current else { return Ok(()) };
         let code = current.guesses.code();
         match verdict {
-            Verdict::None => Ok(()),
-            Verdict::Wrong { left } => {
+            GuessOutcome::None => Ok(()),
+            GuessOutcome::Wrong { left } => {
                 tracing::info!(mailbox = number, left, "a wrong code was tried");
                 Ok(())
             }
-            Verdict::Burnt(from) => {
+            GuessOutcome::Burnt(from) => {
                 let wait = current.another();
                 self.say(CodeEvent::Burnt { code, from, wait }).await?;
                 self.burnt += 1;
                 if self.burnt < BURNT { Ok(()) } else { Err(End::Said(CodeEvent::None(NoCode::Guessed))) }
             }
-            Verdict::Used { peer, from } => {
+            GuessOutcome::Used { peer, from } => {
                 self.used += 1;
                 let last = self.options.uses.is_some_and(|uses| self.used >= uses);
                 self.say(CodeEvent::Used { code, peer, from, last }).await?;

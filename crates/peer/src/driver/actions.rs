@@ -14,7 +14,7 @@ use super::participants::room;
 use super::private::NOTHING;
 use super::state::{Driver, Fetching, PendingServe};
 use crate::event::PeerEvent;
-use crate::net::dial::{Dialler, Manner};
+use crate::net::dial::{DialRoute, Dialler};
 use crate::net::fetch::{ManifestFetch, ManifestProgress, PieceFetch};
 use crate::net::intake::Intake;
 use crate::net::link;
@@ -140,17 +140,17 @@ impl Driver {
     }
 
     /// The relay is for peers of which something is wanted, and of which no connection stands.
-    fn manner(&self, peer: PeerId) -> Manner {
+    fn manner(&self, peer: PeerId) -> DialRoute {
         let mut links = self.links.values().filter(|link| link.connection.peer_id() == peer).peekable();
         if links.peek().is_some() {
             let relayed = links.any(|link| link.connection.transport() == RELAY);
-            return if relayed { Manner::BesideRelay } else { Manner::First(None) };
+            return if relayed { DialRoute::BesideRelay } else { DialRoute::First(None) };
         }
         let mut wanted = self.items.iter().filter(|(_, item)| item.wanted || item.manifest_only);
         let content = wanted.find(|(content, _)| self.engine.knows(**content, peer)).map(|(&content, _)| content);
         let announced = content.map(|content| self.setup.gate.shares.announced_as(content));
         let through = announced.map(|announced| Through { trackers: self.trackers.of(announced), announced });
-        Manner::First(through.filter(|through| !through.trackers.is_empty()))
+        DialRoute::First(through.filter(|through| !through.trackers.is_empty()))
     }
 
     pub(super) fn fetch(

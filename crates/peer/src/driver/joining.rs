@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::item::OwnTask;
 use super::state::Driver;
-use super::trackers::Change;
+use super::trackers::TrackerChange;
 use crate::command::Reply;
 use crate::error::PeerError;
 use crate::event::PeerEvent;
@@ -215,14 +215,14 @@ impl Driver {
             }
         };
         match change {
-            Change::None => return,
-            Change::AllLost => {
+            TrackerChange::None => return,
+            TrackerChange::AllLost => {
                 let contents: Vec<_> = self.items.keys().copied().collect();
                 contents.into_iter().for_each(|content| self.hurry_on_lan(content));
                 self.tell(PeerEvent::TrackerLost);
             }
-            Change::Back => self.tell(PeerEvent::TrackerBack),
-            Change::Other => {}
+            TrackerChange::Back => self.tell(PeerEvent::TrackerBack),
+            TrackerChange::Other => {}
         }
         self.announce_all(false);
     }

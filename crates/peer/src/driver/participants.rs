@@ -24,14 +24,14 @@ const ADDRESSES: usize = 8;
 
 /// Those who take part in one content, or did so.
 #[derive(Default)]
-pub(super) struct Participants(BTreeMap<PeerId, Entry>);
+pub(super) struct Participants(BTreeMap<PeerId, ParticipantEntry>);
 
 /// How many are remembered of each of so many contents.
 pub(super) fn room(contents: usize) -> usize {
     (IN_ALL / contents.max(1)).clamp(LEAST, MOST)
 }
 
-struct Entry {
+struct ParticipantEntry {
     participant: Participant,
     since: Instant,
     /// Bytes that it has as it says, and what had been sent to it when it said so.
@@ -40,7 +40,7 @@ struct Entry {
     sent: Arc<AtomicU64>,
 }
 
-impl Entry {
+impl ParticipantEntry {
     /// It is not connected any more; if it was not before, it left then.
     fn left(&mut self) {
         self.participant.is_connected = false;
@@ -49,7 +49,7 @@ impl Entry {
 }
 
 impl Participants {
-    fn entry(&mut self, peer: PeerId, address: SocketAddr, room: usize) -> Option<&mut Entry> {
+    fn entry(&mut self, peer: PeerId, address: SocketAddr, room: usize) -> Option<&mut ParticipantEntry> {
         if self.0.len() >= room && !self.0.contains_key(&peer) {
             // When the list is full, the departed peer that got the fewest bytes is forgotten, so that many short
             // visits cannot push out a receiver that got everything.
@@ -57,7 +57,7 @@ impl Participants {
             let least = gone.min_by_key(|(_, entry)| entry.sent.load(Ordering::Relaxed)).map(|(&least, _)| least)?;
             self.0.remove(&least);
         }
-        let entry = self.0.entry(peer).or_insert_with(|| Entry {
+        let entry = self.0.entry(peer).or_insert_with(|| ParticipantEntry {
             participant: Participant {
                 peer,
                 address,
@@ -79,7 +79,7 @@ impl Participants {
             sent_then: 0,
             sent: Arc::default(),
         });
-        let Entry { participant, .. } = &mut *entry;
+        let ParticipantEntry { participant, .. } = &mut *entry;
         (participant.address, participant.is_connected, participant.left) = (address, true, None);
         Some(entry)
     }
@@ -91,12 +91,12 @@ impl Participants {
 
     /// The last connection with a peer has ended.
     pub(super) fn left(&mut self, peer: PeerId) {
-        self.0.get_mut(&peer).into_iter().for_each(Entry::left);
+        self.0.get_mut(&peer).into_iter().for_each(ParticipantEntry::left);
     }
 
     /// Marks all as disconnected; the caller then marks those that are connected.
     pub(super) fn disconnect_all(&mut self) {
-        self.0.values_mut().for_each(Entry::left);
+        self.0.values_mut().for_each(ParticipantEntry::left);
     }
 
     /// How a peer stands now, of a content of so many bytes and pieces; `own` are addresses that it says are its own.
@@ -108,7 +108,10 @@ impl Participants {
         (total, pieces): (u64, u32),
         room: usize,
     ) {
-        let Some(Entry { participant, since, said, sent_then, sent }) = self.entry(peer, address, room) else { return };
+        let Some(ParticipantEntry { participant, since, said, sent_then, sent }) = self.entry(peer, address, room)
+        else {
+            return;
+        };
         if participant.also_at.is_empty() {
             let others: BTreeSet<IpAddr> = own.filter(|own| *own != address.ip().to_canonical()).collect();
             participant.also_at = others.into_iter().take(ADDRESSES).collect();
@@ -136,8 +139,8 @@ impl Participants {
 
     /// A peer wants no more: it has all that it wanted.
     pub(super) fn has_all(&mut self, peer: PeerId) {
-        let wants = |entry: &&mut Entry| entry.participant.wanted && !entry.participant.has_all;
-        if let Some(Entry { participant, since, sent, .. }) = self.0.get_mut(&peer).filter(wants) {
+        let wants = |entry: &&mut ParticipantEntry| entry.participant.wanted && !entry.participant.has_all;
+        if let Some(ParticipantEntry { participant, since, sent, .. }) = self.0.get_mut(&peer).filter(wants) {
             participant.sent = sent.load(Ordering::Relaxed);
             (participant.has_all, participant.have, participant.time) = (true, participant.size, since.elapsed());
         }
@@ -147,7 +150,7 @@ impl Participants {
     pub(super) fn all(&self, sources: &BTreeMap<PeerId, u64>) -> Vec<Participant> {
         let mut all: Vec<_> = self.0.values().collect();
         all.sort_by_key(|entry| entry.since);
-        let participant = |Entry { participant, said, sent, .. }: &Entry| Participant {
+        let participant = |ParticipantEntry { participant, said, sent, .. }: &ParticipantEntry| Participant {
             sent: sent.load(Ordering::Relaxed),
             received: sources.get(&participant.peer).copied().unwrap_or(0),
             // A peer that has left has what it announced; what was on its way does not count.

@@ -197,7 +197,7 @@ impl Trackers {
         id: PeerId,
         instance: TrackerInstance,
         at: SocketAddr,
-    ) -> Change {
+    ) -> TrackerChange {
         let (now, joined) = (Instant::now(), self.joined);
         self.guessed_until.get_or_insert_with(|| {
             now + joined.map_or(LONGEST_GUESS, |joined| (now - joined).clamp(SHORTEST_GUESS, LONGEST_GUESS))
@@ -208,15 +208,17 @@ impl Trackers {
     }
 
     /// One is lost, or is not one of its own.
-    pub(super) fn is_down(&mut self, number: TrackerNumber, state: TrackerState) -> Change {
+    pub(super) fn is_down(&mut self, number: TrackerNumber, state: TrackerState) -> TrackerChange {
         // It remembers nobody when it is back.
         self.introduced.forget_tracker(number);
         self.set(number, state, |_| {})
     }
 
-    fn set(&mut self, number: TrackerNumber, state: TrackerState, set: impl FnOnce(&mut Tracker)) -> Change {
+    fn set(&mut self, number: TrackerNumber, state: TrackerState, set: impl FnOnce(&mut Tracker)) -> TrackerChange {
         let (was_up, several) = (self.is_any_up(), self.all.len() > 1);
-        let Some(tracker) = self.all.iter_mut().find(|tracker| tracker.number == number) else { return Change::None };
+        let Some(tracker) = self.all.iter_mut().find(|tracker| tracker.number == number) else {
+            return TrackerChange::None;
+        };
         tracker.state = state;
         set(tracker);
         if several {
@@ -225,10 +227,10 @@ impl Trackers {
         match (was_up, self.is_any_up()) {
             (true, false) => {
                 self.is_lost = true;
-                Change::AllLost
+                TrackerChange::AllLost
             }
-            (false, true) if std::mem::take(&mut self.is_lost) => Change::Back,
-            _ => Change::Other,
+            (false, true) if std::mem::take(&mut self.is_lost) => TrackerChange::Back,
+            _ => TrackerChange::Other,
         }
     }
 
@@ -295,7 +297,7 @@ impl Trackers {
 
 /// What comes of news of a tracker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Change {
+pub(super) enum TrackerChange {
     /// Nothing: it is none of them any more.
     None,
     /// No tracker is left.
@@ -330,7 +332,7 @@ mod tests {
         (trackers, inboxes)
     }
 
-    fn up(trackers: &mut Trackers, number: TrackerNumber) -> Change {
+    fn up(trackers: &mut Trackers, number: TrackerNumber) -> TrackerChange {
         let id = PeerId::of_public_key(&(number as u16 - 1).to_le_bytes());
         trackers.is_up(number, id, TrackerInstance::default(), address(number as u16))
     }
@@ -363,12 +365,12 @@ mod tests {
         trackers.announce(&announce(1), false, true);
         let (first, left) = told(&mut inboxes);
         assert_eq!((first.len(), left.len()), (2, 0));
-        assert_eq!(trackers.is_down(first[0], TrackerState::Lost), Change::Other);
+        assert_eq!(trackers.is_down(first[0], TrackerState::Lost), TrackerChange::Other);
         trackers.announce(&announce(1), false, false);
         let (moved, left) = told(&mut inboxes);
         assert_eq!((moved.len(), left), (1, vec![first[0]]), "the other one knows it already");
         assert!(!first.contains(&moved[0]));
-        assert_eq!(up(&mut trackers, first[0]), Change::Other);
+        assert_eq!(up(&mut trackers, first[0]), TrackerChange::Other);
         trackers.announce(&announce(1), false, false);
         assert_eq!(told(&mut inboxes), (vec![first[0]], moved), "it returns");
         trackers.announce(&announce(1), false, true);
@@ -393,14 +395,14 @@ mod tests {
     #[test]
     fn the_tracker_is_lost_when_all_are_and_back_with_the_first() {
         let (mut trackers, _inboxes) = trackers(2);
-        assert_eq!(up(&mut trackers, 1), Change::Other, "it was not lost before");
-        assert_eq!(up(&mut trackers, 2), Change::Other);
-        assert_eq!(trackers.is_down(1, TrackerState::Lost), Change::Other);
-        assert_eq!(trackers.is_down(2, TrackerState::Lost), Change::AllLost);
+        assert_eq!(up(&mut trackers, 1), TrackerChange::Other, "it was not lost before");
+        assert_eq!(up(&mut trackers, 2), TrackerChange::Other);
+        assert_eq!(trackers.is_down(1, TrackerState::Lost), TrackerChange::Other);
+        assert_eq!(trackers.is_down(2, TrackerState::Lost), TrackerChange::AllLost);
         assert!(trackers.are_lost());
-        assert_eq!(up(&mut trackers, 2), Change::Back);
+        assert_eq!(up(&mut trackers, 2), TrackerChange::Back);
         assert!(!trackers.are_lost());
-        assert_eq!(trackers.is_down(99, TrackerState::Lost), Change::None, "one of an earlier join");
+        assert_eq!(trackers.is_down(99, TrackerState::Lost), TrackerChange::None, "one of an earlier join");
     }
 
     #[test]
@@ -411,7 +413,7 @@ mod tests {
         trackers.announce(&announce(1), true, false);
         assert_eq!(told(&mut inboxes).0, [1]);
         assert_eq!(trackers.statuses().len(), 1);
-        assert_eq!(trackers.is_down(1, TrackerState::Lost), Change::AllLost);
+        assert_eq!(trackers.is_down(1, TrackerState::Lost), TrackerChange::AllLost);
         trackers.announce(&announce(2), false, false);
         assert_eq!(told(&mut inboxes).0, [1], "it is announced there when it is back");
     }

@@ -73,7 +73,7 @@ fn names_fit_as_the_crate_glob_has_it() {
     ];
     for pattern in patterns {
         let theirs = glob::Pattern::new(pattern).unwrap();
-        let parts = Reading::of(pattern, true).parts;
+        let parts = ParsedPattern::of(pattern, true).parts;
         let ours = Glob { text: String::new(), parts, exact: Vec::new(), of_names: false, unclosed: None };
         for path in paths {
             // A wanted folder means all that is in it.

@@ -23,22 +23,22 @@ const WAITING: usize = 4096;
 const WATCHERS: usize = 1024;
 
 /// Who waits for the first word of a key, and who watches it then.
-enum Watcher {
+enum LeaseWatcher {
     Asked(oneshot::Sender<Result<watch::Receiver<LeaseState>, NoLease>>),
     Told(watch::Sender<LeaseState>),
 }
 
-impl Watcher {
+impl LeaseWatcher {
     fn is_there(&self) -> bool {
         match self {
-            Watcher::Asked(tell) => !tell.is_closed(),
-            Watcher::Told(tell) => !tell.is_closed(),
+            LeaseWatcher::Asked(tell) => !tell.is_closed(),
+            LeaseWatcher::Told(tell) => !tell.is_closed(),
         }
     }
 }
 
 /// Those who have a key each.
-type Watchers = Arc<Mutex<HashMap<OriginKey, Watcher>>>;
+type Watchers = Arc<Mutex<HashMap<OriginKey, LeaseWatcher>>>;
 
 /// A connection that is open, or about to be.
 #[derive(Clone)]
@@ -78,7 +78,7 @@ impl Connection {
                 watchers.retain(|_, watcher| watcher.is_there());
             }
             // Who had it before hears no more of it.
-            watchers.insert(key, Watcher::Asked(tell));
+            watchers.insert(key, LeaseWatcher::Asked(tell));
         }
         self.requests.send(request).await.map_err(|_| NoLease::NoTracker)?;
         told.await.unwrap_or(Err(NoLease::NoTracker))
@@ -98,7 +98,7 @@ async fn run(
     };
     said.close();
     for watcher in std::mem::take(&mut *lock(&watchers)).into_values() {
-        if let Watcher::Asked(tell) = watcher {
+        if let LeaseWatcher::Asked(tell) = watcher {
             let _ = tell.send(Err(reason));
         }
     }
@@ -150,18 +150,18 @@ async fn talk(
 }
 
 /// Tells who watches a key. False if nobody does any more.
-fn tell(watchers: &mut HashMap<OriginKey, Watcher>, event: LeaseEvent) -> bool {
+fn tell(watchers: &mut HashMap<OriginKey, LeaseWatcher>, event: LeaseEvent) -> bool {
     let (key, state) = (event.key(), state_of(event));
     let told = match watchers.remove(&key) {
-        Some(Watcher::Asked(asked)) => {
+        Some(LeaseWatcher::Asked(asked)) => {
             let (tell, told) = watch::channel(state);
             asked.send(Ok(told)).is_ok().then_some(tell)
         }
-        Some(Watcher::Told(told)) => told.send(state).is_ok().then_some(told),
+        Some(LeaseWatcher::Told(told)) => told.send(state).is_ok().then_some(told),
         None => None,
     };
     let is_heard = told.is_some();
-    watchers.extend(told.map(|told| (key, Watcher::Told(told))));
+    watchers.extend(told.map(|told| (key, LeaseWatcher::Told(told))));
     is_heard
 }
 

@@ -107,7 +107,7 @@ async fn report_changes<F: Future<Output = Vec<SocketAddr>>>(
 }
 
 /// How a peer is dialled.
-pub(crate) enum Manner {
+pub(crate) enum DialRoute {
     /// At its addresses, and if that takes too long through the relay, if there is one.
     First(Option<Through>),
     /// At its addresses alone, beside a connection through the relay that stands.
@@ -129,7 +129,7 @@ impl Dialler {
     /// before it is reported, the other side has not let this one in by then.
     pub(crate) async fn dial(
         self,
-        (peer, manner): (PeerAddress, Manner),
+        (peer, manner): (PeerAddress, DialRoute),
         unneeded: oneshot::Receiver<()>,
         reports: mpsc::Sender<Report>,
     ) {
@@ -140,12 +140,12 @@ impl Dialler {
         }
     }
 
-    async fn reach(self, peer: PeerAddress, manner: Manner, reports: mpsc::Sender<Report>) {
+    async fn reach(self, peer: PeerAddress, manner: DialRoute, reports: mpsc::Sender<Report>) {
         let Dialler { transport, limiter, book, vouched } = self;
         let addresses = nearest_first(in_turns(peer.addresses));
         let (through, beside) = match manner {
-            Manner::First(through) => (through, false),
-            Manner::BesideRelay => (None, true),
+            DialRoute::First(through) => (through, false),
+            DialRoute::BesideRelay => (None, true),
         };
         if !beside {
             book.begins(peer.id, &addresses);

@@ -84,12 +84,12 @@ pub(crate) struct DialBook(Mutex<Inner>);
 #[derive(Default)]
 struct Inner {
     /// By the number of the first try, so that the oldest can go.
-    peers: BTreeMap<PeerId, (u64, Entry)>,
+    peers: BTreeMap<PeerId, (u64, DialRecord)>,
     next: u64,
     not_dialled: VecDeque<(ContentId, SocketAddr)>,
 }
 
-struct Entry {
+struct DialRecord {
     addresses: Vec<SocketAddr>,
     reason: Option<TransportError>,
     answered: bool,
@@ -107,7 +107,7 @@ impl DialBook {
             let oldest = inner.peers.iter().min_by_key(|(_, (number, _))| *number).map(|(&peer, _)| peer);
             oldest.and_then(|oldest| inner.peers.remove(&oldest));
         }
-        let entry = Entry { addresses: Vec::new(), reason: None, answered: false, lost: false };
+        let entry = DialRecord { addresses: Vec::new(), reason: None, answered: false, lost: false };
         let (_, entry) = inner.peers.entry(peer).or_insert((number, entry));
         entry.addresses = addresses.to_vec();
     }

@@ -26,24 +26,24 @@ const MOST: usize = 32;
 
 /// Where someone comes from, as far as shares are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Origin {
+pub struct AddressOrigin {
     /// The address; of IPv6 the /64, as a host with one address has 2^64 of them.
     pub address: IpAddr,
     /// The network that the address is in: a /24 of IPv4, a /48 of IPv6, which is what a site is given.
     pub network: IpAddr,
 }
 
-impl Origin {
+impl AddressOrigin {
     /// The origin of a peer that is seen at this address.
     pub fn of(seen: IpAddr) -> Self {
         match seen.to_canonical() {
             IpAddr::V4(seen) => {
                 let network = Ipv4Addr::from_bits(seen.to_bits() >> 8 << 8);
-                Origin { address: seen.into(), network: network.into() }
+                AddressOrigin { address: seen.into(), network: network.into() }
             }
             IpAddr::V6(seen) => {
                 let prefix = |bits: u32| Ipv6Addr::from_bits(seen.to_bits() >> (128 - bits) << (128 - bits));
-                Origin { address: prefix(64).into(), network: prefix(48).into() }
+                AddressOrigin { address: prefix(64).into(), network: prefix(48).into() }
             }
         }
     }
@@ -105,8 +105,8 @@ impl Addresses {
     }
 
     /// Where the member comes from.
-    pub fn origin(&self) -> Origin {
-        Origin::of(self.first.seen)
+    pub fn origin(&self) -> AddressOrigin {
+        AddressOrigin::of(self.first.seen)
     }
 
     /// Bytes that they take.
@@ -398,7 +398,7 @@ mod tests {
     fn an_ipv4_peer_of_a_dual_stack_socket_is_an_ipv4_peer() {
         assert_eq!(told("::ffff:1.2.3.4", &["[::]:9000"], "5.6.7.8"), parse(&["1.2.3.4:9000"]));
         assert_eq!(told("::ffff:127.0.0.1", &["[::]:9000"], "5.6.7.8"), []);
-        let origin = Origin::of("::ffff:10.1.2.3".parse().unwrap());
+        let origin = AddressOrigin::of("::ffff:10.1.2.3".parse().unwrap());
         assert_eq!((origin.address.to_string(), origin.network.to_string()), ("10.1.2.3".into(), "10.1.2.0".into()));
     }
 

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use fastrand::Rng;
 
-use super::Origin;
+use super::AddressOrigin;
 
 /// Candidates looked at in one draw.
 const TRIES: usize = 512;
@@ -27,7 +27,7 @@ pub(super) struct Candidates {
 
 /// Where a member stands in the lists.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Place {
+pub(super) struct ListPosition {
     pub(super) at: u32,
     /// Nothing if it is not among the few.
     pub(super) few: Option<u32>,
@@ -42,7 +42,7 @@ struct Crowds {
 
 impl Crowds {
     /// Counts one more, if there is room.
-    fn add(&mut self, origin: Origin) -> bool {
+    fn add(&mut self, origin: AddressOrigin) -> bool {
         let full =
             |counts: &HashMap<IpAddr, u32>, at: IpAddr, most| counts.get(&at).is_some_and(|&count| count >= most);
         if full(&self.addresses, origin.address, FROM_ONE_ADDRESS)
@@ -55,7 +55,7 @@ impl Crowds {
         true
     }
 
-    fn remove(&mut self, origin: Origin) {
+    fn remove(&mut self, origin: AddressOrigin) {
         for (counts, at) in [(&mut self.addresses, origin.address), (&mut self.networks, origin.network)] {
             if let Some(count) = counts.get_mut(&at) {
                 *count -= 1;
@@ -77,13 +77,14 @@ impl Candidates {
     }
 
     #[cfg(test)]
-    pub(super) fn stands(&self, slot: u32, place: Place) -> bool {
+    pub(super) fn stands(&self, slot: u32, place: ListPosition) -> bool {
         self.all[place.at as usize] == slot && place.few.is_none_or(|few| self.few[few as usize] == slot)
     }
 
     /// Adds a member that is in no list yet.
-    pub(super) fn add(&mut self, slot: u32, origin: Origin) -> Place {
-        let place = Place { at: self.all.len() as u32, few: self.crowds.add(origin).then_some(self.few.len() as u32) };
+    pub(super) fn add(&mut self, slot: u32, origin: AddressOrigin) -> ListPosition {
+        let place =
+            ListPosition { at: self.all.len() as u32, few: self.crowds.add(origin).then_some(self.few.len() as u32) };
         self.all.push(slot);
         if place.few.is_some() {
             self.few.push(slot);
@@ -92,7 +93,7 @@ impl Candidates {
     }
 
     /// Takes a member out. Another one may stand in its place now: in the list of all, and in that of the few.
-    pub(super) fn remove(&mut self, place: Place, origin: Origin) -> (Option<u32>, Option<u32>) {
+    pub(super) fn remove(&mut self, place: ListPosition, origin: AddressOrigin) -> (Option<u32>, Option<u32>) {
         self.all.swap_remove(place.at as usize);
         let moved = self.all.get(place.at as usize).copied();
         let Some(few) = place.few else { return (moved, None) };
@@ -102,7 +103,7 @@ impl Candidates {
     }
 
     /// Some of them in random order, each once; the many of one address or network last.
-    pub(super) fn draw(&self, random: &mut Rng, origin: impl Fn(u32) -> Origin) -> Vec<u32> {
+    pub(super) fn draw(&self, random: &mut Rng, origin: impl Fn(u32) -> AddressOrigin) -> Vec<u32> {
         let drawn: Vec<u32> = if self.all.len() <= TRIES {
             let mut all = self.all.clone();
             random.shuffle(&mut all);

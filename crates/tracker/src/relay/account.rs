@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use protocol::PeerId;
-use swarm::Origin;
+use swarm::AddressOrigin;
 use tokio::time::{Instant, sleep};
 
 /// How long the bytes of a day count.
@@ -26,11 +26,11 @@ pub(crate) struct Account {
     /// Bytes a second, and a day.
     rate: Option<f64>,
     most: Option<u64>,
-    state: Mutex<State>,
+    state: Mutex<Totals>,
 }
 
 #[derive(Debug)]
-struct State {
+struct Totals {
     /// Bytes that may be carried now; below zero, those that were carried too early.
     left: f64,
     since: Instant,
@@ -42,11 +42,11 @@ struct State {
 impl Account {
     fn new(rate: Option<u64>, most: Option<u64>, now: Instant) -> Self {
         let rate = rate.map(|rate| rate.max(1) as f64);
-        let state = State { left: LEAST, since: now, carried: 0, began: now };
+        let state = Totals { left: LEAST, since: now, carried: 0, began: now };
         Account { rate, most, state: Mutex::new(state) }
     }
 
-    fn state<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+    fn state<T>(&self, change: impl FnOnce(&mut Totals) -> T) -> T {
         change(&mut self.state.lock().expect("no panic holds it"))
     }
 
@@ -101,7 +101,7 @@ impl Account {
     }
 }
 
-impl State {
+impl Totals {
     fn new_day(&mut self, now: Instant) {
         if now - self.began >= DAY {
             (self.carried, self.began) = (0, now);
@@ -129,7 +129,7 @@ impl Accounts {
         let (rate, bytes) = (self.rate, self.bytes);
         vec![
             account(&mut self.peers, peer, || Account::new(rate, bytes, now)),
-            account(&mut self.addresses, Origin::of(address).address, || {
+            account(&mut self.addresses, AddressOrigin::of(address).address, || {
                 Account::new(several(rate), several(bytes), now)
             }),
         ]

@@ -33,18 +33,18 @@ thread_local! {
 }
 
 /// The bytes that all directions of a relay hold together.
-pub(crate) struct Held {
+pub(crate) struct HeldByRelay {
     bytes: AtomicUsize,
     most: usize,
 }
 
-impl Default for Held {
+impl Default for HeldByRelay {
     fn default() -> Self {
-        Held { bytes: AtomicUsize::new(0), most: MOST_HELD }
+        HeldByRelay { bytes: AtomicUsize::new(0), most: MOST_HELD }
     }
 }
 
-impl Held {
+impl HeldByRelay {
     /// How much may be read at once.
     fn buffer(&self) -> usize {
         if self.bytes.load(Ordering::Relaxed) < self.most { BUFFER } else { SMALL_BUFFER }
@@ -60,7 +60,7 @@ impl Held {
 /// What was read and did not fit.
 struct HeldBytes<'a> {
     bytes: Vec<u8>,
-    held: &'a Held,
+    held: &'a HeldByRelay,
 }
 
 impl Drop for HeldBytes<'_> {
@@ -75,7 +75,7 @@ pub(crate) async fn couple(
     second: TcpStream,
     first_pays: &[Arc<Account>],
     second_pays: &[Arc<Account>],
-    held: &Held,
+    held: &HeldByRelay,
 ) -> io::Result<()> {
     let ((first_reads, first_writes), (second_reads, second_writes)) = (first.into_split(), second.into_split());
     let moved = AtomicBool::new(false);
@@ -91,7 +91,7 @@ async fn carry(
     from: OwnedReadHalf,
     to: OwnedWriteHalf,
     paid_by: &[Arc<Account>],
-    held: &Held,
+    held: &HeldByRelay,
     moved: &AtomicBool,
 ) -> io::Result<()> {
     for turn in 1.. {
@@ -117,7 +117,12 @@ async fn carry(
 }
 
 /// Passes one buffer on. True at the end of what comes.
-async fn pass(from: &OwnedReadHalf, to: &OwnedWriteHalf, paid_by: &[Arc<Account>], held: &Held) -> io::Result<bool> {
+async fn pass(
+    from: &OwnedReadHalf,
+    to: &OwnedWriteHalf,
+    paid_by: &[Arc<Account>],
+    held: &HeldByRelay,
+) -> io::Result<bool> {
     if !Account::ready(paid_by).await {
         return Err(io::Error::other("the bytes of a day are spent"));
     }
@@ -169,7 +174,7 @@ mod tests {
     #[tokio::test]
     async fn bytes_pass_both_ways_and_each_end_is_passed_on() {
         let ((one, leg), (other, second)) = (pair().await, pair().await);
-        let coupled = tokio::spawn(async move { couple(leg, second, &[], &[], &Held::default()).await });
+        let coupled = tokio::spawn(async move { couple(leg, second, &[], &[], &HeldByRelay::default()).await });
         let bytes: Vec<u8> = (0..3 << 20).map(|n: u32| (n % 251) as u8).collect();
         let talk = |mut socket: TcpStream| {
             let bytes = bytes.clone();
@@ -191,7 +196,7 @@ mod tests {
     #[tokio::test]
     async fn who_does_not_read_holds_up_the_sender_and_nobody_else() {
         let ((mut one, leg), (other, second)) = (pair().await, pair().await);
-        let coupled = tokio::spawn(async move { couple(leg, second, &[], &[], &Held::default()).await });
+        let coupled = tokio::spawn(async move { couple(leg, second, &[], &[], &HeldByRelay::default()).await });
         let chunk = vec![7; 1 << 20];
         let mut sent = 0;
         // The kernel's buffers fill, and then nothing more is taken.
@@ -236,7 +241,7 @@ mod tests {
     #[tokio::test]
     async fn many_that_do_not_read_take_little_memory_together() {
         const COUPLED: usize = 32;
-        let held = Arc::new(Held { most: 256 << 10, ..Held::default() });
+        let held = Arc::new(HeldByRelay { most: 256 << 10, ..HeldByRelay::default() });
         let mut talks = Vec::new();
         for _ in 0..COUPLED {
             let ((one, leg), (other, second)) = (narrow_pair().await, narrow_pair().await);
@@ -262,7 +267,7 @@ mod tests {
     #[tokio::test]
     async fn a_side_that_goes_takes_the_other_with_it() {
         let ((one, leg), (mut other, second)) = (pair().await, pair().await);
-        let coupled = tokio::spawn(async move { couple(leg, second, &[], &[], &Held::default()).await });
+        let coupled = tokio::spawn(async move { couple(leg, second, &[], &[], &HeldByRelay::default()).await });
         drop(one);
         assert_eq!(other.read(&mut [0; 8]).await.unwrap(), 0);
         drop(other);

@@ -16,14 +16,14 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use protocol::{Carried, ContentId, LegKey, PeerId, RelayKey, TrackerEvent};
-use swarm::Origin;
+use swarm::AddressOrigin;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use transport::Leg;
 
 use crate::outbox::Outbox;
 use account::{Account, Accounts};
-use couple::Held;
+use couple::HeldByRelay;
 
 /// The other peer's leg comes within this time.
 const OTHER_LEG: Duration = Duration::from_secs(5);
@@ -106,7 +106,7 @@ struct Carriage {
     /// The one that it was asked for. It carries all others, too.
     content: ContentId,
     /// Where its asker was.
-    origin: Origin,
+    origin: AddressOrigin,
     key: RelayKey,
     /// Who pays for what the asker sends, and for what the other sends.
     paid_by_asker: Vec<Arc<Account>>,
@@ -125,7 +125,7 @@ impl Carriage {
 }
 
 /// What is known of a connection beside the connection.
-struct Entry {
+struct LegRecord {
     carriage: Arc<Carriage>,
     /// Keys of legs that its asker may open, and the number of the first one whose key is not among them yet.
     keys: HashSet<LegKey>,
@@ -136,7 +136,7 @@ struct Entry {
 }
 
 /// A leg that waits for the other one.
-struct Waiting {
+struct WaitingLeg {
     leg: Leg,
     carriage: Arc<Carriage>,
     place: LegPlace,
@@ -173,19 +173,19 @@ pub(crate) struct Relay {
     books: Mutex<Books>,
     legs: Arc<AtomicUsize>,
     most_legs: usize,
-    held: Arc<Held>,
+    held: Arc<HeldByRelay>,
 }
 
 struct Books {
     accounts: Accounts,
     next: u64,
-    carriages: BTreeMap<u64, Entry>,
+    carriages: BTreeMap<u64, LegRecord>,
     /// Legs by the address of those who asked for their connections.
     legs: HashMap<IpAddr, Arc<AtomicUsize>>,
     /// Keys of legs that an asker may open.
     expected: HashMap<LegKey, u64>,
     /// Legs that askers have opened, by the key of the other one.
-    waiting: HashMap<LegKey, Waiting>,
+    waiting: HashMap<LegKey, WaitingLeg>,
 }
 
 impl Relay {
@@ -217,7 +217,7 @@ impl Relay {
         if !other.takes_legs {
             return Err(NO_LEGS.to_owned());
         }
-        let origin = Origin::of(asker.address.ip());
+        let origin = AddressOrigin::of(asker.address.ip());
         let mut books = self.books();
         // Who asks again has lost the connection that it had.
         books.forget(|carriage| (carriage.asker, carriage.other) == (asker.peer, other.peer));
@@ -257,7 +257,7 @@ impl Relay {
         };
         let (carriage, keys) = (Arc::new(carriage), (0..AHEAD).map(|leg| key.leg(leg)).collect::<HashSet<_>>());
         books.expected.extend(keys.iter().map(|&key| (key, number)));
-        books.carriages.insert(number, Entry { carriage, keys, next: AHEAD, used: now, present: now });
+        books.carriages.insert(number, LegRecord { carriage, keys, next: AHEAD, used: now, present: now });
         tracing::info!(asker = %asker.peer, other = %other.peer, "carries a connection");
         Ok(Carried { key, address: other.address })
     }
@@ -288,15 +288,15 @@ impl Relay {
         let mut key = LegKey([0; 16]);
         transport::random(&mut key.0);
         let told = TrackerEvent::Leg { from: asker.peer, address: asker.address, key };
-        self.books().waiting.insert(key, Waiting { leg, carriage, place, since: Instant::now() });
+        self.books().waiting.insert(key, WaitingLeg { leg, carriage, place, since: Instant::now() });
         if !other.outbox.say(told) {
             self.books().waiting.remove(&key);
         }
     }
 
     /// Both legs are here.
-    fn couple(&self, first: Waiting, second: Leg) {
-        let Waiting { leg: first, carriage, place, .. } = first;
+    fn couple(&self, first: WaitingLeg, second: Leg) {
+        let WaitingLeg { leg: first, carriage, place, .. } = first;
         let held = self.held.clone();
         // Where the packets of one of them are handled.
         first.thread.spawn(async move {
@@ -340,8 +340,9 @@ impl Relay {
                 entry.used = now;
             }
         }
-        let over =
-            |entry: &Entry| now - entry.used > UNUSED || now - entry.present > UNUSED || *entry.carriage.ended.borrow();
+        let over = |entry: &LegRecord| {
+            now - entry.used > UNUSED || now - entry.present > UNUSED || *entry.carriage.ended.borrow()
+        };
         let gone: Vec<_> = books.carriages.iter().filter(|(_, entry)| over(entry)).map(|(&number, _)| number).collect();
         books.remove(&gone);
     }
@@ -349,7 +350,7 @@ impl Relay {
 
 impl Books {
     /// Whether there is room for one more connection. If there is none left, one of the network with the most makes room.
-    fn room(&mut self, limits: &RelayLimits, asker: PeerId, origin: Origin) -> Result<(), String> {
+    fn room(&mut self, limits: &RelayLimits, asker: PeerId, origin: AddressOrigin) -> Result<(), String> {
         let count =
             |of: &dyn Fn(&Carriage) -> bool| self.carriages.values().filter(|entry| of(&entry.carriage)).count();
         if count(&|carriage| carriage.asker == asker) >= limits.a_peer {
@@ -376,7 +377,7 @@ impl Books {
         let own = networks.get(&of).copied().unwrap_or(0);
         let (network, most) = networks.into_iter().max_by_key(|&(network, count)| (count, network))?;
         let entries = self.carriages.iter().filter(|(_, entry)| entry.carriage.origin.network == network);
-        let idle = |entry: &Entry| entry.carriage.legs.load(Ordering::Relaxed) == 0;
+        let idle = |entry: &LegRecord| entry.carriage.legs.load(Ordering::Relaxed) == 0;
         let newest = entries.max_by_key(|(number, entry)| (idle(entry), **number)).map(|(&number, _)| number);
         newest.filter(|_| most > own + 1)
     }

@@ -86,7 +86,7 @@ async fn many_addresses_of_one_network_leave_room_for_those_of_others() {
     assert_eq!(relay.connections(), most as usize);
     let kept = |books: &Books| {
         let standing = books.carriages.values().map(|entry| entry.carriage.origin.network);
-        standing.filter(|network| *network != Origin::of([10, 0, 0, 1].into()).network).count()
+        standing.filter(|network| *network != AddressOrigin::of([10, 0, 0, 1].into()).network).count()
     };
     assert_eq!(kept(&relay.books()), 100, "nobody's is taken who has few");
     // What is asked for again and again takes nothing with it.

@@ -4,7 +4,7 @@ use protocol::{ContentId, ContentMatch, MAX_MATCHES, PeerId, ProvenShare, Query}
 use swarm::Proof;
 
 use super::State;
-use crate::private::{Known, PrivateTracker};
+use crate::private::{Permitted, PrivateTracker};
 
 impl State {
     /// What fits a question of this peer. It may have said already that it wants that itself, which makes it none of those who
@@ -36,13 +36,13 @@ impl State {
     }
 
     /// The private shares that a peer has proven.
-    pub(crate) fn list_of(&self, known: &Known) -> Vec<ContentMatch> {
-        let (Known::Proven(proven), Some(private)) = (known, self.private()) else { return Vec::new() };
+    pub(crate) fn list_of(&self, known: &Permitted) -> Vec<ContentMatch> {
+        let (Permitted::Proven(proven), Some(private)) = (known, self.private()) else { return Vec::new() };
         proven.iter().map(|proof| self.proven(private, proof).found).take(MAX_MATCHES).collect()
     }
 
     /// Those of them that are asked for by their whole id.
-    pub(crate) fn find_among(&self, query: &str, known: &Known) -> Vec<ContentMatch> {
+    pub(crate) fn find_among(&self, query: &str, known: &Permitted) -> Vec<ContentMatch> {
         let Ok(Query::Id(id)) = query.parse() else { return Vec::new() };
         self.list_of(known).into_iter().filter(|found| found.content == id).collect()
     }

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use protocol::{LeaseEvent, LeaseRequest, TrackerEvent, TrackerRequest};
-use swarm::{LeaseAction, Leases, Origin};
+use swarm::{AddressOrigin, LeaseAction, Leases};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 use transport::TransportError;
@@ -93,7 +93,7 @@ impl State {
         mut recv: MessageReceiver<TrackerRequest>,
         first: LeaseRequest,
     ) -> Result<(), TransportError> {
-        let network = Origin::of(from).network;
+        let network = AddressOrigin::of(from).network;
         {
             let mut ledger = self.ledger();
             ledger.change(session, cost::LEASES as i64);

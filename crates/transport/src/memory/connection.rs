@@ -25,7 +25,7 @@ const WINDOW: usize = 2 << 20;
 
 /// How a connection ended.
 #[derive(Clone)]
-struct End {
+struct Closing {
     by: usize,
     code: u32,
     reason: String,
@@ -33,7 +33,7 @@ struct End {
 
 /// What both sides share.
 struct Link {
-    end: watch::Sender<Option<End>>,
+    end: watch::Sender<Option<Closing>>,
     /// Bytes that each side sent.
     sent: [AtomicU64; 2],
     /// Known to both sides alone, as what TLS exports would be.
@@ -87,13 +87,13 @@ impl Side {
         self.link.end.send_if_modified(|end| {
             let first = end.is_none();
             if first {
-                *end = Some(End { by: self.me, code, reason: reason.to_owned() });
+                *end = Some(Closing { by: self.me, code, reason: reason.to_owned() });
             }
             first
         });
     }
 
-    fn error(&self, end: &End) -> TransportError {
+    fn error(&self, end: &Closing) -> TransportError {
         if end.by == self.me {
             TransportError::Closed
         } else {
@@ -122,14 +122,14 @@ impl Drop for Side {
 }
 
 /// What a stream's halves hold.
-struct OneStream {
+struct MemoryStream {
     side: Arc<Side>,
     /// What the other side is shown with the first word.
     offer: Mutex<Option<Offer>>,
     _permit: Arc<OwnedSemaphorePermit>,
 }
 
-impl OneStream {
+impl MemoryStream {
     /// Both halves, which send into the first pipe and receive from the second.
     fn halves(
         side: &Arc<Side>,
@@ -137,12 +137,12 @@ impl OneStream {
         permit: Arc<OwnedSemaphorePermit>,
         offer: Option<Offer>,
     ) -> Stream {
-        let stream = Arc::new(OneStream { side: side.clone(), offer: Mutex::new(offer), _permit: permit });
+        let stream = Arc::new(MemoryStream { side: side.clone(), offer: Mutex::new(offer), _permit: permit });
         (Box::new(PipeSend::new(stream.clone(), to_other)), Box::new(PipeRecv::new(stream, to_us)))
     }
 }
 
-impl Carrier for OneStream {
+impl Carrier for MemoryStream {
     fn end(&self) -> Option<TransportError> {
         self.side.alive().err()
     }
@@ -195,7 +195,7 @@ impl Connection for MemoryConnection {
             let permit = Arc::new(permit);
             let offer =
                 Offer { to_acceptor: to_acceptor.clone(), to_opener: to_opener.clone(), permit: permit.clone() };
-            Ok(OneStream::halves(side, (to_acceptor, to_opener), permit, Some(offer)))
+            Ok(MemoryStream::halves(side, (to_acceptor, to_opener), permit, Some(offer)))
         })
     }
 
@@ -210,7 +210,7 @@ impl Connection for MemoryConnection {
             };
             // No sender is left: the other side's last handle is gone, which is an end too.
             let Some(Offer { to_acceptor, to_opener, permit }) = offer else { return Err(side.ended().await) };
-            Ok(OneStream::halves(side, (to_opener, to_acceptor), permit, None))
+            Ok(MemoryStream::halves(side, (to_opener, to_acceptor), permit, None))
         })
     }
 

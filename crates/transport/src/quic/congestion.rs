@@ -55,8 +55,8 @@ impl Congestion {
     /// What makes a controller for each path.
     pub(super) fn factory(self) -> Arc<dyn ControllerFactory + Send + Sync> {
         match self {
-            Congestion::Auto => Arc::new(by_rtt::Factory),
-            Congestion::Delivery => Arc::new(controller::Factory),
+            Congestion::Auto => Arc::new(by_rtt::ByRttFactory),
+            Congestion::Delivery => Arc::new(controller::DeliveryFactory),
             Congestion::Cubic => Arc::new(CubicConfig::default()),
             Congestion::NewReno => Arc::new(NewRenoConfig::default()),
             Congestion::Bbr => Arc::new(BbrConfig::default()),

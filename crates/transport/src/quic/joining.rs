@@ -43,7 +43,7 @@ pub(super) struct Joining {
 
 #[derive(Debug, Default)]
 struct State {
-    held: Vec<Held>,
+    held: Vec<JoinedBatches>,
     /// Buffers that are used again.
     spare: Vec<Vec<u8>>,
     /// Whether a task sends what is held.
@@ -79,7 +79,7 @@ impl Rate {
 
 /// Batches for one path, joined.
 #[derive(Debug)]
-struct Held {
+struct JoinedBatches {
     destination: SocketAddr,
     ecn: Option<EcnCodepoint>,
     src_ip: Option<IpAddr>,
@@ -87,7 +87,7 @@ struct Held {
     contents: Vec<u8>,
 }
 
-impl Held {
+impl JoinedBatches {
     fn transmit(&self) -> Transmit<'_> {
         Transmit {
             destination: self.destination,
@@ -138,7 +138,7 @@ impl State {
         let mut contents = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(BATCH));
         contents.extend_from_slice(transmit.contents);
         let Transmit { destination, ecn, src_ip, .. } = *transmit;
-        self.held.push(Held { destination, ecn, src_ip, segment, contents });
+        self.held.push(JoinedBatches { destination, ecn, src_ip, segment, contents });
     }
 }
 

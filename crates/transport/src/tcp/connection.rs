@@ -9,7 +9,7 @@ use tokio::sync::{Mutex as AsyncMutex, Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsStream;
 
-use super::connection_core::{Arrivals, Core, End, Held, Kind, STREAMS, Share};
+use super::connection_core::{Arrivals, ConnectionHold, ConnectionKind, Core, End, STREAMS, Share};
 use super::dial::Dialler;
 use super::pending_frames::ControlFrame;
 use super::socket::Socket;
@@ -20,7 +20,7 @@ use crate::{BoxFuture, Connection, LinkStats, RELAY, Stream, TransportError};
 
 /// The handle; the connection is closed when the last one is gone.
 pub(super) struct TcpConnection {
-    held: Arc<Held>,
+    held: Arc<ConnectionHold>,
     remote: SocketAddr,
     relayed: bool,
     dialled: bool,
@@ -39,7 +39,7 @@ impl TcpConnection {
     /// A connection over this control connection, whose tasks run on the current thread's runtime.
     pub(super) fn start(
         control: TlsStream<Socket>,
-        peer: (PeerId, Kind),
+        peer: (PeerId, ConnectionKind),
         share: Share,
         dialler: Option<Dialler>,
         thread: Handle,
@@ -55,7 +55,7 @@ impl TcpConnection {
             control::run(task, halves).await;
             running.send_modify(|running| *running -= 1);
         });
-        let held = Arc::new(Held(core.clone()));
+        let held = Arc::new(ConnectionHold(core.clone()));
         let streams = arrivals.map(|arrivals| {
             Box::new(Streams { places: Arc::new(Semaphore::new(STREAMS)), arrivals: AsyncMutex::new(arrivals) })
         });
@@ -76,7 +76,7 @@ impl TcpConnection {
 }
 
 /// What carries the one stream of a connection that has no others. A stream that is held keeps its connection.
-struct Control(Arc<Held>);
+struct Control(Arc<ConnectionHold>);
 
 impl Carrier for Control {
     fn end(&self) -> Option<TransportError> {

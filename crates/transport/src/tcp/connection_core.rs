@@ -92,7 +92,7 @@ impl Share {
 
 /// What a connection is to be.
 #[derive(Clone, Copy)]
-pub(super) struct Kind {
+pub(super) struct ConnectionKind {
     pub(super) keep_alive: KeepAlive,
     /// Its one stream goes over the control connection.
     pub(super) is_sole: bool,
@@ -127,7 +127,7 @@ impl Wanted {
     }
 }
 
-/// What the tasks of a connection share. It is over when nobody holds it any more ([`Held`]).
+/// What the tasks of a connection share. It is over when nobody holds it any more ([`ConnectionHold`]).
 pub(super) struct Core {
     pub(super) peer: PeerId,
     pub(super) keep_alive: KeepAlive,
@@ -166,7 +166,7 @@ impl Core {
     /// ended already if there is no room for it.
     pub(super) fn new(
         control: &TlsStream<Socket>,
-        (peer, Kind { keep_alive, is_sole }): (PeerId, Kind),
+        (peer, ConnectionKind { keep_alive, is_sole }): (PeerId, ConnectionKind),
         share: Share,
         dialler: Option<Dialler>,
         thread: Handle,
@@ -423,9 +423,9 @@ fn exported(control: &TlsStream<Socket>) -> Option<[u8; 32]> {
 }
 
 /// Closes the connection when it is dropped.
-pub(super) struct Held(pub(super) Arc<Core>);
+pub(super) struct ConnectionHold(pub(super) Arc<Core>);
 
-impl Drop for Held {
+impl Drop for ConnectionHold {
     fn drop(&mut self) {
         self.0.finish(End::Local { code: 0, reason: String::new() });
     }

@@ -18,7 +18,7 @@ use tokio_rustls::{LazyConfigAcceptor, TlsStream};
 
 use super::accept_error::is_of_one;
 use super::connection::TcpConnection;
-use super::connection_core::Kind;
+use super::connection_core::ConnectionKind;
 use super::dial::{Purpose, Token, WELCOME};
 use super::shared::Shared;
 use super::socket::Socket;
@@ -142,7 +142,7 @@ impl Door {
                     true => keep_alive::of_tracker(self.shared.sockets.taken()),
                     false => keep_alive::PEERS,
                 };
-                let peer = (peer, Kind { keep_alive, is_sole: purpose == Purpose::Sole });
+                let peer = (peer, ConnectionKind { keep_alive, is_sole: purpose == Purpose::Sole });
                 let (connection, core) = TcpConnection::start(stream, peer, share, None, Handle::current(), running);
                 self.shared.watch(&core, &Handle::current(), until);
                 match self.shared.add(token, &core) {

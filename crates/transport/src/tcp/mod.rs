@@ -43,7 +43,7 @@ use crate::keep_alive;
 use crate::thread::NetworkThread;
 use crate::{BoxFuture, Config, Connection, Identity, OverRelay, Transport, TransportError, Trust, Whom};
 use connection::TcpConnection;
-use connection_core::{End, Kind};
+use connection_core::{ConnectionKind, End};
 pub(crate) use dial::probe;
 use dial::{Dialler, Purpose, Route};
 use door::{Arrival, Door, certificate_of, peer_of};
@@ -169,7 +169,7 @@ impl Tcp {
             let peer = peer_of(&control).ok_or_else(nobody)?;
             let (share, until) = (shared.share(address, relayed), shared.expiry.with(certificate_of(&control)));
             let keep_alive = if meant == Meant::Tracker { keep_alive::TO_TRACKER } else { keep_alive::PEERS };
-            let peer = (peer, Kind { keep_alive, is_sole });
+            let peer = (peer, ConnectionKind { keep_alive, is_sole });
             let (connection, core) = TcpConnection::start(control, peer, share, Some(dialler), thread.clone(), running);
             shared.watch(&core, &thread, until);
             shared.add(token, &core);

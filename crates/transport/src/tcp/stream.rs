@@ -12,7 +12,7 @@ use bytes::Bytes;
 use tokio::sync::{Mutex as AsyncMutex, OwnedSemaphorePermit};
 use tokio::time::{Instant, timeout};
 
-use super::connection_core::{Core, Held, REASON};
+use super::connection_core::{ConnectionHold, Core, REASON};
 use super::socket::Handle;
 use super::stream_connection::{Reader, StreamConnection, StreamFrame, Writer};
 use crate::admission::Worth;
@@ -26,7 +26,7 @@ const DRAIN: Duration = Duration::from_secs(10);
 pub(super) struct OneStream {
     core: Arc<Core>,
     /// A stream that is held keeps its connection.
-    _held: Arc<Held>,
+    _held: Arc<ConnectionHold>,
     number: u32,
     socket: Handle,
     /// Whether this side opens streams on the stream connection.
@@ -54,7 +54,7 @@ struct State {
 
 /// Both halves of a stream on this stream connection.
 pub(super) fn halves(
-    held: Arc<Held>,
+    held: Arc<ConnectionHold>,
     connection: StreamConnection,
     ours: bool,
     first: Option<StreamFrame>,

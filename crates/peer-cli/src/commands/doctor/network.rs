@@ -75,7 +75,7 @@ pub(super) enum Whom {
 }
 
 /// A connection that stands.
-pub(super) struct Reached {
+pub(super) struct LiveConnection {
     pub(super) connection: Arc<dyn Connection>,
 }
 
@@ -85,7 +85,7 @@ pub(super) async fn dial(
     addresses: &[SocketAddr],
     id: PeerId,
     whom: Whom,
-) -> Result<Reached, TransportError> {
+) -> Result<LiveConnection, TransportError> {
     let mut tries = JoinSet::new();
     for (number, &address) in addresses.iter().enumerate() {
         let transport = transport.clone();
@@ -101,7 +101,7 @@ pub(super) async fn dial(
     let mut reasons = Vec::new();
     while let Some(tried) = tries.join_next().await {
         match tried {
-            Ok((_, Ok(connection))) => return Ok(Reached { connection }),
+            Ok((_, Ok(connection))) => return Ok(LiveConnection { connection }),
             Ok((number, Err(error))) => {
                 // Who answers and is not the one, or takes us not, says more than silence.
                 reasons.push((matches!(error, TransportError::Unreachable(_)), number, error));
@@ -115,12 +115,12 @@ pub(super) async fn dial(
 
 /// What two tries say about the way and about who answered.
 fn judge(
-    udp: &Result<Reached, TransportError>,
-    tcp: &Result<Reached, TransportError>,
+    udp: &Result<LiveConnection, TransportError>,
+    tcp: &Result<LiveConnection, TransportError>,
     udp_works: Option<bool>,
     tried: &[SocketAddr],
 ) -> Vec<Finding> {
-    let where_is = |reached: &Reached| {
+    let where_is = |reached: &LiveConnection| {
         let (address, rtt) = (reached.connection.remote_addr(), reached.connection.stats().rtt);
         format!("{address} answers, round trip {:.1} ms", rtt.as_secs_f64() * 1e3)
     };
@@ -194,7 +194,7 @@ fn one_family(tracker: &[SocketAddr], own: &[SocketAddr]) -> Option<Finding> {
     })
 }
 
-async fn datagrams(reached: &Reached) -> Finding {
+async fn datagrams(reached: &LiveConnection) -> Finding {
     tokio::time::sleep(SEARCH).await;
     let first_hop = first_hop_datagram(reached.connection.remote_addr());
     match reached.connection.stats().datagram {

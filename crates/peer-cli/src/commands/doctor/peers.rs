@@ -16,7 +16,7 @@ use transport::{RELAY, Transport, TransportError};
 
 use super::finding::Finding;
 use super::local_network;
-use super::network::{Reached, Whom, dial, transports};
+use super::network::{LiveConnection, Whom, dial, transports};
 use crate::commands::ls;
 use crate::error::{ExitCode, Failure};
 use crate::session::connect::{self, NamedBy};
@@ -174,7 +174,7 @@ struct Tried {
 
 async fn try_peer(peer: DialledPeer, met: Met, udp: Arc<dyn Transport>, tcp: Arc<dyn Transport>) -> Tried {
     let over = async |transport: Arc<dyn Transport>| {
-        let Reached { connection, .. } = dial(transport, &peer.addresses, peer.peer, Whom::Peer).await?;
+        let LiveConnection { connection, .. } = dial(transport, &peer.addresses, peer.peer, Whom::Peer).await?;
         connection.close(0, "only looking");
         Ok(())
     };

@@ -62,7 +62,7 @@ pub async fn run(mut arguments: GetArguments) -> Result<(), Failure> {
     if is_unplaced && lan.is_some() {
         options.first = "Looking for it on this network …";
     }
-    let face = prompt::start(&arguments.peer, output_stream, prompt::Source::Terminal, options.end);
+    let face = prompt::start(&arguments.peer, output_stream, prompt::CommandSource::Terminal, options.end);
     let result = Session::run(node, options, face, async |session: &Session| {
         said.into_iter().for_each(|sentence| session.note(sentence));
         begin(session, &arguments, what, lan.as_ref()).await

@@ -175,7 +175,7 @@ impl ShareArguments {
 /// Shares until it is told to stop.
 pub async fn run(mut arguments: ShareArguments) -> Result<(), Failure> {
     settle(&mut arguments).await?;
-    let face = prompt::start(&arguments.peer, OutputStream::Output, prompt::Source::Terminal, End::AtWill);
+    let face = prompt::start(&arguments.peer, OutputStream::Output, prompt::CommandSource::Terminal, End::AtWill);
     // `share` downloads nothing, so the output folder needs no protection from being shared.
     let scan = ScanOptions::new().follow_links(arguments.links.follow_links).own(own_files(&arguments.peer));
     let lan = network::start(&arguments.peer, ByDefault::On);

@@ -24,7 +24,7 @@ use crate::ui::counter::Counter;
 const ORIGINS: &str = "origins";
 
 /// An origin and what lies there.
-struct Found {
+struct FoundOrigin {
     origin: Origin,
     listing: Listing,
     pieces: Pieces,
@@ -51,13 +51,13 @@ pub(super) async fn open(session: &Session, request: OriginRequest<'_>) -> Resul
         None => make(&found, cache.as_ref(), progress).await?,
     };
     let shared = Arc::new(published(manifest.clone(), named(url, flags, &found.listing)?)?);
-    let Found { origin, listing, kept, .. } = found;
+    let FoundOrigin { origin, listing, kept, .. } = found;
     let storage = OriginStorage::new(origin, listing, Arc::new(manifest), cache, None).map_err(failure)?;
     let storage = storage.manifest_kept(kept);
     Ok(OriginContent { manifest: shared, storage: Arc::new(storage), shown: path })
 }
 
-async fn look(url: &str, cut: &Cut, flags: &OriginArguments) -> Result<Found, Failure> {
+async fn look(url: &str, cut: &Cut, flags: &OriginArguments) -> Result<FoundOrigin, Failure> {
     let origin = Origin::open(url, &options(flags)).map_err(failure)?;
     let mut listing = origin.list().await.map_err(failure)?;
     if !flags.only.is_empty() {
@@ -71,7 +71,7 @@ async fn look(url: &str, cut: &Cut, flags: &OriginArguments) -> Result<Found, Fa
         return Err(Failure::new(ExitCode::NotFound, format!("no file of {} fits --only", origin.url())));
     }
     let pieces = Pieces { algorithm: cut.hash, size: cut.piece_size };
-    Ok(Found { origin, listing, pieces, kept: kept_manifests() })
+    Ok(FoundOrigin { origin, listing, pieces, kept: kept_manifests() })
 }
 
 fn options(flags: &OriginArguments) -> Options {
@@ -129,8 +129,12 @@ pub(super) fn with_named(node: NodeBuilder, flags: &NamedOriginArguments) -> Nod
 }
 
 /// The manifest, made anew by one read, and kept.
-async fn make(found: &Found, cache: Option<&Arc<Cache>>, progress: impl Fn(u64, u64)) -> Result<Manifest, Failure> {
-    let Found { origin, listing, pieces, kept } = found;
+async fn make(
+    found: &FoundOrigin,
+    cache: Option<&Arc<Cache>>,
+    progress: impl Fn(u64, u64),
+) -> Result<Manifest, Failure> {
+    let FoundOrigin { origin, listing, pieces, kept } = found;
     let manifest = make_manifest(origin, listing, *pieces, cache, progress).await.map_err(failure)?;
     if let Err(error) = kept.keep(origin, listing, &manifest) {
         tracing::warn!(%error, "the manifest is not kept: the next start reads everything again");
@@ -199,7 +203,7 @@ pub async fn publish(request: PublishRequest<'_>) -> Result<Published, Failure> 
         Some(manifest) => manifest,
         None => make(&found, None, Counter::new("Reading", Path::new(found.origin.url())).show()).await?,
     };
-    let Found { origin, listing, kept, .. } = &found;
+    let FoundOrigin { origin, listing, kept, .. } = &found;
     let manifest = published(manifest, named)?;
     let beside = match beside {
         true => Some(kept.put_beside(origin, listing, &manifest, url, &options(flags)).await.map_err(failure)?),

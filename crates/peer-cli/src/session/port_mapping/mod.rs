@@ -116,16 +116,16 @@ async fn run(
         // Where this machine has moved, the router that it had does not answer any more.
         let _ = timeout(GIVE_BACK, give_back(granted)).await;
         pause = match next {
-            Next::End => return,
-            Next::Moved => RENEW,
-            Next::Lost => SOONEST,
-            Next::Again => (pause * 2).min(RENEW),
+            NextAttempt::End => return,
+            NextAttempt::Moved => RENEW,
+            NextAttempt::Lost => SOONEST,
+            NextAttempt::Again => (pause * 2).min(RENEW),
         };
     }
 }
 
 /// What to do once nothing is held any more.
-enum Next {
+enum NextAttempt {
     End,
     /// This machine is in another network: ask there.
     Moved,
@@ -190,30 +190,30 @@ async fn hold(
     granted: &mut Vec<Granted>,
     pause: Duration,
     (told, ended): (&watch::Sender<Mapped>, &mut oneshot::Receiver<()>),
-) -> Next {
+) -> NextAttempt {
     // By a clock that counts sleep: the router's goes on meanwhile.
     let mut asked = Moment::now();
     let mut failures = 0;
     loop {
         if ended.is_terminated() {
-            return Next::End;
+            return NextAttempt::End;
         }
         tokio::select! {
             () = sleep(LOOK) => {}
-            _ = &mut *ended => return Next::End,
+            _ = &mut *ended => return NextAttempt::End,
         }
         if find() != lan {
-            return Next::Moved;
+            return NextAttempt::Moved;
         }
         let wait = time_to_ask(granted.iter().map(Granted::lease).min(), failures, pause);
         let Some(lan) = lan.filter(|_| asked.elapsed() >= wait) else { continue };
         if granted.is_empty() {
-            return Next::Again;
+            return NextAttempt::Again;
         }
         asked = Moment::now();
         failures = if renew_all(&lan, granted).await { failures + 1 } else { 0 };
         if failures >= FAILURES || granted.is_empty() {
-            return Next::Lost;
+            return NextAttempt::Lost;
         }
         let by = granted.first().map(Granted::by);
         told.send_if_modified(|before| {

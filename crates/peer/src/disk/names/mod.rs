@@ -21,7 +21,7 @@ use storage::is_state_name;
 use crate::config::{Choice, DownloadSettings};
 use crate::disk::manifests::put;
 use crate::error::PeerError;
-use places::{Kind, Places, System, is_hidden};
+use places::{FolderKind, Places, System, is_hidden};
 use refused::{Probe, Refused};
 use twins::{may_have_twins, twins};
 
@@ -35,7 +35,7 @@ pub(crate) struct Selection {
 }
 
 /// A file or a folder without files that is wanted.
-struct Entry<'a> {
+struct WantedEntry<'a> {
     /// Its number; nothing for a folder.
     file: Option<usize>,
     /// Inside the content; empty for a content that is an empty folder.
@@ -44,7 +44,7 @@ struct Entry<'a> {
     full: String,
 }
 
-impl<'a> Entry<'a> {
+impl<'a> WantedEntry<'a> {
     fn new(manifest: &Manifest, file: Option<usize>, path: &'a str) -> Self {
         let header = manifest.header();
         let full = match path {
@@ -52,7 +52,7 @@ impl<'a> Entry<'a> {
             "" => header.name.clone(),
             path => format!("{}/{path}", header.name),
         };
-        Entry { file, path, full }
+        WantedEntry { file, path, full }
     }
 }
 
@@ -67,12 +67,12 @@ pub(crate) fn select(manifest: &Manifest, settings: &DownloadSettings) -> Result
     let chosen =
         chosen.map_err(|patterns| PeerError::Unmatched { content: header.name.clone(), patterns })?.unwrap_or_default();
     let wanted = all.enumerate().filter(|(number, _)| chosen.get(*number).copied().unwrap_or(true));
-    let mut entries: Vec<_> = wanted.map(|(_, (file, path))| Entry::new(manifest, file, path)).collect();
+    let mut entries: Vec<_> = wanted.map(|(_, (file, path))| WantedEntry::new(manifest, file, path)).collect();
     if choice.is_some() && entries.is_empty() {
         return Err(PeerError::NothingChosen(header.name.clone()));
     }
     if entries.is_empty() {
-        entries.push(Entry::new(manifest, None, ""));
+        entries.push(WantedEntry::new(manifest, None, ""));
     }
     let (twins, refuses) = ask_file_system(&entries, folder);
     let places = Places::new(reserved.iter().cloned().chain([hashes.clone()]));
@@ -110,7 +110,7 @@ pub(crate) fn select(manifest: &Manifest, settings: &DownloadSettings) -> Result
 
 /// What the file system of a folder says of names: paths that are one with an earlier one there, if it folds names, and what it
 /// does not take.
-fn ask_file_system(entries: &[Entry], folder: &Path) -> (Option<HashSet<String>>, Refused) {
+fn ask_file_system(entries: &[WantedEntry], folder: &Path) -> (Option<HashSet<String>>, Refused) {
     let paths = || entries.iter().map(|entry| entry.full.as_str());
     // What a download keeps beside it has longer names.
     let tops: HashSet<&str> = paths().filter_map(|path| path.split('/').next()).collect();
@@ -135,12 +135,12 @@ const STATE: &str = ".part.journal";
 /// Reasons by the numbers of entries.
 type Doubts = BTreeMap<usize, NameDoubt>;
 
-fn refused(manifest: &Manifest, entries: &[Entry], doubts: &Doubts) -> PeerError {
+fn refused(manifest: &Manifest, entries: &[WantedEntry], doubts: &Doubts) -> PeerError {
     let names = doubts.iter().map(|(&at, &doubt)| (entries[at].full.clone(), doubt)).collect();
     PeerError::Names { content: manifest.header().name.clone(), names, all: doubts.len() == entries.len() }
 }
 
-fn as_they_are(entries: &[Entry], report: NameReport) -> Selection {
+fn as_they_are(entries: &[WantedEntry], report: NameReport) -> Selection {
     let empty = entries.iter().filter(|entry| entry.file.is_none() && !entry.path.is_empty());
     Selection {
         wanted: entries.iter().filter_map(|entry| entry.file).collect(),
@@ -176,14 +176,14 @@ struct Judged {
 
 impl Judge<'_> {
     /// The entries that are doubtful, each with its first reason that counts: control characters do so if it is `strict`.
-    fn doubts(&mut self, entries: &[Entry], strict: bool) -> Doubts {
+    fn doubts(&mut self, entries: &[WantedEntry], strict: bool) -> Doubts {
         let counts = |doubt: &NameDoubt| strict || *doubt != NameDoubt::Unprintable;
         let judged = entries.iter().enumerate().map(|(at, entry)| (at, self.judge(entry, false).doubt.filter(counts)));
         judged.filter_map(|(at, doubt)| Some((at, doubt?))).collect()
     }
 
     /// Goes down an entry's path. Says what is doubtful, and where it leads if doubtful names are mapped.
-    fn judge(&mut self, entry: &Entry, maps: bool) -> Judged {
+    fn judge(&mut self, entry: &WantedEntry, maps: bool) -> Judged {
         let mut judged = Judged::default();
         // Where the name lies, while there may be such a folder.
         let (mut parent, mut above) = (Some(self.folder.to_owned()), "");
@@ -191,7 +191,7 @@ impl Judge<'_> {
             let component = prefix.rsplit('/').next().unwrap_or_default();
             let within = match &parent {
                 Some(parent) => self.places.kind(parent, component),
-                None => Kind::of_missing(above),
+                None => FolderKind::of_missing(above),
             };
             let is_reserved = parent.as_ref().is_some_and(|parent| self.places.reserves(parent, component));
             let doubt = self.doubt(component, prefix, within, is_reserved);
@@ -228,7 +228,7 @@ impl Judge<'_> {
         judged
     }
 
-    fn doubt(&self, component: &str, prefix: &str, within: Kind, is_reserved: bool) -> Option<NameDoubt> {
+    fn doubt(&self, component: &str, prefix: &str, within: FolderKind, is_reserved: bool) -> Option<NameDoubt> {
         if check_local_name(component, cfg!(windows)).is_err() {
             Some(NameDoubt::Platform)
         } else if self.refused.refuses(component)
@@ -249,7 +249,7 @@ impl Judge<'_> {
     }
 
     /// Whether the user has spelt out the hidden name at the end of `prefix` for this entry.
-    fn is_spelt_out(&self, entry: &Entry, prefix: &str) -> bool {
+    fn is_spelt_out(&self, entry: &WantedEntry, prefix: &str) -> bool {
         let Some(choice) = self.choice else { return false };
         // Of a folder's own name a path inside it says nothing.
         let above = entry.full.len() - entry.path.len();
@@ -257,14 +257,14 @@ impl Judge<'_> {
     }
 
     /// Paths that end with a name that has control characters or invisible marks.
-    fn unprintable(&self, entries: &[Entry]) -> Vec<String> {
+    fn unprintable(&self, entries: &[WantedEntry]) -> Vec<String> {
         let mut found = HashSet::new();
         let all = entries.iter().flat_map(|entry| prefixes(&entry.full));
         let last = |path: &str| path.rsplit('/').next().is_some_and(has_unprintable);
         all.filter(|path| last(path) && found.insert(*path)).map(str::to_owned).collect()
     }
 
-    fn renamed(&mut self, entries: &[Entry]) -> Selection {
+    fn renamed(&mut self, entries: &[WantedEntry]) -> Selection {
         let locals = loop {
             let locals: Vec<_> = entries.iter().map(|entry| self.judge(entry, true).local).collect();
             let more = in_the_way(entries, &locals);
@@ -302,7 +302,7 @@ impl Judge<'_> {
 }
 
 /// Paths whose names are what others are mapped to, or are the same where upper and lower case are one.
-fn in_the_way(entries: &[Entry], locals: &[String]) -> Vec<String> {
+fn in_the_way(entries: &[WantedEntry], locals: &[String]) -> Vec<String> {
     let (mut by_folded, mut found) = (HashMap::new(), Vec::new());
     let is_mapped = |own: &str, here: &str| own.rsplit('/').next() != here.rsplit('/').next();
     for (entry, local) in entries.iter().zip(locals) {

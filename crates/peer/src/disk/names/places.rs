@@ -52,7 +52,7 @@ impl System {
 
 /// What a folder is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Kind {
+pub(crate) struct FolderKind {
     home: bool,
     working: bool,
     settings: bool,
@@ -63,7 +63,7 @@ pub(crate) struct Kind {
     missing: bool,
 }
 
-impl Kind {
+impl FolderKind {
     /// Whether what is hidden in it is read by other programs.
     pub(crate) fn is_top(self) -> bool {
         self.home || self.working
@@ -72,7 +72,12 @@ impl Kind {
     /// What a folder of this name is that is not there yet.
     pub(crate) fn of_missing(name: &str) -> Self {
         let name = folded(name);
-        Kind { settings: name == SETTINGS_FOLDER, documents: name == DOCUMENTS, missing: true, ..Kind::default() }
+        FolderKind {
+            settings: name == SETTINGS_FOLDER,
+            documents: name == DOCUMENTS,
+            missing: true,
+            ..FolderKind::default()
+        }
     }
 
     /// Whether it is known that no such folder is there, nor one in it.
@@ -130,11 +135,11 @@ pub(crate) struct Places {
     /// What this process reads, as it was told to: the folder, and the name in it.
     reserved: Vec<(FolderId, String)>,
     /// Asked for when it matters.
-    folders: Option<Folders>,
-    known: HashMap<PathBuf, Kind>,
+    folders: Option<SpecialFolders>,
+    known: HashMap<PathBuf, FolderKind>,
 }
 
-struct Folders {
+struct SpecialFolders {
     homes: Vec<FolderId>,
     working: Option<FolderId>,
     /// The folder of the running program, where what lies beside it is read.
@@ -171,7 +176,7 @@ impl Places {
     }
 
     /// What the folder is that `name` would lie in, as far as it matters for such a name.
-    pub(crate) fn kind(&mut self, folder: &Path, name: &str) -> Kind {
+    pub(crate) fn kind(&mut self, folder: &Path, name: &str) -> FolderKind {
         let name_matters = is_hidden(name) || is_short_name(name) || {
             let name = folded(name);
             let of_windows = is_loaded(&name) || PROFILES.contains(&name.as_str());
@@ -181,12 +186,12 @@ impl Places {
                 || (cfg!(windows) && of_windows)
         };
         if !name_matters {
-            return Kind::default();
+            return FolderKind::default();
         }
         if let Some(&kind) = self.known.get(folder) {
             return kind;
         }
-        let folders = self.folders.get_or_insert_with(Folders::of_this_process);
+        let folders = self.folders.get_or_insert_with(SpecialFolders::of_this_process);
         let kind = folders.kind(folder);
         // What is there is not much; what is not, a manifest may have without end.
         if !kind.missing {
@@ -204,12 +209,12 @@ impl Places {
     }
 }
 
-impl Folders {
+impl SpecialFolders {
     fn of_this_process() -> Self {
         let own = std::env::home_dir();
         let some_are_missing = own.as_ref().is_some_and(|home| !home.exists());
         let homes = own.into_iter().chain(homes_of_users());
-        Folders {
+        SpecialFolders {
             homes: homes.map(|home| FolderId::of(&home)).collect(),
             working: std::env::current_dir().ok().map(|folder| FolderId::of(&folder)),
             program: program_folder(),
@@ -217,11 +222,11 @@ impl Folders {
         }
     }
 
-    fn kind(&self, folder: &Path) -> Kind {
+    fn kind(&self, folder: &Path) -> FolderKind {
         let id = FolderId::of(folder);
         let called = atomic_file::real_path(folder).unwrap_or_else(|_| folder.to_owned());
         let name = folded(&called.file_name().unwrap_or_default().to_string_lossy());
-        Kind {
+        FolderKind {
             home: self.homes.contains(&id),
             working: self.working.as_ref() == Some(&id),
             settings: name == SETTINGS_FOLDER,
@@ -284,15 +289,15 @@ mod tests {
 
     #[test]
     fn names_are_known_however_they_are_spelt() {
-        let working = Kind { working: true, ..Kind::default() };
+        let working = FolderKind { working: true, ..FolderKind::default() };
         for name in
             ["p2p-fileshare.toml", "P2P-FileShare.TOML", "p2p-file\u{200b}share.toml", "p2p-ﬁleshare.toml", "Certs"]
         {
             assert!(working.reserves(name, System::Other), "{name:?}");
-            assert!(!Kind::default().reserves(name, System::Other), "{name:?}");
+            assert!(!FolderKind::default().reserves(name, System::Other), "{name:?}");
         }
-        assert!(Kind { settings: true, ..Kind::default() }.reserves("p2p-fileshare.toml", System::Other));
-        let program = Kind { program: true, ..Kind::default() };
+        assert!(FolderKind { settings: true, ..FolderKind::default() }.reserves("p2p-fileshare.toml", System::Other));
+        let program = FolderKind { program: true, ..FolderKind::default() };
         let loaded = ["version.DLL", "peer-cli.exe.local"];
         assert!(loaded.iter().all(|name| program.reserves(name, System::Windows)));
         assert!(!program.reserves("a.bin", System::Windows) && !working.reserves("version.dll", System::Windows));
@@ -305,11 +310,11 @@ mod tests {
     /// As NTFS makes them: with the beginning of the long name, or from the fifth on with digits of a checksum.
     #[test]
     fn short_names_of_windows_stand_for_files_with_long_ones() {
-        let working = Kind { working: true, ..Kind::default() };
+        let working = FolderKind { working: true, ..FolderKind::default() };
         for name in ["P2P-FI~1.TOM", "p2p-fi~2.tom", "P22B1A~1.TOM", "GITCON~1", "CERTIF~9.PEM"] {
             assert!(is_short_name(name) && working.reserves(name, System::Windows), "{name}");
             assert!(
-                !working.reserves(name, System::Other) && !Kind::default().reserves(name, System::Windows),
+                !working.reserves(name, System::Other) && !FolderKind::default().reserves(name, System::Windows),
                 "{name}"
             );
         }
@@ -320,8 +325,8 @@ mod tests {
 
     #[test]
     fn what_a_system_reads_in_a_home_is_reserved_there() {
-        let home = Kind { home: true, ..Kind::default() };
-        let working = Kind { working: true, ..Kind::default() };
+        let home = FolderKind { home: true, ..FolderKind::default() };
+        let working = FolderKind { working: true, ..FolderKind::default() };
         for (name, system) in [
             ("AppData", System::Windows),
             ("_vimrc", System::Windows),
@@ -333,7 +338,8 @@ mod tests {
         }
         assert!(!home.reserves("Library", System::Windows) && !home.reserves("Documents", System::Windows));
         // Where no such folder is there yet, as well.
-        for documents in [Kind { documents: true, ..Kind::default() }, Kind::of_missing("Documents")] {
+        for documents in [FolderKind { documents: true, ..FolderKind::default() }, FolderKind::of_missing("Documents")]
+        {
             for name in ["PowerShell", "WindowsPowerShell"] {
                 assert!(
                     documents.reserves(name, System::Windows) && !documents.reserves(name, System::MacOs),
@@ -362,7 +368,7 @@ mod tests {
         let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let link = other.path().join("link");
         std::os::unix::fs::symlink(folder.path(), &link).unwrap();
-        let folders = Folders {
+        let folders = SpecialFolders {
             homes: vec![FolderId::of(folder.path())],
             working: Some(FolderId::of(other.path())),
             program: None,
@@ -373,6 +379,6 @@ mod tests {
         let working = folders.kind(other.path());
         assert!(working.working && !working.home);
         let missing = folders.kind(&folder.path().join("not there"));
-        assert_eq!(missing, Kind { missing: true, ..Kind::default() });
+        assert_eq!(missing, FolderKind { missing: true, ..FolderKind::default() });
     }
 }

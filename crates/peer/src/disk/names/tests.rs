@@ -101,7 +101,7 @@ fn only_what_was_spelt_out_may_be_hidden() {
 #[test]
 fn below_a_folder_that_is_not_there_nothing_is_looked_for() {
     let deep = [".a"; 100].join("/");
-    let entry = Entry { file: None, path: &deep, full: deep.clone() };
+    let entry = WantedEntry { file: None, path: &deep, full: deep.clone() };
     let manifest = manifest("x", &[], &[]);
     let folder = tempfile::tempdir().unwrap();
     let mut judge = judge(&manifest, folder.path());
@@ -129,7 +129,7 @@ fn names_that_a_file_system_does_not_take_are_mapped_as_on_windows() {
     let folder = tempfile::tempdir().unwrap();
     let manifest = manifest("x", &["a:b", "con", "d/e?", "f.", "g"], &[]);
     let entries: Vec<_> =
-        (0..5).map(|file| Entry::new(&manifest, Some(file), &manifest.header().files[file].path)).collect();
+        (0..5).map(|file| WantedEntry::new(&manifest, Some(file), &manifest.header().files[file].path)).collect();
     let mut judge = judge(&manifest, folder.path());
     let names = entries.iter().flat_map(|entry| entry.full.split('/'));
     judge.refused = Refused::among(names, |name| !name.contains([':', '?']) && !name.ends_with('.'));
@@ -151,7 +151,7 @@ fn mapped_names_are_no_twins_where_upper_and_lower_case_are_one() {
     for (names, folds) in [(["A:b", "a:b", "\u{c9}:", "\u{e9}:"], true), (["A%253ab", "a%3AB", "a:b", "c"], false)] {
         let manifest = manifest("x", &names, &[]);
         let files = 0..names.len();
-        let entries: Vec<_> = files.clone().map(|file| Entry::new(&manifest, Some(file), names[file])).collect();
+        let entries: Vec<_> = files.clone().map(|file| WantedEntry::new(&manifest, Some(file), names[file])).collect();
         let mut judge = judge(&manifest, folder.path());
         judge.folds = folds;
         judge.refused = Refused::among(names.into_iter(), |name| !name.contains(':'));
@@ -169,7 +169,7 @@ fn names_that_are_too_long_for_a_file_system_are_cut_with_a_digest() {
     let (top, inside) = ("t".repeat(135), "i".repeat(150));
     let manifest = manifest(&top, &[&inside, "short"], &[]);
     let entries: Vec<_> =
-        (0..2).map(|file| Entry::new(&manifest, Some(file), &manifest.header().files[file].path)).collect();
+        (0..2).map(|file| WantedEntry::new(&manifest, Some(file), &manifest.header().files[file].path)).collect();
     let mut judge = judge(&manifest, folder.path());
     let state = decorated_name(".", &top, STATE);
     let names = [top.as_str(), &inside, "short", &state];

@@ -21,7 +21,7 @@ fn is_change(event: &notify::Result<Event>) -> bool {
 
 /// How much of what happens in folders the system tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum Coverage {
     All,
     /// Not what other machines do.
     Some,
@@ -43,20 +43,20 @@ impl Folders {
     }
 
     /// Asks about all of these folders, or none of them.
-    pub(super) fn add(&mut self, folders: &[PathBuf]) -> Told {
+    pub(super) fn add(&mut self, folders: &[PathBuf]) -> Coverage {
         let new = folders.iter().filter(|folder| !self.folders.contains_key(*folder)).count();
         if self.refused || self.folders.len() + new > MOST_FOLDERS {
-            return Told::Nothing;
+            return Coverage::Nothing;
         }
         for (number, folder) in folders.iter().enumerate() {
             if let Err(error) = self.add_one(folder) {
                 tracing::debug!(%error, folder = %folder.display(), "the system tells of no changes: files are looked at");
                 self.refused = true;
                 self.remove(&folders[..number]);
-                return Told::Nothing;
+                return Coverage::Nothing;
             }
         }
-        if folders.iter().all(|folder| is_local(folder)) { Told::All } else { Told::Some }
+        if folders.iter().all(|folder| is_local(folder)) { Coverage::All } else { Coverage::Some }
     }
 
     fn add_one(&mut self, folder: &Path) -> notify::Result<()> {

@@ -27,7 +27,7 @@ use crate::lock::lock;
 use crate::report::Report;
 use desk::{Desk, Order};
 use doubt::{Doubt, Verdict};
-use folders::{Folders, Told};
+use folders::{Coverage, Folders};
 use signs::Signs;
 
 /// Time between two looks at a file, unless there are so many that it takes longer.
@@ -176,7 +176,7 @@ impl Watcher {
         folders.sort_unstable();
         folders.dedup();
         let told = self.told.add(&folders);
-        if told == Told::Nothing {
+        if told == Coverage::Nothing {
             folders.clear();
         } else {
             for (index, file) in files.iter().enumerate() {
@@ -185,7 +185,7 @@ impl Watcher {
         }
         // What happened before the system was asked to tell shows at once.
         let now = Instant::now();
-        let told = told == Told::All;
+        let told = told == Coverage::All;
         self.contents.insert(content, Watched { store, files, folders, told, next: 0, due: now, rested: now });
     }
 

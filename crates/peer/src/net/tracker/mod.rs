@@ -55,7 +55,7 @@ pub(crate) use request::ToClient;
 pub use request::{Page, WatchedPage};
 use second_address::SecondAddress;
 use unsaid::Unsaid;
-use waiting::{Inbox, QUEUE, Waiting};
+use waiting::{Inbox, PendingQueries, QUEUE};
 
 /// A tracker must take a message within this time: one that was restarted hears thousands of contents from many peers at once.
 const TAKEN: Duration = Duration::from_secs(30);
@@ -126,7 +126,7 @@ pub(crate) fn start(
         claim: None,
         is_taken: false,
         announced: BTreeMap::new(),
-        waiting: Waiting::default(),
+        waiting: PendingQueries::default(),
         refusals: Refusals::default(),
         replaced: None,
     };
@@ -149,7 +149,7 @@ struct Client {
     /// Whether another client has it.
     is_taken: bool,
     announced: BTreeMap<ContentId, Announce>,
-    waiting: Waiting,
+    waiting: PendingQueries,
     /// What the tracker has refused.
     refusals: Refusals,
     /// When a connection took the place of another last.

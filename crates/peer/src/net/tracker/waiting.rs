@@ -13,7 +13,7 @@ pub(super) type Askers<T> = Vec<oneshot::Sender<Result<T, PeerError>>>;
 
 /// What waits for the tracker's answers, by question.
 #[derive(Default)]
-pub(super) struct Waiting {
+pub(super) struct PendingQueries {
     pub(super) finds: BTreeMap<String, Askers<Vec<ContentMatch>>>,
     pub(super) lists: BTreeMap<Option<u64>, Askers<Page>>,
     pub(super) watches: BTreeMap<(ContentId, Option<u64>), Askers<WatchedPage>>,
@@ -21,10 +21,10 @@ pub(super) struct Waiting {
     pub(super) passages: BTreeMap<PeerId, oneshot::Sender<Result<Passage, Refusal>>>,
 }
 
-impl Waiting {
+impl PendingQueries {
     /// Whether an answer is waited for.
     pub(super) fn is_asked(&self) -> bool {
-        let Waiting { finds, lists, watches, passages } = self;
+        let PendingQueries { finds, lists, watches, passages } = self;
         !(finds.is_empty() && lists.is_empty() && watches.is_empty() && passages.is_empty())
     }
 

@@ -17,12 +17,12 @@ use super::controller;
 /// A path is long from this round trip on, of the shortest that was seen.
 const LONG: Duration = Duration::from_millis(10);
 
-pub(super) struct Factory;
+pub(super) struct ByRttFactory;
 
-impl ControllerFactory for Factory {
+impl ControllerFactory for ByRttFactory {
     fn build(self: Arc<Self>, now: Instant, mtu: u16) -> Box<dyn Controller> {
         let short = Arc::new(CubicConfig::default()).build(now, mtu);
-        let long = Arc::new(controller::Factory).build(now, mtu);
+        let long = Arc::new(controller::DeliveryFactory).build(now, mtu);
         Box::new(ByDistance { short, long, is_long: false })
     }
 }

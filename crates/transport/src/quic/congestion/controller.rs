@@ -42,9 +42,9 @@ const UNSEEN: Duration = Duration::from_secs(10);
 /// For so long at least, so that all who share a path do it at the same time.
 const HOLD: Duration = Duration::from_millis(100);
 
-pub(super) struct Factory;
+pub(super) struct DeliveryFactory;
 
-impl ControllerFactory for Factory {
+impl ControllerFactory for DeliveryFactory {
     fn build(self: Arc<Self>, now: Instant, mtu: u16) -> Box<dyn Controller> {
         Box::new(ByDelivery::new(Delivery::new(now), mtu.into()))
     }

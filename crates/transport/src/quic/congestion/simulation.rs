@@ -31,7 +31,7 @@ static PAYLOAD: [u8; 16 << 10] = [7; 16 << 10];
 
 /// The bottleneck and the way to and from it.
 #[derive(Clone)]
-pub(super) struct Link {
+pub(super) struct SimulatedLink {
     /// Bits a second.
     pub(super) rate: f64,
     pub(super) rtt: Duration,
@@ -45,15 +45,15 @@ pub(super) struct Link {
     pub(super) blackout: Option<(Duration, Duration)>,
 }
 
-impl Link {
+impl SimulatedLink {
     pub(super) fn new(megabits: f64, rtt_ms: u64, buffer_ms: u64) -> Self {
         let (rtt, buffer) = (Duration::from_millis(rtt_ms), Duration::from_millis(buffer_ms));
-        Link { rate: megabits * 1e6, rtt, buffer, loss: 0.0, blackout: None, later: Vec::new() }
+        SimulatedLink { rate: megabits * 1e6, rtt, buffer, loss: 0.0, blackout: None, later: Vec::new() }
     }
 }
 
 /// One sender and its receiver.
-pub(super) struct Flow {
+pub(super) struct SimulatedFlow {
     pub(super) congestion: Congestion,
     /// When it connects.
     pub(super) start: Duration,
@@ -61,9 +61,9 @@ pub(super) struct Flow {
     pub(super) offered: Option<fn(Duration) -> u64>,
 }
 
-impl Flow {
+impl SimulatedFlow {
     pub(super) fn endless(congestion: Congestion) -> Self {
-        Flow { congestion, start: Duration::ZERO, offered: None }
+        SimulatedFlow { congestion, start: Duration::ZERO, offered: None }
     }
 }
 
@@ -151,21 +151,21 @@ impl Ord for Due {
 struct World {
     start: Instant,
     now: Instant,
-    link: Link,
+    link: SimulatedLink,
     random: fastrand::Rng,
     free_at: Instant,
     events: BinaryHeap<Reverse<Due>>,
     number: u64,
     /// Two a flow: the sender, then the receiver, who dials.
     nodes: Vec<Node>,
-    flows: Vec<Flow>,
+    flows: Vec<SimulatedFlow>,
     written: Vec<u64>,
     received: Vec<u64>,
     outcomes: Vec<Outcome>,
 }
 
 /// Runs the flows over the link for so long.
-pub(super) fn run(link: &Link, flows: Vec<Flow>, time: Duration, seed: u64) -> Vec<Outcome> {
+pub(super) fn run(link: &SimulatedLink, flows: Vec<SimulatedFlow>, time: Duration, seed: u64) -> Vec<Outcome> {
     let start = Instant::now();
     let count = flows.len();
     let mut world = World {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Congestion;
-use super::simulation::{Flow, Link, Outcome, run};
+use super::simulation::{Outcome, SimulatedFlow, SimulatedLink, run};
 
 const SECOND: Duration = Duration::from_secs(1);
 const SEEDS: std::ops::RangeInclusive<u64> = 1..=3;
@@ -14,26 +14,26 @@ const PAYLOAD: f64 = 1416.0 / 1480.0;
 #[test]
 #[ignore = "prints figures"]
 fn figures() {
-    let lossy = |loss| Link { loss, ..Link::new(100.0, 100, 100) };
+    let lossy = |loss| SimulatedLink { loss, ..SimulatedLink::new(100.0, 100, 100) };
     let links = [
-        ("100 Mbit/s, 100 ms", Link::new(100.0, 100, 100)),
+        ("100 Mbit/s, 100 ms", SimulatedLink::new(100.0, 100, 100)),
         ("the same, 1 % lost", lossy(0.01)),
         ("the same, 5 % lost", lossy(0.05)),
         ("the same, 12 % lost", lossy(0.12)),
-        ("50 Mbit/s, 20 ms, buffer 5 ms", Link::new(50.0, 20, 5)),
-        ("50 Mbit/s, 20 ms, buffer 400 ms", Link::new(50.0, 20, 400)),
-        ("50 Mbit/s, 100 ms, buffer 5 ms", Link::new(50.0, 100, 5)),
-        ("50 Mbit/s, 100 ms, buffer 400 ms", Link::new(50.0, 100, 400)),
-        ("2 Mbit/s, 50 ms, buffer 200 ms", Link::new(2.0, 50, 200)),
-        ("400 Mbit/s, 1 ms, buffer 5 ms", Link::new(400.0, 1, 5)),
-        ("1 Gbit/s, 100 ms, buffer 50 ms", Link::new(1000.0, 100, 50)),
+        ("50 Mbit/s, 20 ms, buffer 5 ms", SimulatedLink::new(50.0, 20, 5)),
+        ("50 Mbit/s, 20 ms, buffer 400 ms", SimulatedLink::new(50.0, 20, 400)),
+        ("50 Mbit/s, 100 ms, buffer 5 ms", SimulatedLink::new(50.0, 100, 5)),
+        ("50 Mbit/s, 100 ms, buffer 400 ms", SimulatedLink::new(50.0, 100, 400)),
+        ("2 Mbit/s, 50 ms, buffer 200 ms", SimulatedLink::new(2.0, 50, 200)),
+        ("400 Mbit/s, 1 ms, buffer 5 ms", SimulatedLink::new(400.0, 1, 5)),
+        ("1 Gbit/s, 100 ms, buffer 50 ms", SimulatedLink::new(1000.0, 100, 50)),
     ];
     println!("{:34} {:10} {:>7} {:>8} {:>9}", "link", "", "used %", "waste %", "queue ms");
     for (name, link) in &links {
         for congestion in
             [Congestion::Auto, Congestion::Delivery, Congestion::Cubic, Congestion::NewReno, Congestion::Bbr]
         {
-            let outcome = run(link, vec![Flow::endless(congestion)], 12 * SECOND, 1).remove(0);
+            let outcome = run(link, vec![SimulatedFlow::endless(congestion)], 12 * SECOND, 1).remove(0);
             println!(
                 "{name:34} {:10} {:7.1} {:8.1} {:9.1}",
                 format!("{congestion:?}"),
@@ -46,8 +46,8 @@ fn figures() {
 }
 
 /// One endless flow, once with each seed.
-fn alone(link: &Link, time: Duration) -> Vec<Outcome> {
-    SEEDS.map(|seed| run(link, vec![Flow::endless(Congestion::Delivery)], time, seed).remove(0)).collect()
+fn alone(link: &SimulatedLink, time: Duration) -> Vec<Outcome> {
+    SEEDS.map(|seed| run(link, vec![SimulatedFlow::endless(Congestion::Delivery)], time, seed).remove(0)).collect()
 }
 
 /// Payload between two seconds as a share of what a link of this rate can carry.
@@ -64,7 +64,7 @@ fn shared(outcomes: &[Outcome], from: u32, to: u32, rate: f64) -> (f64, f64) {
 
 #[test]
 fn a_long_path_is_full() {
-    let link = Link::new(100.0, 100, 100);
+    let link = SimulatedLink::new(100.0, 100, 100);
     for outcome in alone(&link, 8 * SECOND) {
         assert!(used(&outcome, 2, 8, link.rate) >= 0.95);
         assert!(outcome.waste() <= 0.03, "{}", outcome.waste());
@@ -75,7 +75,7 @@ fn a_long_path_is_full() {
 #[test]
 fn loss_by_chance_costs_what_is_lost() {
     for (loss, least) in [(0.01, 0.95), (0.05, 0.95), (0.12, 0.85)] {
-        let link = Link { loss, ..Link::new(100.0, 100, 100) };
+        let link = SimulatedLink { loss, ..SimulatedLink::new(100.0, 100, 100) };
         for outcome in alone(&link, 8 * SECOND) {
             let used = used(&outcome, 2, 8, link.rate * (1.0 - loss));
             assert!(used >= least, "{used} at {loss}");
@@ -86,18 +86,19 @@ fn loss_by_chance_costs_what_is_lost() {
 
 #[test]
 fn cubic_takes_chance_for_congestion() {
-    let link = Link { loss: 0.01, ..Link::new(100.0, 100, 100) };
-    let outcome = run(&link, vec![Flow::endless(Congestion::Cubic)], 8 * SECOND, 1).remove(0);
+    let link = SimulatedLink { loss: 0.01, ..SimulatedLink::new(100.0, 100, 100) };
+    let outcome = run(&link, vec![SimulatedFlow::endless(Congestion::Cubic)], 8 * SECOND, 1).remove(0);
     assert!(used(&outcome, 2, 8, link.rate) <= 0.1, "then there is no need for another");
 }
 
 #[test]
 fn auto_is_cubic_over_short_paths_and_takes_chance_for_chance_over_long_ones() {
-    let outcome = |link: &Link, congestion| run(link, vec![Flow::endless(congestion)], 8 * SECOND, 1).remove(0);
-    let long = Link { loss: 0.01, ..Link::new(100.0, 100, 100) };
+    let outcome =
+        |link: &SimulatedLink, congestion| run(link, vec![SimulatedFlow::endless(congestion)], 8 * SECOND, 1).remove(0);
+    let long = SimulatedLink { loss: 0.01, ..SimulatedLink::new(100.0, 100, 100) };
     let used = used(&outcome(&long, Congestion::Auto), 2, 8, long.rate * 0.99);
     assert!(used >= 0.95, "{used}");
-    let short = Link::new(100.0, 2, 20);
+    let short = SimulatedLink::new(100.0, 2, 20);
     let sent = |congestion| outcome(&short, congestion).rate(SECOND, 8 * SECOND);
     assert_eq!(sent(Congestion::Auto), sent(Congestion::Cubic));
 }
@@ -105,7 +106,7 @@ fn auto_is_cubic_over_short_paths_and_takes_chance_for_chance_over_long_ones() {
 #[test]
 fn a_shallow_buffer_is_not_flooded() {
     for rtt in [20, 100] {
-        let link = Link::new(50.0, rtt, 5);
+        let link = SimulatedLink::new(50.0, rtt, 5);
         for outcome in alone(&link, 12 * SECOND) {
             assert!(used(&outcome, 2, 12, link.rate) >= 0.9);
             assert!(outcome.waste() <= 0.08, "{} at {rtt} ms", outcome.waste());
@@ -116,7 +117,7 @@ fn a_shallow_buffer_is_not_flooded() {
 #[test]
 fn a_deep_buffer_stays_nearly_empty() {
     for rtt in [20, 100] {
-        let link = Link::new(50.0, rtt, 1_000);
+        let link = SimulatedLink::new(50.0, rtt, 1_000);
         for outcome in alone(&link, 12 * SECOND) {
             assert!(used(&outcome, 2, 12, link.rate) >= 0.95);
             assert!(outcome.mean_queue() <= Duration::from_millis(20), "{:?} at {rtt} ms", outcome.mean_queue());
@@ -127,7 +128,10 @@ fn a_deep_buffer_stays_nearly_empty() {
 #[test]
 fn a_rate_that_falls_to_a_quarter_is_followed_and_so_is_its_return() {
     for rtt in [10, 100] {
-        let link = Link { later: vec![(4 * SECOND, 25e6), (8 * SECOND, 100e6)], ..Link::new(100.0, rtt, 100) };
+        let link = SimulatedLink {
+            later: vec![(4 * SECOND, 25e6), (8 * SECOND, 100e6)],
+            ..SimulatedLink::new(100.0, rtt, 100)
+        };
         for outcome in alone(&link, 14 * SECOND) {
             assert!(used(&outcome, 6, 8, 25e6) >= 0.9, "{rtt} ms: {}", used(&outcome, 6, 8, 25e6));
             assert!(used(&outcome, 11, 14, 100e6) >= 0.9, "{rtt} ms: {}", used(&outcome, 11, 14, 100e6));
@@ -138,8 +142,9 @@ fn a_rate_that_falls_to_a_quarter_is_followed_and_so_is_its_return() {
 #[test]
 fn flows_that_share_a_link_get_alike() {
     for (count, rtt, buffer) in [(2, 20, 25), (2, 20, 400), (2, 100, 25), (2, 100, 400), (8, 20, 25), (8, 20, 400)] {
-        let link = Link::new(50.0, rtt, buffer);
-        let flow = |number| Flow { start: SECOND * number / 2, ..Flow::endless(Congestion::Delivery) };
+        let link = SimulatedLink::new(50.0, rtt, buffer);
+        let flow =
+            |number| SimulatedFlow { start: SECOND * number / 2, ..SimulatedFlow::endless(Congestion::Delivery) };
         let outcomes = run(&link, (0..count).map(flow).collect(), 24 * SECOND, 1);
         let (fairness, sum) = shared(&outcomes, 12, 24, link.rate);
         let what = format!("{count} flows at {rtt} ms, buffer of {buffer} ms");
@@ -152,7 +157,7 @@ fn flows_that_share_a_link_get_alike() {
 
 #[test]
 fn having_little_to_send_lowers_no_estimate() {
-    let link = Link::new(100.0, 100, 100);
+    let link = SimulatedLink::new(100.0, 100, 100);
     // Endless for three seconds, a trickle for three more, and endless again.
     let offered = |time: Duration| match time.as_millis() as u64 {
         at @ 0..3_000 => at << 14,
@@ -160,16 +165,16 @@ fn having_little_to_send_lowers_no_estimate() {
         at => (3_000 << 14) + 3_000 * 50 + ((at - 6_000) << 14),
     };
     // What is left of the first part when the second begins is the link's to carry.
-    let flow = Flow { offered: Some(offered), ..Flow::endless(Congestion::Delivery) };
+    let flow = SimulatedFlow { offered: Some(offered), ..SimulatedFlow::endless(Congestion::Delivery) };
     let outcome = run(&link, vec![flow], 10 * SECOND, 1).remove(0);
     assert!(used(&outcome, 8, 10, link.rate) >= 0.9, "{}", used(&outcome, 8, 10, link.rate));
 }
 
 #[test]
 fn a_burst_after_a_pause_goes_out_at_once_and_floods_nothing() {
-    let link = Link::new(100.0, 100, 100);
+    let link = SimulatedLink::new(100.0, 100, 100);
     let offered = |time: Duration| (1 + time.as_secs()) << 21;
-    let flow = Flow { offered: Some(offered), ..Flow::endless(Congestion::Delivery) };
+    let flow = SimulatedFlow { offered: Some(offered), ..SimulatedFlow::endless(Congestion::Delivery) };
     let outcome = run(&link, vec![flow], 10 * SECOND, 1).remove(0);
     // 2 MiB take 0.18 s of the link, and the way is half of 0.1 s.
     let burst = |second: u32| outcome.rate(SECOND * second, SECOND * second + 3 * SECOND / 10) * 0.3 / 8.0;
@@ -182,7 +187,7 @@ fn a_burst_after_a_pause_goes_out_at_once_and_floods_nothing() {
 #[test]
 fn speed_is_back_soon_after_a_blackout() {
     for rtt in [10, 100] {
-        let link = Link { blackout: Some((4 * SECOND, 6 * SECOND)), ..Link::new(100.0, rtt, 100) };
+        let link = SimulatedLink { blackout: Some((4 * SECOND, 6 * SECOND)), ..SimulatedLink::new(100.0, rtt, 100) };
         for outcome in alone(&link, 12 * SECOND) {
             assert!(used(&outcome, 9, 12, link.rate) >= 0.9, "{rtt} ms: {}", used(&outcome, 9, 12, link.rate));
         }
