@@ -186,8 +186,8 @@ impl NodeBuilder {
         self
     }
 
-    /// Whether the manifests of what is shared are kept apart by the folder that it lies in ([`manifests_of`](crate::manifests_of)),
-    /// so that two files of one name have one each. For a hashes folder that serves many folders. Default: no.
+    /// Whether the manifests of shared files are kept apart by the folder of the file ([`manifests_of`](crate::manifests_of)), so
+    /// that two files of the same name each have one. For a hashes folder that serves many folders. Default: no.
     pub fn manifests_by_place(mut self, by_place: bool) -> Self {
         self.manifests_by_place = by_place;
         self
@@ -206,15 +206,16 @@ impl NodeBuilder {
         self
     }
 
-    /// Bytes that downloads leave free on the disk. A download that would not is refused before anything is written. One that
-    /// runs while others fill the disk fails, and what is verified is kept. Default: 1 % of the file system, at most 1 GiB.
+    /// Bytes that downloads leave free on the disk. A download that would need them is refused before anything is written; one
+    /// that is running while others fill the disk fails, and its verified pieces are kept. Default: 1 % of the file system, at
+    /// most 1 GiB.
     pub fn keep_free(mut self, bytes: Option<u64>) -> Self {
         self.downloads.keep_free = bytes;
         self
     }
 
-    /// Whether downloads are read back from the disk and verified before they are complete, against a disk that does not keep
-    /// what was written. Default: no, only files that somebody else may have changed are verified again.
+    /// Whether downloads are read back from the disk and verified before they are complete, in case the disk does not keep what
+    /// was written. Default: no, only files that another program may have changed are verified again.
     pub fn verify_on_disk(mut self, verify: bool) -> Self {
         self.downloads.verify_on_disk = verify;
         self
@@ -233,7 +234,7 @@ impl NodeBuilder {
         self
     }
 
-    /// What counts as part of a shared folder. The folder for manifests never does.
+    /// What belongs to a shared folder. The folder for manifests never does.
     pub fn scan(mut self, options: ScanOptions) -> Self {
         self.scan = options;
         self
@@ -264,8 +265,8 @@ impl NodeBuilder {
         self
     }
 
-    /// Addresses to announce instead of those of the listeners, at most 32, for example of a router that forwards a port. Of an
-    /// unspecified address only the port counts, at the address that the tracker sees. Default: none.
+    /// Addresses to announce instead of those of the listeners, at most 32, for example of a router that forwards a port. If an
+    /// address is unspecified, only its port is used, with the address that the tracker sees. Default: none.
     pub fn announce(mut self, mut addresses: Vec<SocketAddr>) -> Self {
         addresses.truncate(MOST_ANNOUNCED);
         self.announce = addresses;
@@ -273,7 +274,7 @@ impl NodeBuilder {
     }
 
     /// Whether private, link-local and loopback addresses are dialled no matter who announces them. Default: no, only if they
-    /// belong to the network or machine of the announcer. [`Node::add_peer`](crate::Node::add_peer) is not held to this.
+    /// belong to the network or machine of the announcer. Does not apply to [`Node::add_peer`](crate::Node::add_peer).
     pub fn dial_private(mut self, dial: bool) -> Self {
         self.dial_private = dial;
         self
@@ -285,26 +286,26 @@ impl NodeBuilder {
         self
     }
 
-    /// Whether only holders of a ticket are talked to until something is shared or downloaded openly. Default: no.
+    /// Whether the node talks only to holders of a ticket until something is shared or downloaded openly. Default: no.
     pub fn private(mut self, private: bool) -> Self {
         self.private = private;
         self
     }
 
-    /// The private shares of this process, if a tracker in it is to know them too. Default: of this node alone.
+    /// The private shares of this process, if a tracker in the same process needs to know them. Default: the node's own.
     pub fn shares(mut self, shares: Arc<Shares>) -> Self {
         self.shares = shares;
         self
     }
 
-    /// Where peers on the local network are found, and find this one, without a tracker. Default: nowhere. A node has its own.
+    /// Discovery of peers on the local network, without a tracker. Each node needs its own. Default: none.
     pub fn lan(mut self, lan: Option<Lan>) -> Self {
         self.lan = lan;
         self
     }
 
-    /// Which origins that manifests name are read for pieces that no peer has: `open` gives one that may be read, or nothing.
-    /// Default: none. A manifest comes from a stranger, who chooses what it names.
+    /// Which origins named by manifests are read for pieces that no peer has: `open` returns an origin that may be read, or
+    /// `None`. A manifest comes from a stranger, who chooses what it names. Default: none.
     pub fn named_origins(
         mut self,
         open: impl Fn(&OriginUrl) -> Option<Arc<dyn Fallback>> + Send + Sync + 'static,
@@ -313,7 +314,7 @@ impl NodeBuilder {
         self
     }
 
-    /// How names of trackers are looked up. Default: as the system does.
+    /// How names of trackers are resolved. Default: by the system.
     pub fn resolver(mut self, resolver: Resolver) -> Self {
         self.resolver = resolver;
         self

@@ -3,20 +3,21 @@
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Upper bounds of [`Times`], in seconds; above the last there is one more.
+/// Upper bounds of the buckets of [`Times`], in seconds; one more bucket has all longer times.
 pub const TIME_BOUNDS: [f64; 9] = [0.1, 0.5, 1.0, 5.0, 10.0, 60.0, 300.0, 1800.0, 7200.0];
 
-/// How often something took how long.
+/// A histogram of times.
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Times {
-    /// How many were at most each of [`TIME_BOUNDS`] and above the one before; at last those above all.
+    /// The number of times in each bucket: at most each of [`TIME_BOUNDS`] and above the one before; the last has those above all
+    /// bounds.
     pub counts: [u64; TIME_BOUNDS.len() + 1],
-    /// All together, in seconds.
+    /// Sum of all times, in seconds.
     pub sum: f64,
 }
 
-/// What a node has done since it started.
+/// Counters of a node since it was started.
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Counters {
@@ -24,15 +25,15 @@ pub struct Counters {
     pub received: [u64; 3],
     /// Payload bytes sent to peers directly, and through a relay.
     pub sent: [u64; 2],
-    /// Pieces that were right.
+    /// Valid pieces.
     pub verified: u64,
-    /// Pieces that were wrong.
+    /// Corrupt pieces.
     pub wrong: u64,
-    /// Pieces that were right and here already.
+    /// Valid pieces that were here already.
     pub twice: u64,
     /// Peers that were banned.
     pub banned: u64,
-    /// Connections that stand: over QUIC, over TCP, through a relay, and others.
+    /// Open connections: over QUIC, over TCP, through a relay, and others.
     pub connections: [u64; 4],
     /// From the start of a download to its first verified piece.
     pub first_piece: Times,
@@ -48,7 +49,7 @@ impl Times {
 }
 
 impl Counters {
-    /// Adds what another node has done.
+    /// Adds the counters of another node.
     pub fn add(&mut self, other: &Counters) {
         let Counters { received, sent, verified, wrong, twice, banned, connections, first_piece, completion } = other;
         let add = |all: &mut [u64], more: &[u64]| all.iter_mut().zip(more).for_each(|(one, more)| *one += more);

@@ -73,14 +73,14 @@ impl DownloadBuilder {
         self
     }
 
-    /// Downloads a private share, whose secret stands in its ticket. It is shared on to holders of the ticket alone.
+    /// Downloads a private share with the secret from its ticket. It is shared on only to holders of the ticket.
     pub fn private(mut self, secret: Option<Secret>) -> Self {
         self.options.secret = secret;
         self
     }
 
-    /// Where the content was made of, which is read for pieces that no peer has, and for the manifest if no peer brings that. Each piece
-    /// is verified before it is kept.
+    /// The origin that the content was made from. It is read for pieces that no peer has, and for the manifest if no peer has it.
+    /// Each piece is verified before it is kept.
     pub fn origin(mut self, origin: Arc<dyn Fallback>) -> Self {
         self.options.origin = Some(origin);
         self
@@ -117,9 +117,9 @@ impl Download {
         self.0.key.content
     }
 
-    /// Its status: updated several times a second while bytes flow, and at once when the state changes. The last value stays
-    /// readable after the download has ended. Clone what `borrow` or `wait_for` gives, as above: while it is held, the node can't
-    /// say anything newer, and waits.
+    /// Its status, updated several times a second while bytes flow, and at once when the state changes. The last value stays
+    /// readable after the download has ended. Clone the value that `borrow` or `wait_for` returns: the node cannot publish a new
+    /// status while it is borrowed, and waits.
     pub fn status(&self) -> watch::Receiver<Status> {
         self.0.status.clone()
     }

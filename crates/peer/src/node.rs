@@ -35,8 +35,8 @@ use crate::status::Status;
 use crate::tracker_status::{TrackerState, TrackerStatus};
 
 impl NodeBuilder {
-    /// Shares the limits of another node, in both directions: what both send together stays below them, also when they are
-    /// changed. For a process with a node for each of several trackers.
+    /// Shares the rate limits of another node: together both stay below them, also after a change. For a process that has one
+    /// node for each of several trackers.
     pub fn rates_of(mut self, other: &Node) -> Self {
         (self.up, self.down) = other.rates.clone();
         self
@@ -79,7 +79,7 @@ impl NodeBuilder {
 const EVENTS: usize = 1024;
 const COMMANDS: usize = 256;
 
-/// That a tracker is up is known in the whole node within this time, and looked for so often.
+/// How long and how often to look whether a tracker is up.
 const NEWS: Duration = Duration::from_millis(200);
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -97,10 +97,10 @@ pub struct Node {
     tracker_statuses: watch::Receiver<Vec<TrackerStatus>>,
     /// Trackers that have not answered what was asked last.
     silent: Arc<Mutex<Vec<String>>>,
-    /// For codes, which are no business of the driver's, and their numbers.
+    /// For codes, which do not involve the driver, and their numbers.
     transport: Arc<dyn Transport>,
     code_numbers: Numbers,
-    /// So are leases.
+    /// For leases, which do not involve the driver either.
     leases: Arc<LeaseConnections>,
     /// The caps on what is sent and received.
     rates: (Arc<RateCap>, Arc<RateCap>),
@@ -134,8 +134,8 @@ impl Node {
         self.events.subscribe()
     }
 
-    /// Announces these addresses beside those of this machine from now on, instead of what was given here before: ports that a
-    /// router forwards, say. Of no effect where [`NodeBuilder::announce`] says what is announced.
+    /// Announces these addresses in addition to those of this machine, and replaces those of an earlier call: for example ports
+    /// that a router forwards. Has no effect if [`NodeBuilder::announce`] is set.
     pub async fn announce_also(&self, addresses: Vec<SocketAddr>) {
         let _ = self.commands.ask(|reply| Command::AnnounceAlso { addresses, reply }).await;
     }
@@ -146,26 +146,26 @@ impl Node {
         self.join_any(vec![tracker]).await.map(|_| ())
     }
 
-    /// Connects to several trackers, at most [`MOST_TRACKERS`](crate::MOST_TRACKERS), and to all of those behind a name that leads
-    /// to several addresses. Each content is announced to two of them that live, the same two by every peer; if one is lost,
-    /// another takes its place until it is back. Returns when the first has answered, and fails if none does; those that have not
-    /// answered are tried again and again. A tracker of this list need not know of the others. Trackers joined before are left.
+    /// Connects to several trackers, at most [`MOST_TRACKERS`](crate::MOST_TRACKERS), and to all trackers behind a name with
+    /// several addresses. Each content is announced to two live trackers, which are the same for every peer; if one is lost,
+    /// another replaces it until it is back. Returns when the first tracker has answered, and fails if none does; the others are
+    /// retried. The trackers need not know of each other. Trackers that were joined before are left.
     pub async fn join_any(&self, trackers: Vec<TrackerAddress>) -> Result<Joined, PeerError> {
         self.commands.ask(|reply| Command::Track { trackers, secret: None, reply }).await?
     }
 
-    /// How the trackers are that were joined.
+    /// The trackers that were joined, and their state.
     pub async fn trackers(&self) -> Vec<TrackerStatus> {
         self.commands.ask(|reply| Command::Trackers { reply }).await.unwrap_or_default()
     }
 
-    /// The same as it was last, and each time that it changes.
+    /// The trackers that were joined and their state, as a `watch`: its last value is never missed.
     pub fn watch_trackers(&self) -> watch::Receiver<Vec<TrackerStatus>> {
         self.tracker_statuses.clone()
     }
 
-    /// How the trackers are when it is clear how many trackers are behind a name: an address that has not answered shortly after another has is
-    /// taken for one more of that, and left out.
+    /// The trackers to ask, once it is clear how many are behind a name: if one address has answered and another has not shortly
+    /// after, the second is taken for another address of the same tracker, and left out.
     pub async fn trackers_to_ask(&self) -> Vec<TrackerStatus> {
         let began = Instant::now();
         loop {
@@ -179,19 +179,19 @@ impl Node {
         }
     }
 
-    /// What those trackers are called that have not answered what was asked last, though others have.
+    /// The names of trackers that have not answered the last query although others have.
     pub fn silent_trackers(&self) -> Vec<String> {
         lock(&self.silent).clone()
     }
 
-    /// Connects to the tracker that a ticket names. With the secret of a private share, the tracker tells which content that is:
-    /// it runs in the sharer's process, and both sides prove first that they have the secret. Any other tracker need not
-    /// know that there is something to prove: if the ticket has a content id, no secret is to be given.
+    /// Connects to the tracker of a ticket. With the secret of a private share, the tracker, which runs in the sharer's process,
+    /// tells which content it is, after both sides have proven that they have the secret. Give no secret if the ticket has a
+    /// content id: its tracker need not know that there is one.
     pub async fn join_private(&self, tracker: TrackerAddress, secret: Option<Secret>) -> Result<Joined, PeerError> {
         self.commands.ask(|reply| Command::Track { trackers: vec![tracker], secret, reply }).await?
     }
 
-    /// Connects to the tracker that a ticket names, and sets up the download of what the ticket stands for.
+    /// Connects to the tracker of a ticket, and sets up the download of its content.
     pub async fn download_ticket(&self, ticket: &Ticket) -> Result<DownloadBuilder, PeerError> {
         let secret = ticket.secret();
         if let (Some(secret), None) = (secret, ticket.content()) {
@@ -213,41 +213,42 @@ impl Node {
         Ok(self.download(content).private(secret))
     }
 
-    /// Offers a short code for a ticket at a tracker, for as long as what this returns is kept. The first peer that
-    /// proves to have the code is told the ticket; then there is another code. The tracker learns neither.
+    /// Offers a short code for a ticket at a tracker, until the returned value is dropped. The first peer that proves to have the
+    /// code gets the ticket; then a new code is made. The tracker learns neither.
     pub fn offer_code(&self, place: TrackerAddress, ticket: Ticket, options: CodeOptions) -> CodeOffer {
         code::offer(self.transport.clone(), place, ticket, options, self.code_numbers.clone())
     }
 
-    /// The ticket that a code stands for, from the sharer who offers it at this tracker. The tracker learns neither, and who it is need not be
-    /// known before: one that is not the sharer's does not have the code.
+    /// Redeems a code: gets the ticket from the sharer who offers the code at this tracker. The tracker learns neither. Its id
+    /// need not be known beforehand, because a tracker that is not the sharer's does not have the code.
     pub async fn redeem_code(&self, place: &TrackerAddress, code: &Code) -> Result<Ticket, RedeemError> {
         code::redeem(self.transport.clone(), place, code).await
     }
 
-    /// Asks a tracker who is to read from an origin what has this key, and about so many bytes. All nodes ask the same tracker, by the
-    /// ranking of several. It is told that these contents are not what others have said: four of them at most.
+    /// Asks a tracker for a lease: permission to read the file with this key and about this size from its origin. All nodes ask
+    /// the same tracker, by the ranking. `wrong` are contents that other readers have published and that turned out to be wrong,
+    /// at most four.
     pub async fn lease(&self, key: OriginKey, size: u64, wrong: &[ContentId]) -> Result<Lease, NoLease> {
         let asked = self.commands.ask(|reply| Command::Places { content: ContentId(key.0), reply }).await;
         let wrong = wrong.iter().rev().take(MAX_WRONG).copied().collect();
         self.leases.claim(&self.transport, asked.unwrap_or_default(), (key, size), wrong).await
     }
 
-    /// Ends a private share: nobody takes it any more, and who was about to is told this reason.
+    /// Ends a private share: nobody can get it any more, and receivers are told this reason.
     pub async fn end_share(&self, content: ContentId, reason: &str) -> Result<(), PeerError> {
         let reason = reason.to_owned();
         self.commands.ask(|reply| Command::EndShare { content, reason, reply }).await
     }
 
-    /// Adds a peer of a content, as a tracker would.
+    /// Adds a peer of a content, as if a tracker had introduced it.
     pub async fn add_peer(&self, content: ContentId, peer: protocol::PeerAddress) -> Result<(), PeerError> {
         self.commands.ask(|reply| Command::AddPeer { content, peer, reply }).await
     }
 
-    /// Asks the tracker for contents by name, by id or by the beginning of an id ([`Query`]), and returns them in its order; several
-    /// trackers all at once, and what they say is put together. One that does not answer is passed over a second after the first has.
-    /// Matches that do not answer the query are dropped. That a content really has the name is checked only when its manifest
-    /// arrives ([`DownloadBuilder::expect_name`]).
+    /// Asks the tracker for contents by name, by id or by the beginning of an id ([`Query`]), and returns them in its order.
+    /// Several trackers are asked at once, and their answers are merged; one that has not answered a second after the first is
+    /// left out. Matches that do not answer the query are dropped. Whether a content really has the name is checked only when its
+    /// manifest arrives ([`DownloadBuilder::expect_name`]).
     pub async fn find(&self, query: &str) -> Result<Vec<ContentMatch>, PeerError> {
         let query: Query = query.parse()?;
         if matches!(query, Query::Private(_)) {
@@ -266,8 +267,9 @@ impl Node {
         Ok(in_turns(answers))
     }
 
-    /// A page of the contents that the tracker knows, newest first: the first page, or the one after `before`. Of several trackers
-    /// the second is read when the first has no more: what both know comes twice ([`merged`](crate::merged)).
+    /// A page of the contents that the tracker knows, newest first: the first page, or the one after `before`. With several
+    /// trackers, the second one is read when the first has no more, so a content that both know comes twice
+    /// ([`merged`](crate::merged)).
     pub async fn list(&self, before: Option<u64>) -> Result<Page, PeerError> {
         let trackers = self.trackers_to_ask().await;
         match &trackers[..] {
@@ -285,9 +287,9 @@ impl Node {
         }
     }
 
-    /// A page of those who take part in a content, and how each stands: the first page, or the one after `after`. Ask again
-    /// about once a second: peers tell the tracker how they stand only while somebody does. Peers of older versions
-    /// never do, and an older tracker ends the connection.
+    /// A page of the peers of a content and their progress: the first page, or the one after `after`. Repeat it about once a
+    /// second: peers report their progress to the tracker only while somebody asks. Peers of older versions never do, and an
+    /// older tracker closes the connection.
     pub async fn watch(&self, content: ContentId, after: Option<u64>) -> Result<WatchedPage, PeerError> {
         self.commands.ask(|reply| Command::Watch { content, after, reply }).await?
     }
@@ -298,13 +300,13 @@ impl Node {
         self.manifest_with(content, None, None).await
     }
 
-    /// The same of a private share.
+    /// The same for a private share.
     pub async fn private_manifest(&self, content: ContentId, secret: Secret) -> Result<Arc<Manifest>, PeerError> {
         self.manifest_with(content, Some(secret), None).await
     }
 
-    /// The same of a content that may be private, and for which `origin` is asked too if no peer brings the manifest, as a download
-    /// with [`DownloadBuilder::origin`] does.
+    /// The same for a content that may be private. If no peer has the manifest, `origin` is asked too, as with
+    /// [`DownloadBuilder::origin`].
     pub async fn manifest_with(
         &self,
         content: ContentId,
@@ -314,28 +316,28 @@ impl Node {
         self.commands.ask(|reply| Command::Manifest { content, secret, origin, reply }).await
     }
 
-    /// Reaches the sharer of a private share while its tracker is asked what the share is: both are at one address and port. A download of
-    /// what the secret is of, if it begins within five seconds, has less to wait for. Who answers is talked to only once both sides
-    /// have proven the secret.
+    /// Connects to the sharer of a private share while its tracker is still asked which content it is: both have the same address
+    /// and port. A download that begins within five seconds then starts sooner. Nothing is said on the connection until both
+    /// sides have proven the secret.
     pub async fn approach(&self, addresses: Vec<SocketAddr>, secret: Secret) -> Result<(), PeerError> {
         self.commands.ask(|reply| Command::Approach { addresses, secret, reply }).await
     }
 
-    /// Says that a content is about to be downloaded, perhaps a private one: the node takes part in it from now on, while its trackers
-    /// are still asked about it or even dialled, so that a download which begins a moment later has less to wait for. What comes
-    /// of its manifest is kept for that. A download takes it over; without one, say [`Node::unexpect`].
+    /// Prepares a download, perhaps of a private content: the node takes part in the content from now on, while its trackers are
+    /// still dialled or asked, so that a download that begins a moment later starts sooner. A manifest that arrives is kept for
+    /// it. Without a download, call [`Node::unexpect`].
     pub async fn expect(&self, content: ContentId, secret: Option<Secret>) -> Result<(), PeerError> {
         self.commands.ask(|reply| Command::Expect { content, secret, reply }).await
     }
 
-    /// Says that a content is not to be downloaded after all. One that is by now goes on.
+    /// Ends [`Node::expect`] if no download has begun.
     pub async fn unexpect(&self, content: ContentId) -> Result<(), PeerError> {
         self.commands.ask(|reply| Command::Unexpect { content, reply }).await
     }
 
-    /// Shares a file or a folder: await the builder that this returns. The content is hashed, unless its times and inodes show
-    /// that it has not changed since it was shared last. [`PeerEvent::Hashing`] reports progress, [`PeerEvent::Skipped`] what is
-    /// left out of a folder.
+    /// Shares a file or a folder: await the returned builder. The content is hashed, unless times and inodes show that it has not
+    /// changed since it was last shared. [`PeerEvent::Hashing`] reports progress, [`PeerEvent::Skipped`] what is left out of a
+    /// folder.
     pub fn share(&self, path: impl Into<PathBuf>) -> ShareBuilder {
         ShareBuilder::new(self.commands.clone(), path.into())
     }
@@ -351,30 +353,31 @@ impl Node {
         self.commands.ask(|reply| Command::Status { content, reply }).await.ok().flatten()
     }
 
-    /// A handle to a content that this node shares or downloads, by which any of its bytes can be read. `None` while its manifest is
-    /// not known, or its files are not open yet: its [`Status`] says when they are ([`State::Fetching`](crate::State)).
+    /// A handle to a content that this node shares or downloads, to read any range of it. `None` until its manifest is known and
+    /// its files are open ([`State::Fetching`](crate::State)).
     pub async fn open(&self, content: ContentId) -> Option<OpenContent> {
         let opened = self.commands.ask(|reply| Command::Open { content, reply }).await.ok().flatten()?;
         Some(OpenContent::new(self.commands.clone(), opened))
     }
 
-    /// The contents that this node takes part in, in no order.
+    /// The contents that this node takes part in, in any order.
     pub async fn contents(&self) -> Vec<ContentId> {
         self.commands.ask(|reply| Command::Contents { reply }).await.unwrap_or_default()
     }
 
-    /// What a download waits for at the moment; nothing if it is complete, or this node takes no part in it. While bytes flow it
+    /// What a download currently waits for, or `None` if it is complete or this node takes no part in it. While bytes flow this
     /// is [`WaitingFor::Pieces`].
     pub async fn waiting_for(&self, content: ContentId) -> Option<WaitingFor> {
         self.commands.ask(|reply| Command::WaitingFor { content, reply }).await.ok().flatten()
     }
 
-    /// Which pieces of a content are here, in at most so many parts, and where its peers are; nothing if this node takes no part in it.
+    /// A map of the pieces of a content in at most so many parts, and the sites of its peers; `None` if this node takes no part
+    /// in it.
     pub async fn overview(&self, content: ContentId, parts: usize) -> Option<Overview> {
         self.commands.ask(|reply| Command::Overview { content, parts, reply }).await.ok().flatten()
     }
 
-    /// Peers that were dialled so far, the last few hundred of them, and where.
+    /// The last few hundred peers that were dialled, and their addresses.
     pub fn dialled(&self) -> Vec<DialledPeer> {
         self.book.dialled()
     }
@@ -384,32 +387,32 @@ impl Node {
         self.waits.so_far()
     }
 
-    /// What it has done since it started.
+    /// Counters since the node was started.
     pub fn counters(&self) -> Counters {
         self.counting.so_far()
     }
 
-    /// How many bytes a second those send of a content at most who take part in it, are connected, have a cap and say so.
+    /// The upload limits in bytes per second of connected peers that take part in a content, have a limit and report it.
     pub async fn up_rates(&self, content: ContentId) -> BTreeMap<PeerId, u64> {
         self.commands.ask(|reply| Command::UpRates { content, reply }).await.unwrap_or_default()
     }
 
-    /// Limits the bytes sent per second from now on, all contents together, or no longer.
+    /// Changes the limit of bytes sent per second for all contents together; `None` removes it.
     pub async fn set_up_rate(&self, rate: Option<u64>) {
         let _ = self.commands.ask(|reply| Command::SetRates { rates: Rates::Up(rate), reply }).await;
     }
 
-    /// Limits the bytes received per second from now on, all contents together, or no longer.
+    /// Changes the limit of bytes received per second for all contents together; `None` removes it.
     pub async fn set_down_rate(&self, rate: Option<u64>) {
         let _ = self.commands.ask(|reply| Command::SetRates { rates: Rates::Down(rate), reply }).await;
     }
 
-    /// Whether it has ended: it was shut down, or a fault of this library has ended it.
+    /// Whether the node has ended: it was shut down, or an internal error has ended it.
     pub fn has_ended(&self) -> bool {
         self.commands.has_ended()
     }
 
-    /// Waits until it has ended. Then nothing is shared and downloaded any more, whatever was said last of it.
+    /// Waits until the node has ended. Nothing is shared or downloaded any more then, whatever the last status says.
     pub async fn ended(&self) {
         self.commands.ended().await;
     }

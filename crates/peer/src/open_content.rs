@@ -20,7 +20,7 @@ pub struct OpenContent {
     handle: Handle,
     manifest: Arc<Manifest>,
     files: FileTable,
-    /// How long its readers wait before they hasten anything.
+    /// How long its readers wait before they ask for a piece out of turn.
     patience: Option<Duration>,
 }
 
@@ -28,9 +28,9 @@ pub struct OpenContent {
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct OpenFile<'a> {
-    /// What the manifest says of it.
+    /// Its entry in the manifest.
     pub entry: &'a FileEntry,
-    /// Where its first byte is among those of all files: what [`OpenContent::read`] counts from.
+    /// The offset of its first byte in all files together, as [`OpenContent::read`] counts.
     pub offset: u64,
 }
 
@@ -39,7 +39,7 @@ impl OpenContent {
         OpenContent { handle: Handle::new(commands, begun), manifest, files, patience: None }
     }
 
-    /// Readers of it are [patient](Reader::patient) from now on.
+    /// Makes its readers [patient](Reader::patient).
     #[must_use]
     pub fn patient(self, patience: Duration) -> Self {
         OpenContent { patience: Some(patience), ..self }
@@ -55,7 +55,7 @@ impl OpenContent {
         &self.manifest
     }
 
-    /// How it stands.
+    /// Its status.
     pub fn status(&self) -> watch::Receiver<Status> {
         self.handle.status.clone()
     }
@@ -73,8 +73,8 @@ impl OpenContent {
         Some(OpenFile { entry, offset: end - entry.size })
     }
 
-    /// Reads these bytes, of all files one after another. They are waited for where they are not here yet, and each piece is
-    /// verified before any of it is given.
+    /// Reads a range of all files one after another. It waits for bytes that are not here yet, and each piece is verified before
+    /// any of it is returned.
     pub fn read(&self, range: Range<u64>) -> Reader {
         let reader = self.handle.read_range(range);
         match self.patience {

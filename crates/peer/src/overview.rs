@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use protocol::{PeerId, PieceSet};
 
-/// A content for somebody who looks at it: see [`Node::overview`](crate::Node::overview).
+/// A map of a content's pieces, and the sites of its peers: see [`Node::overview`](crate::Node::overview).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Overview {
-    /// Of each part of the content, in order, how many hundredths of its pieces are stored here. 100 means all of them.
+    /// For each part of the content, in order, the percentage of its pieces that are stored here.
     pub pieces: Vec<u8>,
-    /// The sites of connected peers that take part, as they say themselves.
+    /// The sites of connected peers that take part, as the peers report them.
     pub sites: BTreeMap<PeerId, String>,
 }
 

@@ -22,11 +22,11 @@ const DIAL: Duration = Duration::from_millis(4000);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Mapping {
-    /// The same, whatever is talked to. As far as two ports of one address show, unless two addresses were tried.
+    /// The same port for every destination. If the tracker has one address only, this is known for two of its ports.
     EndpointIndependent,
-    /// Another one for each address.
+    /// Another port for each destination address.
     AddressDependent,
-    /// Another one for each address and port.
+    /// Another port for each destination address and port.
     AddressAndPortDependent,
 }
 
@@ -36,27 +36,27 @@ pub enum Mapping {
 pub enum Filtering {
     /// Everyone.
     EndpointIndependent,
-    /// Those whose address was talked to; or everyone, where no two addresses were tried.
+    /// Hosts to which something was sent from the port; or everyone, if the tracker has only one address to test from.
     AddressDependent,
-    /// Those whose address and port were talked to.
+    /// Hosts and ports to which something was sent from the port.
     AddressAndPortDependent,
 }
 
-/// What a tracker has found out: see [`reachability`].
+/// The result of a test by a tracker: see [`reachability`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reachability {
     /// Where the tracker sees this machine.
     pub seen: SocketAddr,
-    /// What the router does with ports. Nothing if that could not be tried, or none of its other ports was reached.
+    /// How the router maps ports. `None` if this could not be tested, or none of the tracker's other ports was reached.
     pub mapping: Option<Mapping>,
-    /// Whom it lets in over UDP; nothing if UDP does not get to the tracker.
+    /// Which UDP packets it lets in; `None` if UDP does not reach the tracker.
     pub filtering: Option<Filtering>,
-    /// Whether it lets in over TCP who has never been talked to.
+    /// Whether it lets in TCP connections from hosts to which nothing was sent.
     pub tcp: bool,
-    /// Whether the tracker had a second address to try from.
+    /// Whether the tracker had a second address to test from.
     pub two_addresses: bool,
-    /// Whether the tracker carries connections between peers.
+    /// Whether the tracker is a relay.
     pub relays: bool,
     /// Whether anybody on another machine has reached the tracker over UDP.
     pub udp_works: bool,
@@ -70,24 +70,24 @@ impl Reachability {
     }
 }
 
-/// Why a tracker does not say how this machine is reached.
+/// Why there is no result.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReachabilityError {
-    /// It does not know the question.
+    /// The tracker does not know the request.
     #[error("the tracker cannot tell: it is of an earlier version")]
     OldTracker,
-    /// It refuses, and says why.
+    /// The tracker refuses, with this reason.
     #[error("{0}")]
     Refused(String),
-    /// It went away, or does not answer.
+    /// The tracker has gone, or does not answer.
     #[error("the tracker has not told: {0}")]
     Tracker(#[from] TransportError),
 }
 
-/// Asks the tracker at the other end of this connection how what listens here is reached over UDP and TCP. It takes some seconds.
-/// Nothing else may be said on the connection, which is `udp`'s or `tcp`'s own; a peer that connects to the two meanwhile is only
-/// held until this returns.
+/// Asks the tracker at the other end of this connection how the listeners here can be reached over UDP and TCP. This takes some
+/// seconds. The connection, which is that of `udp` or `tcp`, must not be used for anything else; peers that connect to the two
+/// meanwhile are held until this returns.
 pub async fn reachability(
     connection: &dyn Connection,
     udp: Arc<dyn Transport>,

@@ -80,26 +80,27 @@ impl Reader {
         }
     }
 
-    /// Reads within this memory, together with others: a block is read once there is room for it, and takes that until the last
-    /// part of it is dropped. Nothing is read ahead unless most of the memory is free.
+    /// Reads within a memory limit that is shared with other readers: a block is read once there is room for it, and holds its
+    /// room until the last part of it is dropped. Nothing is read ahead unless most of the memory is free.
     pub fn within(mut self, memory: &ReadMemory) -> Self {
         self.memory = Some(memory.clone());
         self
     }
 
-    /// Takes pieces as they come, and has one fetched before others only after it has waited for it for so long. For many readers
-    /// that begin at one place at once: if each hastened what it wants next, few peers would send everybody the same.
+    /// Takes pieces as they come, and asks for one out of turn only after it has waited this long. For many readers that start at
+    /// the same place at the same time: if each asked for the piece that it needs next, all peers would send the same few pieces.
     pub fn patient(mut self, patience: Duration) -> Self {
         self.patience = Some(patience);
         self
     }
 
-    /// The next block without a copy, as large as it comes; empty at the end. What is dropped before it is ready is not lost.
+    /// The next block without a copy, as large as it comes; empty at the end. Cancel-safe: nothing is lost if the future is
+    /// dropped.
     pub async fn block(&mut self) -> io::Result<Bytes> {
         poll_fn(|context| self.poll_block(context)).await
     }
 
-    /// The same, polled.
+    /// The same, for `poll` functions.
     pub fn poll_block(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
         if !self.block.is_empty() {
             return Poll::Ready(Ok(std::mem::take(&mut self.block)));

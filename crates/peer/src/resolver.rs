@@ -5,13 +5,13 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
-/// Where a name with its port leads to.
+/// The addresses of a name with a port.
 pub type Resolved = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
 
-/// Looks up a name with a port, as `tracker.example:9999`.
+/// Resolves a name with a port, such as `tracker.example:9999`.
 pub type Resolver = Arc<dyn Fn(String) -> Resolved + Send + Sync>;
 
-/// As the system does.
+/// Resolves names as the system does.
 pub(crate) fn of_system() -> Resolver {
     Arc::new(|name| Box::pin(async move { Ok(tokio::net::lookup_host(name).await?.collect()) }))
 }

@@ -55,15 +55,15 @@ impl ShareBuilder {
         self
     }
 
-    /// What its manifest is, if it was hashed while it was written ([`Spool`](crate::Spool)): it is not hashed again, and its
+    /// The manifest, if the file was hashed while it was written ([`Spool`](crate::Spool)): it is not hashed again, and its
     /// manifest is not kept for the next run.
     pub fn hashed(mut self, manifest: Manifest) -> Self {
         self.options.hashed = Some(manifest);
         self
     }
 
-    /// Shares files that are somewhere else: what they are, and the storage that reads them. The path is only what messages call
-    /// them. The content is withdrawn when the storage says that they have changed.
+    /// Shares files that are stored elsewhere: their manifest, and the storage that reads them. The path is only their name in
+    /// messages. The content is withdrawn when the storage reports a change.
     pub fn remote(mut self, manifest: Arc<Manifest>, storage: Arc<dyn Remote>) -> Self {
         self.options.remote = Some(RemoteFiles { manifest, storage });
         self

@@ -15,7 +15,7 @@ use crate::lock::lock;
 /// Most peers whose bytes are told apart; further ones count for nobody.
 const PEERS: usize = 1024;
 
-/// What requests of a node have waited for so far.
+/// What the requests of a node have waited for so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Waits {
     /// For the next bytes of an answer that has begun.
@@ -26,18 +26,18 @@ pub struct Waits {
     pub buffers: Duration,
     /// For a worker that hashes and writes.
     pub workers: Duration,
-    /// What workers took to verify pieces.
+    /// Time that workers spent verifying pieces.
     pub verifying: Duration,
-    /// What workers took to write them.
+    /// Time that workers spent writing pieces.
     pub writing: Duration,
-    /// Time by the clock in which at least one answer was on its way.
+    /// Wall time during which at least one answer was on its way.
     pub flowing: Duration,
     /// Payload bytes by the peer that they came from.
     pub peers: BTreeMap<PeerId, u64>,
 }
 
 impl Waits {
-    /// Adds what requests of another node have waited for, but not from whom their bytes came.
+    /// Adds the waits of another node, without the bytes by peer.
     pub fn add(&mut self, other: &Waits) {
         self.network += other.network;
         self.rate_cap += other.rate_cap;
@@ -60,19 +60,19 @@ pub(crate) enum WaitKind {
     Writing,
 }
 
-/// What a faster download would need more of.
+/// What limits the rate of a download.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Bottleneck {
-    /// Nobody sent anything for most of the time: what others had was here, or they had no room to send.
+    /// Peers: most of the time nobody sent anything, because they had nothing that was missing here, or no capacity.
     Peers,
-    /// Bytes were waited for while answers were under way: the network, or what the senders give.
+    /// The network, or the senders' capacity: most of the time was spent waiting for the bytes of answers.
     Network,
-    /// The cap on receiving.
+    /// The limit of bytes received per second.
     RateCap,
-    /// Pieces waited to be written.
+    /// The disk: pieces waited to be written.
     Disk,
-    /// Pieces waited to be hashed.
+    /// Hashing: pieces waited to be hashed.
     Hashing,
 }
 

@@ -12,15 +12,15 @@ pub(crate) type TrackerNumber = u64;
 #[non_exhaustive]
 pub struct TrackerStatus {
     pub(crate) number: TrackerNumber,
-    /// What it is called: its name with the port, or its address.
+    /// Its name with the port, or its address.
     pub place: String,
     /// Its id, perhaps abbreviated.
     pub id: PeerId,
-    /// How it is.
+    /// Its state.
     pub state: TrackerState,
-    /// Where it was reached last, or where it is if it has one address.
+    /// The address at which it was last reached, or its only address.
     pub at: Option<SocketAddr>,
-    /// Whether it may be one more address of another.
+    /// Whether this may be another address of a tracker that is in the list already.
     pub(crate) is_guess: bool,
     /// The name by which it was given, and where that leads as far as is known.
     pub(crate) name: Option<String>,
@@ -28,7 +28,7 @@ pub struct TrackerStatus {
 }
 
 impl TrackerStatus {
-    /// How many of a node's trackers are up, and how many are lost. Where none has answered so far, one is.
+    /// How many of a node's trackers are up, and how many are lost. If none has answered yet, one counts as lost.
     pub fn up_and_lost(all: &[Self]) -> [usize; 2] {
         let count = |state| all.iter().filter(|tracker| tracker.state == state).count();
         match [count(TrackerState::Up), count(TrackerState::Lost)] {
@@ -38,7 +38,7 @@ impl TrackerStatus {
     }
 }
 
-/// How a tracker is, as far as is known here.
+/// The state of a tracker, as this node knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TrackerState {
@@ -48,7 +48,7 @@ pub enum TrackerState {
     Up,
     /// It was lost, or has never answered. It is tried again and again.
     Lost,
-    /// Its address leads to a tracker that is known by another.
+    /// Its address belongs to a tracker that is in the list already.
     Taken,
 }
 
