@@ -136,34 +136,7 @@ async fn join_with(
             continue;
         }
         if !may_come(&error) || !patience.waits() {
-            if let Some(refused) = place.refused {
-                return Err(refused);
-            }
-            if let PeerError::Tracker { reason: TransportError::ClosedByPeer { code: NOT_YET, reason }, .. } = &error {
-                let sentence =
-                    format!("the content of this ticket is not shared yet: {reason}. --wait 10m waits for it");
-                return Err(Failure::new(ExitCode::NotFound, sentence));
-            }
-            let advice = match error {
-                PeerError::Tracker { reason: TransportError::NotTrusted(why), ref address } => {
-                    return Err(untrusted(why, address));
-                }
-                PeerError::Tracker { .. } => unreached(named_by, trackers.iter().flat_map(|it| &it.addresses)),
-                PeerError::WrongTracker { .. } => impostor(named_by).to_owned(),
-                PeerError::Refused(ref reason) if reason == NOT_SHARED_NOW => {
-                    "Is it still meant to be shared there? --wait 10m waits for it; or ask for a new ticket".to_owned()
-                }
-                error => return Err(error.into()),
-            };
-            let Failure { code, message, .. } = failure(&error);
-            let message = match &error {
-                // Who has such a ticket knows of no tracker: it is the sharer's own.
-                PeerError::Tracker { address, reason: TransportError::Unreachable(_) } if secret.is_some() => {
-                    format!("no answer from {address}")
-                }
-                _ => message,
-            };
-            return Err(Failure::new(code, format!("{message}. {advice}")));
+            return Err(place.refused.unwrap_or_else(|| not_joined(error, &trackers, secret.is_some(), named_by)));
         }
         if let PeerError::Refused(_) = error {
             notice.instead(format!("The content of this ticket is not shared there now; waiting for it, {most}."));
@@ -177,6 +150,32 @@ async fn join_with(
         };
         notice.during(pause).await;
     }
+}
+
+/// Why no tracker was joined, and what the user can do.
+fn not_joined(error: PeerError, trackers: &[TrackerAddress], is_private: bool, named_by: NamedBy) -> Failure {
+    if let PeerError::Tracker { reason: TransportError::ClosedByPeer { code: NOT_YET, reason }, .. } = &error {
+        let sentence = format!("the content of this ticket is not shared yet: {reason}. --wait 10m waits for it");
+        return Failure::new(ExitCode::NotFound, sentence);
+    }
+    let advice = match error {
+        PeerError::Tracker { reason: TransportError::NotTrusted(why), ref address } => return untrusted(why, address),
+        PeerError::Tracker { .. } => unreached(named_by, trackers.iter().flat_map(|it| &it.addresses)),
+        PeerError::WrongTracker { .. } => impostor(named_by).to_owned(),
+        PeerError::Refused(ref reason) if reason == NOT_SHARED_NOW => {
+            "Is it still meant to be shared there? --wait 10m waits for it; or ask for a new ticket".to_owned()
+        }
+        error => return error.into(),
+    };
+    let Failure { code, message, .. } = failure(&error);
+    let message = match &error {
+        // Who has such a ticket knows of no tracker: it is the sharer's own.
+        PeerError::Tracker { address, reason: TransportError::Unreachable(_) } if is_private => {
+            format!("no answer from {address}")
+        }
+        _ => message,
+    };
+    Failure::new(code, format!("{message}. {advice}"))
 }
 
 /// Whether it is worth trying again: nobody answered, or what a ticket is of is not shared there now. A tracker that answers with
