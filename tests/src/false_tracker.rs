@@ -53,7 +53,7 @@ impl FalseTracker {
 
     /// From now on it answers so.
     pub fn answers(&self, answering: impl Fn(&TrackerRequest, &[PeerAddress]) -> Vec<TrackerEvent> + Send + 'static) {
-        *self.state.answering.lock().expect("no panic holds it") = Box::new(answering);
+        *self.state.answering.lock().expect("a thread has panicked while it held this lock") = Box::new(answering);
     }
 
     /// Where it is, and who.
@@ -81,14 +81,14 @@ async fn session(connection: Arc<dyn Connection>, state: Arc<State>) {
         let said = match message {
             TrackerRequest::Hello { listeners, .. } => {
                 let peer = PeerAddress { id: connection.peer_id(), addresses: listeners };
-                state.came.lock().expect("no panic holds it").push(peer);
+                state.came.lock().expect("a thread has panicked while it held this lock").push(peer);
                 vec![TrackerEvent::Welcome { seen: connection.remote_addr() }]
             }
             TrackerRequest::Bye => return,
             message => {
-                let mut others = state.came.lock().expect("no panic holds it").clone();
+                let mut others = state.came.lock().expect("a thread has panicked while it held this lock").clone();
                 others.retain(|peer| peer.id != connection.peer_id());
-                (state.answering.lock().expect("no panic holds it"))(&message, &others)
+                (state.answering.lock().expect("a thread has panicked while it held this lock"))(&message, &others)
             }
         };
         for message in said {

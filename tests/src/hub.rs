@@ -68,7 +68,7 @@ impl MockHub {
         let world = Arc::new(Mutex::new(World { per_page: 1000, ..World::default() }));
         let shared = world.clone();
         let server = WebServer::start(move |request| {
-            let mut world = shared.lock().expect("no panic holds it");
+            let mut world = shared.lock().expect("a thread has panicked while it held this lock");
             if let Some(answer) = world.fault.as_mut().and_then(|fault| fault(request)) {
                 return answer;
             }
@@ -94,7 +94,7 @@ impl MockHub {
 
     /// Adds a file at a commit of 40 digits, which `main` is from now on.
     pub fn put_at(&self, repo: &str, commit: &str, path: &str, bytes: &[u8], lfs: bool) {
-        let mut world = self.world.lock().expect("no panic holds it");
+        let mut world = self.world.lock().expect("a thread has panicked while it held this lock");
         let repo = world.repos.entry(repo.to_owned()).or_default();
         repo.revisions.insert("main".to_owned(), commit.to_owned());
         let files = repo.commits.entry(commit.to_owned()).or_default();
@@ -103,24 +103,24 @@ impl MockHub {
 
     /// Gives a commit a name.
     pub fn tag(&self, repo: &str, name: &str, commit: &str) {
-        let mut world = self.world.lock().expect("no panic holds it");
+        let mut world = self.world.lock().expect("a thread has panicked while it held this lock");
         let repo = world.repos.entry(repo.to_owned()).or_default();
         repo.revisions.insert(name.to_owned(), commit.to_owned());
     }
 
     /// Lists so many files a page.
     pub fn per_page(&self, files: usize) {
-        self.world.lock().expect("no panic holds it").per_page = files;
+        self.world.lock().expect("a thread has panicked while it held this lock").per_page = files;
     }
 
     /// Gives nothing to those who do not have this token.
     pub fn token(&self, token: &str) {
-        self.world.lock().expect("no panic holds it").token = Some(token.to_owned());
+        self.world.lock().expect("a thread has panicked while it held this lock").token = Some(token.to_owned());
     }
 
     /// Answers as this function says, where it says something.
     pub fn fault(&self, fault: impl FnMut(&Request) -> Option<Response> + Send + 'static) {
-        self.world.lock().expect("no panic holds it").fault = Some(Box::new(fault));
+        self.world.lock().expect("a thread has panicked while it held this lock").fault = Some(Box::new(fault));
     }
 }
 

@@ -143,12 +143,13 @@ impl WebServer {
 
     /// Sends so many bytes a second from now on, over all connections together.
     pub fn rate(&self, bytes: u64) {
-        *self.shared.rate.lock().expect("no panic holds it") = Some((bytes, Instant::now()));
+        *self.shared.rate.lock().expect("a thread has panicked while it held this lock") =
+            Some((bytes, Instant::now()));
     }
 
     /// All requests so far.
     pub fn requests(&self) -> Vec<Request> {
-        self.shared.requests.lock().expect("no panic holds it").clone()
+        self.shared.requests.lock().expect("a thread has panicked while it held this lock").clone()
     }
 }
 
@@ -167,7 +168,7 @@ impl Shared {
     /// Waits for the turn of so many bytes.
     fn wait(&self, bytes: u64) {
         let turn = {
-            let mut rate = self.rate.lock().expect("no panic holds it");
+            let mut rate = self.rate.lock().expect("a thread has panicked while it held this lock");
             let Some((a_second, next)) = rate.as_mut() else { return };
             let turn = (*next).max(Instant::now());
             *next = turn + Duration::from_secs_f64(bytes as f64 / *a_second as f64);
@@ -184,7 +185,7 @@ fn serve(stream: &TcpStream, server: &Shared) -> std::io::Result<()> {
         if server.stop.load(Ordering::Relaxed) {
             return Ok(());
         }
-        server.requests.lock().expect("no panic holds it").push(request.clone());
+        server.requests.lock().expect("a thread has panicked while it held this lock").push(request.clone());
         let response = (server.handler)(&request);
         let mut head = format!("HTTP/1.1 {} .\r\nContent-Length: {}\r\n", response.status, response.body.len());
         // What says how long it is itself answers without a body.

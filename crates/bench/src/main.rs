@@ -6,6 +6,7 @@
 mod chart;
 mod floors;
 mod history;
+mod lock;
 mod memory;
 mod others;
 mod report;

@@ -23,7 +23,9 @@ pub fn hash_pieces<B: AsRef<[u8]>, E: Send>(
     let todo = Mutex::new(digests.chunks_mut(batch).enumerate());
     let done = AtomicU64::new(0);
     on_all_cores(count.div_ceil(batch), |_| {
-        let Some((index, out)) = todo.lock().expect("no panic holds it").next() else { return Ok(()) };
+        let Some((index, out)) = todo.lock().expect("a thread has panicked while it held this lock").next() else {
+            return Ok(());
+        };
         for (n, digest) in out.iter_mut().enumerate() {
             let (place, data) = piece(index * batch + n)?;
             let bytes = data.as_ref();

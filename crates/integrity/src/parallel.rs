@@ -21,7 +21,7 @@ pub fn on_all_cores<E: Send>(count: usize, work: impl Fn(usize) -> Result<(), E>
         let start = |_| std::thread::Builder::new().spawn_scoped(scope, some).ok();
         let others: Vec<_> = (1..threads).map_while(start).collect();
         let own = some();
-        others.into_iter().map(|thread| thread.join().expect("no panic is in it")).fold(own, Result::and)
+        others.into_iter().map(|thread| thread.join().expect("a thread has panicked")).fold(own, Result::and)
     })
 }
 

@@ -5,6 +5,7 @@ mod commands;
 mod error;
 mod features;
 mod flags;
+mod lock;
 mod session;
 mod ui;
 

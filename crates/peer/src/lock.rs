@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-const POISONED: &str = "a thread has panicked while it held this lock";
+pub(crate) const POISONED: &str = "a thread has panicked while it held this lock";
 
 pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect(POISONED)

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use protocol::PieceSet;
 
+use crate::lock::lock;
 use crate::{Journal, Storage, StorageError};
 
 /// A storage with its journal.
@@ -38,7 +39,7 @@ impl Checkpoint {
 
     /// Verified pieces of `bytes` bytes in all were written. Never waits for the disk. True if a commit is due.
     pub fn stored(&self, pieces: impl IntoIterator<Item = u32>, bytes: u64) -> bool {
-        let mut pending = self.pending.lock().expect("no panic holds it");
+        let mut pending = lock(&self.pending);
         pending.pieces.extend(pieces);
         pending.bytes += bytes;
         pending.bytes >= DUE_BYTES || pending.since.elapsed() >= DUE_AFTER
@@ -48,8 +49,8 @@ impl Checkpoint {
     /// now or later: a failed sync may have dropped the bytes. Blocks.
     pub fn commit(&self) -> Result<(), StorageError> {
         // One commit at a time, and each takes what it is about to sync.
-        let mut journal = self.journal.lock().expect("no panic holds it");
-        let batch = std::mem::replace(&mut *self.pending.lock().expect("no panic holds it"), Pending::new());
+        let mut journal = lock(&self.journal);
+        let batch = std::mem::replace(&mut *lock(&self.pending), Pending::new());
         if batch.pieces.is_empty() {
             return Ok(());
         }
@@ -59,9 +60,9 @@ impl Checkpoint {
 
     /// The pieces that were claimed, and those that were written since then.
     pub fn stored_pieces(&self) -> PieceSet {
-        let journal = self.journal.lock().expect("no panic holds it");
+        let journal = lock(&self.journal);
         let mut stored = journal.claimed().clone();
-        self.pending.lock().expect("no panic holds it").pieces.iter().for_each(|&piece| {
+        lock(&self.pending).pieces.iter().for_each(|&piece| {
             stored.insert(piece);
         });
         stored

@@ -14,6 +14,7 @@ use crate::changes::{Changes, Clock, FileState};
 use crate::error::{error_at, in_range};
 use crate::held::Held;
 use crate::holes;
+use crate::lock::lock;
 use crate::named::left_files;
 use crate::open::{Look, gone, is_made_late, make_late, open_file, reopen_file};
 use crate::open_files::{Holder, OpenFiles};
@@ -62,7 +63,7 @@ struct Open<T>(Mutex<HashMap<usize, Arc<T>>>);
 
 impl<T: Send + Sync> Holder for Open<T> {
     fn close(&self, file: usize) {
-        let closed = self.0.lock().expect("no panic holds it").remove(&file);
+        let closed = lock(&self.0).remove(&file);
         drop(closed);
     }
 }
@@ -124,7 +125,7 @@ impl<T: OpenFile> Handles<T> {
     }
 
     fn changes(&self, file: usize) -> MutexGuard<'_, Changes> {
-        self.changes[file].lock().expect("no panic holds it")
+        lock(&self.changes[file])
     }
 
     /// A file to write to was opened: no other file of the content is the same one, and since it was last seen nobody has
@@ -137,7 +138,7 @@ impl<T: OpenFile> Handles<T> {
             false => changes.opened(FileState::of(&seen)),
         }
         let Some(identity) = identity(open, &seen) else { return Ok(()) };
-        let mut identities = self.identities.lock().expect("no panic holds it");
+        let mut identities = lock(&self.identities);
         match identities.insert(identity, file) {
             // The other one may be gone, and its number another's by now.
             Some(other) if other != file && identity_at(self.held.as_deref(), &self.specs[other]) == Some(identity) => {
@@ -251,7 +252,7 @@ impl<T: OpenFile> Handles<T> {
         file: usize,
         make: impl Fn(File, &FileSpec) -> Result<T, StorageError>,
     ) -> Result<Arc<T>, StorageError> {
-        if let Some(open) = self.open.0.lock().expect("no panic holds it").get(&file) {
+        if let Some(open) = lock(&self.open.0).get(&file) {
             return Ok(open.clone());
         }
         let released = self.released.load(Ordering::Relaxed);
@@ -313,7 +314,7 @@ impl<T: OpenFile> Handles<T> {
         let spec = &self.specs[file];
         // Not under the lock: opening may wait for the disk. Should two do it at once, both are as good.
         let opened = Arc::new(self.all.open(|| make(open(spec)?, spec))?);
-        let mut kept = self.open.0.lock().expect("no panic holds it");
+        let mut kept = lock(&self.open.0);
         if self.released.load(Ordering::Relaxed) {
             return Ok(opened);
         }
@@ -327,7 +328,7 @@ impl<T: OpenFile> Handles<T> {
 
     /// Closes all files, and keeps none open from here on.
     pub(crate) fn release(&self) {
-        let mut open = self.open.0.lock().expect("no panic holds it");
+        let mut open = lock(&self.open.0);
         self.released.store(true, Ordering::Relaxed);
         let closed = std::mem::take(&mut *open);
         drop(open);

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Weak};
 
 use crate::folder::Folder;
+use crate::lock::lock;
 use crate::room::Room;
 
 static HELD: Mutex<Option<HashMap<PathBuf, Weak<Held>>>> = Mutex::new(None);
@@ -35,14 +36,14 @@ impl Held {
     pub(crate) fn with_room(folder: &Arc<Folder>, name: &str, room: Option<Room>) -> Arc<Self> {
         let path = if name.is_empty() { folder.path().to_owned() } else { folder.path().join(name) };
         let held = Arc::new(Held { folder: folder.clone(), path: path.clone(), inside: name.into(), room });
-        let mut all = HELD.lock().expect("no panic holds it");
+        let mut all = lock(&HELD);
         all.get_or_insert_default().insert(path, Arc::downgrade(&held));
         held
     }
 
     /// What holds this path, if anything does.
     pub(crate) fn of(path: &Path) -> Option<Arc<Self>> {
-        let all = HELD.lock().expect("no panic holds it");
+        let all = lock(&HELD);
         let all = all.as_ref().filter(|all| !all.is_empty())?;
         path.ancestors().find_map(|path| all.get(path)?.upgrade())
     }
@@ -69,7 +70,7 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let mut all = HELD.lock().expect("no panic holds it");
+        let mut all = lock(&HELD);
         // Another one of the same path may have come since.
         if let Some(all) = all.as_mut()
             && all.get(&self.path).is_some_and(|held| held.strong_count() == 0)

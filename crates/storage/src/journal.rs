@@ -12,6 +12,7 @@ use protocol::{ContentId, Digest, PieceRange, PieceSet};
 
 use crate::StorageError;
 use crate::error::error_at;
+use crate::lock::lock;
 
 const MAGIC: &[u8; 8] = b"P2PJRNL1";
 /// What journals of all versions begin with.
@@ -36,7 +37,7 @@ impl JournalFile {
     }
 
     fn open(&self) -> MutexGuard<'_, Option<File>> {
-        self.0.lock().expect("no panic holds it")
+        lock(&self.0)
     }
 }
 

@@ -36,6 +36,7 @@ mod held;
 mod holes;
 mod journal;
 mod left_over;
+mod lock;
 mod memory;
 mod mmap;
 mod named;

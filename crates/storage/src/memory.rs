@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 
 use crate::error::in_range;
+use crate::lock::lock;
 use crate::{Access, Backend, FileSpec, Storage, StorageError};
 
 type File = Arc<Mutex<Vec<u8>>>;
@@ -20,7 +21,7 @@ pub struct MemoryBackend {
 impl MemoryBackend {
     /// Puts a file there.
     pub fn put(&self, path: impl Into<PathBuf>, bytes: Vec<u8>) {
-        self.files.lock().expect("no panic holds it").insert(path.into(), Arc::new(Mutex::new(bytes)));
+        lock(&self.files).insert(path.into(), Arc::new(Mutex::new(bytes)));
     }
 }
 
@@ -34,13 +35,13 @@ impl Backend for MemoryBackend {
     }
 
     fn open(&self, files: &[FileSpec], access: Access) -> Result<Arc<dyn Storage>, StorageError> {
-        let mut world = self.files.lock().expect("no panic holds it");
+        let mut world = lock(&self.files);
         let mut open = |spec: &FileSpec| {
             let file = match access {
                 Access::Read => world.get(&spec.path).ok_or_else(|| StorageError::NotFound(spec.path.clone()))?.clone(),
                 Access::Write => world.entry(spec.path.clone()).or_default().clone(),
             };
-            let mut bytes = file.lock().expect("no panic holds it");
+            let mut bytes = lock(&file);
             match access {
                 Access::Read if bytes.len() as u64 != spec.size => {
                     return Err(StorageError::Changed(spec.path.clone()));
@@ -68,7 +69,7 @@ struct Memory {
 
 impl Storage for Memory {
     fn read(&self, file: usize, offset: u64, len: usize) -> Result<Bytes, StorageError> {
-        let bytes = self.files[file].0.lock().expect("no panic holds it");
+        let bytes = lock(&self.files[file].0);
         in_range(offset, len, bytes.len() as u64)?;
         Ok(Bytes::copy_from_slice(&bytes[offset as usize..offset as usize + len]))
     }
@@ -78,7 +79,7 @@ impl Storage for Memory {
         if self.access == Access::Read {
             return Err(StorageError::Denied(path.clone()));
         }
-        let mut bytes = file.lock().expect("no panic holds it");
+        let mut bytes = lock(file);
         in_range(offset, data.len(), bytes.len() as u64)?;
         bytes[offset as usize..offset as usize + data.len()].copy_from_slice(data);
         Ok(())

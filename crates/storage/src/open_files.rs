@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 use atomic_file::descriptor_limit;
 
 use crate::StorageError;
+use crate::lock::lock;
 
 /// Most open files, whatever the system grants: as many maps as are guarded against a file that is cut. To open one again
 /// costs little.
@@ -52,7 +53,7 @@ impl OpenFiles {
     /// A file of a holder is open now. What is too much is closed.
     pub(crate) fn opened(&self, holder: &Arc<impl Holder + 'static>, file: usize) {
         let holder: Weak<dyn Holder> = Arc::downgrade(holder) as _;
-        let mut order = self.order.lock().expect("no panic holds it");
+        let mut order = lock(&self.order);
         order.push_back((holder, file));
         let more = order.len().saturating_sub(self.most);
         let oldest: Vec<_> = order.drain(..more).collect();
@@ -63,12 +64,12 @@ impl OpenFiles {
     /// A holder is about to go, with all its files.
     pub(crate) fn forget(&self, holder: &Arc<impl Holder + 'static>) {
         let gone = Arc::as_ptr(holder).cast::<()>();
-        self.order.lock().expect("no panic holds it").retain(|(holder, _)| holder.as_ptr().cast::<()>() != gone);
+        lock(&self.order).retain(|(holder, _)| holder.as_ptr().cast::<()>() != gone);
     }
 
     /// Closes half of them. False if there are none.
     fn close_half(&self) -> bool {
-        let mut order = self.order.lock().expect("no panic holds it");
+        let mut order = lock(&self.order);
         let half = order.len().div_ceil(2);
         let oldest: Vec<_> = order.drain(..half).collect();
         drop(order);

@@ -133,7 +133,7 @@ impl Output {
     /// the first pieces take long.
     pub fn fills_gaps(&self) -> bool {
         #[cfg(windows)]
-        return self.lock.lock().expect("no panic holds it").as_ref().is_some_and(atomic_file::windows::fills_gaps);
+        return crate::lock::lock(&self.lock).as_ref().is_some_and(atomic_file::windows::fills_gaps);
         #[cfg(not(windows))]
         false
     }

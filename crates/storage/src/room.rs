@@ -17,6 +17,7 @@ use crate::StorageError;
 use crate::error::error_at;
 use crate::file_size::file_size_limit;
 use crate::folder::Folder;
+use crate::lock::lock;
 use crate::state_names::PART;
 
 /// What stays free unless something else is said: a hundredth of the file system, and no more than this.
@@ -111,7 +112,7 @@ impl Room {
             .map(|(file, (&(_, size, _), taken))| rounded(size).saturating_sub(hole(file)).saturating_sub(taken));
         let needs = needs.fold(0u64, u64::saturating_add);
         let device = device(there).map_err(error)?;
-        let mut ledger = LEDGER.lock().expect("no panic holds it");
+        let mut ledger = lock(&LEDGER);
         ledger.retain(|entry| entry.strong_count() > 0);
         let others = ledger.iter().filter_map(Weak::upgrade).filter(|entry| entry.device == device);
         let others = others.map(|entry| entry.bytes.load(Ordering::Relaxed)).fold(0u64, u64::saturating_add);
@@ -133,7 +134,7 @@ impl Room {
 
     /// Reserves what files will take that are made as they come. Where that cannot be done it is only counted.
     pub(crate) fn reserve(&self, folder: &Folder) {
-        let mut state = self.state.lock().expect("no panic holds it");
+        let mut state = lock(&self.state);
         let held = state.left / CHUNK * CHUNK;
         let unnamed = (held > 0).then(|| folder.unnamed()).flatten();
         if let Some(unnamed) = unnamed.filter(|unnamed| fs4::FileExt::allocate(unnamed, held).is_ok()) {
@@ -144,7 +145,7 @@ impl Room {
 
     /// So many bytes are about to be reserved, or written, in a file of the download itself.
     pub(crate) fn take(&self, bytes: u64) {
-        let mut state = self.state.lock().expect("no panic holds it");
+        let mut state = lock(&self.state);
         state.left = state.left.saturating_sub(bytes);
         let held = state.left / CHUNK * CHUNK;
         if held < state.held {
@@ -159,7 +160,7 @@ impl Room {
 
     /// Gives back what is reserved without a name.
     pub(crate) fn release(&self) {
-        let mut state = self.state.lock().expect("no panic holds it");
+        let mut state = lock(&self.state);
         *state = State { left: 0, held: 0, unnamed: None };
         self.entry.bytes.store(0, Ordering::Relaxed);
     }

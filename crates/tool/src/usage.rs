@@ -62,18 +62,21 @@ impl Watch {
     /// Watches one more.
     pub fn add(&self, process: u32) {
         let began = processor_time(process).unwrap_or(0.0);
-        self.seen.lock().expect("no panic holds it").insert(process, (began, Usage::default()));
+        self.seen
+            .lock()
+            .expect("a thread has panicked while it held this lock")
+            .insert(process, (began, Usage::default()));
     }
 
     /// Watches one less.
     pub fn forget(&self, process: u32) {
-        self.seen.lock().expect("no panic holds it").remove(&process);
+        self.seen.lock().expect("a thread has panicked while it held this lock").remove(&process);
     }
 
     /// What a process has used so far; nothing if it was not watched.
     pub fn usage(&self, process: u32) -> Option<Usage> {
         look(&self.seen);
-        self.seen.lock().expect("no panic holds it").get(&process).map(|(_, usage)| *usage)
+        self.seen.lock().expect("a thread has panicked while it held this lock").get(&process).map(|(_, usage)| *usage)
     }
 }
 
@@ -87,7 +90,7 @@ impl Drop for Watch {
 }
 
 fn look(seen: &Mutex<BTreeMap<u32, (f64, Usage)>>) {
-    for (&process, (began, usage)) in &mut *seen.lock().expect("no panic holds it") {
+    for (&process, (began, usage)) in &mut *seen.lock().expect("a thread has panicked while it held this lock") {
         if let Some(now) = processor_time(process) {
             usage.cpu_seconds = now - *began;
         }

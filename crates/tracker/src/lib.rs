@@ -23,6 +23,7 @@ mod config;
 mod cost;
 mod last_words;
 mod ledger;
+mod lock;
 mod mailboxes;
 mod news_load;
 mod outbox;

@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use crate::cost;
+use crate::lock::lock;
 use crate::news_load::Haste;
 
 /// Most peers in one message, either way. More wait for the next.
@@ -87,7 +88,7 @@ impl Outbox {
         haste: Haste,
         charge: impl FnOnce(i64),
     ) {
-        let mut waiting = self.waiting.lock().expect("no panic holds it");
+        let mut waiting = lock(&self.waiting);
         waiting.hurry |= haste == Haste::Now;
         let Queue { news, order, .. } = &mut *waiting;
         let mut before = 0;
@@ -104,7 +105,7 @@ impl Outbox {
 
     /// Says something that does not wait for news. False if too much of that waits already.
     pub(crate) fn say(&self, message: TrackerEvent) -> bool {
-        let mut waiting = self.waiting.lock().expect("no panic holds it");
+        let mut waiting = lock(&self.waiting);
         if waiting.said.len() >= MOST_SAID {
             return false;
         }
@@ -117,7 +118,7 @@ impl Outbox {
 
     /// Takes what is said before any news.
     pub(crate) fn take_said(&self) -> Option<TrackerEvent> {
-        self.waiting.lock().expect("no panic holds it").said.pop_front()
+        lock(&self.waiting).said.pop_front()
     }
 
     /// Waits until there is something to tell, and it is time to.
@@ -134,7 +135,7 @@ impl Outbox {
 
     /// When to tell what there is to tell.
     fn due(&self) -> Option<Instant> {
-        let waiting = self.waiting.lock().expect("no panic holds it");
+        let waiting = lock(&self.waiting);
         if waiting.order.is_empty() && waiting.said.is_empty() {
             return None;
         }
@@ -145,7 +146,7 @@ impl Outbox {
 
     /// Takes as much as goes into a message. `charge` is told by how many bytes less wait now.
     pub(crate) fn take(&self, charge: impl FnOnce(i64)) -> Option<(ContentId, News)> {
-        let mut waiting = self.waiting.lock().expect("no panic holds it");
+        let mut waiting = lock(&self.waiting);
         let Queue { hurry, told, news, order, .. } = &mut *waiting;
         let Some(content) = order.pop_front() else {
             *hurry = false;

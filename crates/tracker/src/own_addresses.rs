@@ -8,6 +8,8 @@ use protocol::MAX_OWN_ADDRESSES;
 use swarm::Scope;
 use tokio::time::Instant;
 
+use crate::lock::lock;
+
 /// The addresses of this machine are looked up again after this time: they may change.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
@@ -33,7 +35,7 @@ impl OwnAddresses {
     }
 
     fn public(&self) -> Vec<SocketAddr> {
-        let mut known = self.known.lock().expect("no panic holds it");
+        let mut known = lock(&self.known);
         if let Some((_, known)) = known.as_ref().filter(|(looked, _)| looked.elapsed() < LOOK_AGAIN) {
             return known.clone();
         }

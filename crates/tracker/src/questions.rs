@@ -6,6 +6,8 @@ use std::sync::Mutex;
 use protocol::TrackerRequest;
 use tokio::sync::Notify;
 
+use crate::lock::lock;
+
 /// Questions that may wait for one peer. Their answers are made when they can be said: they are large, and cost the asker
 /// next to nothing.
 const MOST: usize = 2;
@@ -23,7 +25,7 @@ impl Questions {
     pub(crate) async fn put(&self, question: TrackerRequest) {
         loop {
             {
-                let mut waiting = self.waiting.lock().expect("no panic holds it");
+                let mut waiting = lock(&self.waiting);
                 if waiting.len() < MOST {
                     waiting.push_back(question);
                     self.came.notify_one();
@@ -46,7 +48,7 @@ impl Questions {
 
     /// The next one, if there is one already.
     pub(crate) fn try_next(&self) -> Option<TrackerRequest> {
-        let mut waiting = self.waiting.lock().expect("no panic holds it");
+        let mut waiting = lock(&self.waiting);
         let question = waiting.pop_front()?;
         if waiting.is_empty() {
             *waiting = VecDeque::new();

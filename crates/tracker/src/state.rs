@@ -28,6 +28,7 @@ use crate::catalogue::{Catalogue, Name, Namer};
 use crate::config::ServerConfig;
 use crate::cost;
 use crate::ledger::{Ledger, Room, Use};
+use crate::lock::lock;
 use crate::mailboxes::Mailboxes;
 use crate::news_load::{Haste, NewsLoad};
 use crate::outbox::Outbox;
@@ -370,7 +371,7 @@ impl State {
     /// What a connection says took so much time. Says how long to wait before more of it is read: a while if the tracker has much to do, and
     /// more of that than others' is made there.
     pub(crate) fn took(&self, origin: AddressOrigin, time: Duration) -> Duration {
-        self.busy.lock().expect("no panic holds it").spent(origin, time)
+        lock(&self.busy).spent(origin, time)
     }
 
     /// Notes that a member takes part in a content: gives its addresses, whether it has wanted pieces of it, and as how many messages it
@@ -466,11 +467,11 @@ impl State {
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        self.ledger.lock().expect("no panic holds it")
+        lock(&self.ledger)
     }
 
     fn catalogue(&self) -> MutexGuard<'_, Catalogue> {
-        self.catalogue.lock().expect("no panic holds it")
+        lock(&self.catalogue)
     }
 }
 

@@ -17,6 +17,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::lock::lock;
+
 /// What is younger is not ended for another one of the same address: under a flood that is faster than we are, nothing
 /// would ever be done.
 const GRACE: Duration = Duration::from_millis(100);
@@ -90,7 +92,7 @@ impl Admission {
         newcomer: Newcomer,
         end: impl FnOnce() + Send + 'static,
     ) -> Option<Place> {
-        let mut table = self.table.lock().expect("no panic holds it");
+        let mut table = lock(&self.table);
         let number = table.add(now, newcomer, Box::new(end));
         let ended = match table.places.len() > self.room {
             true => {
@@ -123,7 +125,7 @@ impl Admission {
 
     /// Places that are taken.
     pub(crate) fn taken(&self) -> usize {
-        self.table.lock().expect("no panic holds it").places.len()
+        lock(&self.table).places.len()
     }
 
     /// Whether so many places are taken that nobody should hold one for long.
@@ -135,7 +137,7 @@ impl Admission {
 impl Place {
     /// It is good for something else from now on.
     pub(crate) fn set_worth(&self, worth: Worth) {
-        let mut table = self.admission.table.lock().expect("no panic holds it");
+        let mut table = lock(&self.admission.table);
         if let Some(held) = table.places.get_mut(&self.number) {
             held.worth = worth;
         }
@@ -149,7 +151,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let held = self.admission.table.lock().expect("no panic holds it").remove(self.number);
+        let held = lock(&self.admission.table).remove(self.number);
         drop(held); // not under the lock
     }
 }

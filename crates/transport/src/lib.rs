@@ -46,6 +46,7 @@ pub mod frame;
 mod handshakes;
 mod identity;
 mod keep_alive;
+mod lock;
 pub mod memory;
 mod pipe;
 mod pipe_stream;

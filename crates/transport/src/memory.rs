@@ -5,7 +5,6 @@
 //! There is no encryption to prove an id with: an address is bound with any id.
 
 mod connection;
-mod lock;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -15,8 +14,8 @@ use protocol::PeerId;
 use tokio::sync::{mpsc, watch};
 
 use self::connection::Side;
-use self::lock::lock;
 use crate::identity::Identity;
+use crate::lock::lock;
 use crate::{BoxFuture, Connection, OverRelay, Transport, TransportError, Whom};
 
 /// Connections that wait to be accepted; a dialer waits for a place.

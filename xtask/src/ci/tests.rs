@@ -28,16 +28,16 @@ struct Program {
 pub(super) fn run(arguments: &[&str], set_up: impl Fn(&mut Command) + Sync) -> anyhow::Result<()> {
     let programs = Mutex::new(built(arguments)?.into_iter());
     let failed = Mutex::new(Vec::new());
-    let next = || programs.lock().expect("no panic holds it").next();
+    let next = || programs.lock().expect("a thread has panicked while it held this lock").next();
     let worker = || {
         while let Some(program) = next() {
             if !passes(&program, &set_up) {
-                failed.lock().expect("no panic holds it").push(program.name);
+                failed.lock().expect("a thread has panicked while it held this lock").push(program.name);
             }
         }
     };
     thread::scope(|scope| (0..SIDE_BY_SIDE).for_each(|_| drop(scope.spawn(worker))));
-    let failed = failed.into_inner().expect("no panic holds it");
+    let failed = failed.into_inner().expect("a thread has panicked while it held this lock");
     ensure!(failed.is_empty(), "tests failed in {}", failed.join(", "));
     let mut examples = super::command();
     examples.arg("test").args(arguments).arg("--doc");

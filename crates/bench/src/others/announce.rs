@@ -13,6 +13,7 @@ use anyhow::ensure;
 use tool::interrupt::check_interrupted;
 
 use super::LOOK;
+use crate::lock::lock;
 
 /// A question must be said and its answer taken within this time.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -53,7 +54,7 @@ impl Tracker {
     /// Waits until so many peers have announced themselves.
     pub(super) fn until_announced(&self, peers: usize, patience: Duration) -> anyhow::Result<()> {
         let until = Instant::now() + patience;
-        while self.ports.lock().expect("no panic holds it").len() < peers {
+        while lock(&self.ports).len() < peers {
             check_interrupted()?;
             ensure!(Instant::now() < until, "it does not announce itself");
             std::thread::sleep(LOOK);
@@ -85,7 +86,7 @@ fn answer(mut client: &TcpStream, ports: &Mutex<BTreeSet<u16>>) -> std::io::Resu
     }
     let Some(port) = port_of(&question) else { return Ok(()) };
     let others: Vec<u8> = {
-        let mut ports = ports.lock().expect("no panic holds it");
+        let mut ports = lock(&ports);
         ports.insert(port);
         let compact = |&other: &u16| [&Ipv4Addr::LOCALHOST.octets()[..], &other.to_be_bytes()].concat();
         ports.iter().filter(|&&other| other != port).flat_map(compact).collect()

@@ -15,6 +15,8 @@ use tool::interrupt::check_interrupted;
 use transport::frame::{encode, receive_message};
 use transport::{Config, Connection, Identity, Kind, Quic, SendStream, Tcp, Transport, TransportError};
 
+use crate::lock::lock;
+
 /// Peers that join at once.
 const TOGETHER: usize = 64;
 /// A peer tries so often, as real ones do for ever.
@@ -134,7 +136,7 @@ impl Crowd {
             }
             hears.ended.store(true, Ordering::Relaxed);
             // Nobody is to wait for an answer any more.
-            hears.awaited.lock().expect("no panic holds it").take();
+            lock(&hears.awaited).take();
         })));
         Ok(Member { connection, send, heard })
     }
@@ -144,7 +146,7 @@ impl Heard {
     fn hear(&self, event: TrackerEvent) {
         self.messages.fetch_add(1, Ordering::Relaxed);
         let TrackerEvent::Peers { content, joined, .. } = event else { return };
-        let awaited = self.awaited.lock().expect("no panic holds it").take_if(|(awaited, _)| *awaited == content);
+        let awaited = lock(&self.awaited).take_if(|(awaited, _)| *awaited == content);
         if let Some((_, answered)) = awaited {
             let _ = answered.send(joined.len());
         }
@@ -155,7 +157,7 @@ impl Member {
     /// Announces a content, and waits for the answer: how many others it names.
     pub async fn announce(&mut self, content: ContentId, role: Role) -> anyhow::Result<usize> {
         let (answered, answer) = oneshot::channel();
-        *self.heard.awaited.lock().expect("no panic holds it") = Some((content, answered));
+        *lock(&self.heard.awaited) = Some((content, answered));
         let message = TrackerRequest::Announce(Announce { content, about: None, role });
         self.send.send(encode(&message)?).await?;
         timeout(PATIENCE, answer).await.context("an announcement is not answered")?.context("the connection has ended")

@@ -8,7 +8,7 @@
 //! longer than it should take reads for itself, and waits for half as long the next time. It stays in line, so that the others hear what it has
 //! read; and not all of them lose their patience at once.
 
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use origins::FileDigest;
@@ -125,7 +125,7 @@ struct Awaited<'a> {
 
 impl Patience {
     fn waited(&self) -> MutexGuard<'_, Waited> {
-        self.0.lock().expect("no panic holds it")
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Another gateway is waited for that reads so many bytes.

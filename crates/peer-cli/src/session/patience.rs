@@ -11,6 +11,8 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use crate::lock::lock;
+
 /// After this long it is said what is waited for.
 pub const SPEAK: Duration = Duration::from_secs(3);
 /// Longest time for one try to reach the tracker, and for the name servers to say where it is.
@@ -52,12 +54,12 @@ static CLOCK: Mutex<Option<Clock>> = Mutex::new(None);
 /// The time, without that in which the program was stopped or its machine slept. Only [`keep_time`] notices that it was.
 pub fn now() -> Instant {
     let real = Instant::now();
-    CLOCK.lock().expect("no panic holds it").as_mut().map_or(real, |clock| clock.at(real))
+    lock(&CLOCK).as_mut().map_or(real, |clock| clock.at(real))
 }
 
 /// Looks at the clock again and again, in the background.
 pub fn keep_time() {
-    let mut clock = CLOCK.lock().expect("no panic holds it");
+    let mut clock = lock(&CLOCK);
     if clock.is_none() {
         *clock = Some(Clock { last: Instant::now(), stood: Duration::ZERO });
         tokio::spawn(async {

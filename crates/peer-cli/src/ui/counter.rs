@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use settings::Signals;
 use settings::terminal::{in_background, takes_codes};
 
+use crate::lock::lock;
 use crate::ui::letters;
 use crate::ui::pace::Meter;
 use crate::ui::paint::size;
@@ -47,7 +48,7 @@ impl Counter {
     pub fn show(self) -> impl Fn(u64, u64) + Sync {
         move |done, size_in_all| {
             let Some(drawn) = self.drawn.as_ref().filter(|_| !in_background()) else { return };
-            let mut drawn = drawn.lock().expect("no panic holds it");
+            let mut drawn = lock(&drawn);
             let now = Instant::now();
             if drawn.last.is_some_and(|then| now - then < AGAIN) {
                 return;
@@ -96,7 +97,7 @@ fn clear_when_stopped(drawn: Arc<Mutex<Drawn>>) {
         runtime.block_on(async {
             let signal = Signals::listen().next().await;
             // Held until the end: nothing is drawn again.
-            let _drawn = drawn.lock().expect("no panic holds it");
+            let _drawn = lock(&drawn);
             clear();
             std::process::exit(code(signal) as i32);
         });

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 
+use crate::lock::lock;
 use crate::ui::amounts::{clock, part, rate};
 use crate::ui::columns::{columns, shortened};
 use crate::ui::pace::Pace;
@@ -217,7 +218,7 @@ struct Page(Arc<Mutex<Vec<String>>>);
 
 impl Page {
     fn line(&self) -> String {
-        let parts = self.0.lock().expect("no panic holds it");
+        let parts = lock(&self.0);
         // What fills the rest of the line comes behind it.
         parts.first().cloned().unwrap_or_default()
     }
@@ -250,13 +251,13 @@ impl TermLike for Page {
     }
 
     fn write_str(&self, text: &str) -> io::Result<()> {
-        self.0.lock().expect("no panic holds it").push(text.to_owned());
+        lock(&self.0).push(text.to_owned());
         Ok(())
     }
 
     /// Each drawing begins with it.
     fn clear_line(&self) -> io::Result<()> {
-        self.0.lock().expect("no panic holds it").clear();
+        lock(&self.0).clear();
         Ok(())
     }
 

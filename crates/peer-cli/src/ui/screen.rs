@@ -12,6 +12,7 @@ use protocol::printable;
 use settings::terminal::{draws_unicode, in_background, takes_codes};
 
 use crate::error::Failure;
+use crate::lock::lock;
 use crate::ui::columns::wrapped;
 use crate::ui::letters;
 use crate::ui::paint::{Canvas, Draw, draw_all, size};
@@ -119,7 +120,7 @@ static LOG: Mutex<Option<SyncSender<Draw>>> = Mutex::new(None);
 
 /// Has a line of the log drawn where lines of the screen are, if there is one. False if there is none.
 pub fn log_line(line: &str) -> bool {
-    let draws = LOG.lock().expect("no panic holds it").clone();
+    let draws = lock(&LOG).clone();
     draws.is_some_and(|draws| draws.send(Draw::Line(line.trim_end_matches('\n').to_owned())).is_ok())
 }
 
@@ -131,7 +132,7 @@ impl Screen {
         let says_words = above_prompt || output_stream.is_terminal();
         std::thread::spawn(move || draw_all(canvas, &events));
         if std::io::stderr().is_terminal() {
-            *LOG.lock().expect("no panic holds it") = Some(draws.clone());
+            *lock(&LOG) = Some(draws.clone());
         }
         let draws = Mutex::new(Some(draws));
         Screen::new(OutputMode::Terminal { draws, says_words, above_prompt }, output_stream, verbosity)
@@ -169,14 +170,14 @@ impl Screen {
 
     fn take_draws(&self) -> Option<SyncSender<Draw>> {
         let OutputMode::Terminal { draws, .. } = &self.mode else { return None };
-        *LOG.lock().expect("no panic holds it") = None;
-        draws.lock().expect("no panic holds it").take()
+        *lock(&LOG) = None;
+        lock(&draws).take()
     }
 
     /// Hands something to the thread that draws; gives it back if there is none any more.
     fn draw(&self, draw: Draw) -> Option<Draw> {
         let OutputMode::Terminal { draws, .. } = &self.mode else { return Some(draw) };
-        let draws = draws.lock().expect("no panic holds it");
+        let draws = lock(&draws);
         let Some(draws) = &*draws else { return Some(draw) };
         match draws.try_send(draw) {
             // A terminal that stands still: what is replaced anyway may be left out.
@@ -286,14 +287,14 @@ impl Screen {
         match &self.mode {
             OutputMode::Terminal { .. } => drop(self.draw(Draw::Keep(row))),
             OutputMode::Json | OutputMode::Plain => {
-                let last = self.log.lock().expect("no panic holds it").last(&row);
+                let last = lock(&self.log).last(&row);
                 log_lines(last.as_slice());
             }
         }
     }
 
     fn log_rows(&self, rows: &[Row]) {
-        let due = self.log.lock().expect("no panic holds it").due(Instant::now(), rows);
+        let due = lock(&self.log).due(Instant::now(), rows);
         log_lines(&due);
     }
 

@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{ExitCode, Failure};
+use crate::lock::lock;
 
 /// Why something was not written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,13 +30,13 @@ pub fn write(bytes: &[u8]) -> Result<(), Loss> {
         ErrorKind::BrokenPipe => Loss::ReaderGone,
         _ => Loss::Refused(error.to_string()),
     };
-    LOST.lock().expect("no panic holds it").get_or_insert_with(|| loss.clone());
+    lock(&LOST).get_or_insert_with(|| loss.clone());
     Err(loss)
 }
 
 /// The first loss since the program started, if there was any.
 pub fn lost() -> Option<Loss> {
-    LOST.lock().expect("no panic holds it").clone()
+    lock(&LOST).clone()
 }
 
 impl From<Loss> for Failure {

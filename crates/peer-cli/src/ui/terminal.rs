@@ -11,6 +11,8 @@ use std::time::Duration;
 #[cfg(unix)]
 use std::time::Instant;
 
+use crate::lock::lock;
+
 /// Whether the editor has the terminal.
 static LENT: AtomicBool = AtomicBool::new(false);
 /// Whether it is not to be lent again.
@@ -34,12 +36,12 @@ struct InitialModes<M>(Mutex<Option<M>>);
 impl<M> InitialModes<M> {
     /// Those of the first time count: later ones may be the editor's.
     fn keep(&self, modes: Option<M>) {
-        let mut kept = self.0.lock().expect("no panic holds it");
+        let mut kept = lock(&self.0);
         *kept = kept.take().or(modes);
     }
 
     fn put_back(&self, set: impl FnOnce(&M)) {
-        if let Some(modes) = &*self.0.lock().expect("no panic holds it") {
+        if let Some(modes) = &*lock(&self.0) {
             set(modes);
         }
     }

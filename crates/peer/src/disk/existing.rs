@@ -15,7 +15,7 @@ use crate::disk::doubt::Verified;
 use crate::disk::names::local::LocalNames;
 use crate::disk::scan::Scan;
 use crate::error::PeerError;
-use crate::lock::lock;
+use crate::lock::{POISONED, lock};
 
 /// What was found of the files that are wanted, as their numbers in the manifest.
 #[derive(Default)]
@@ -96,7 +96,7 @@ pub(crate) fn compare(
         }
         Ok(())
     })?;
-    let different = different.into_inner().expect("no panic holds it");
+    let different = different.into_inner().expect(POISONED);
     let files = same_size.iter().zip(specs).map(|(&file, spec)| (!different.contains(&file)).then_some((file, spec)));
     found.verified = Some(Verified { storage, files: files.collect() });
     found.equal = same_size.into_iter().filter(|file| !different.contains(file)).collect();

@@ -21,6 +21,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::{How, Seen, is_inside};
+use crate::lock::lock;
 pub(crate) use rights::set_rights;
 
 /// Opens a folder on the way to something; nothing is read from it.
@@ -45,7 +46,7 @@ impl Folder {
         if !there.is_dir() {
             return Err(io::ErrorKind::NotADirectory.into());
         }
-        let mut open = OPEN.lock().expect("no panic holds it");
+        let mut open = lock(&OPEN);
         let open = open.get_or_insert_default();
         if let Some(folder) = open.get(path).and_then(Weak::upgrade)
             && is_held(&folder.descriptor, &there)

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 
 use crate::error::in_range;
+use crate::lock::lock;
 use crate::{Access, Backend, FileSpec, Storage, StorageError};
 
 /// Bytes that reach a disk together or not at all.
@@ -29,7 +30,7 @@ impl Forgetful {
     /// The power fails: each unflushed block survives if `survives` says so. What was opened before is dead; what is
     /// on the platter is seen through the backend below.
     pub fn crash(&self, mut survives: impl FnMut() -> bool) -> Result<(), StorageError> {
-        for cached in self.open.lock().expect("no panic holds it").drain(..) {
+        for cached in lock(&self.open).drain(..) {
             for write in cached.take().into_iter().flatten() {
                 for block in write.blocks() {
                     if survives() {
@@ -55,7 +56,7 @@ impl Backend for Forgetful {
         let inner = self.inner.open(files, access)?;
         let sizes = files.iter().map(|spec| spec.size).collect();
         let cached = Arc::new(Cached { inner, access, sizes, unflushed: Mutex::new(Some(Vec::new())) });
-        self.open.lock().expect("no panic holds it").push(cached.clone());
+        lock(&self.open).push(cached.clone());
         Ok(cached)
     }
 }
@@ -90,7 +91,7 @@ struct Cached {
 
 impl Cached {
     fn take(&self) -> Option<Vec<Write>> {
-        self.unflushed.lock().expect("no panic holds it").take()
+        lock(&self.unflushed).take()
     }
 }
 
@@ -100,7 +101,7 @@ fn dead() -> StorageError {
 
 impl Storage for Cached {
     fn read(&self, file: usize, offset: u64, len: usize) -> Result<Bytes, StorageError> {
-        let unflushed = self.unflushed.lock().expect("no panic holds it");
+        let unflushed = lock(&self.unflushed);
         let unflushed = unflushed.as_ref().ok_or_else(dead)?;
         in_range(offset, len, self.sizes[file])?;
         let below = self.inner.read(file, offset, len);
@@ -127,7 +128,7 @@ impl Storage for Cached {
     }
 
     fn write(&self, file: usize, offset: u64, data: &[u8]) -> Result<(), StorageError> {
-        let mut unflushed = self.unflushed.lock().expect("no panic holds it");
+        let mut unflushed = lock(&self.unflushed);
         let unflushed = unflushed.as_mut().ok_or_else(dead)?;
         if self.access == Access::Read {
             // Only it knows how it refuses.
@@ -139,7 +140,7 @@ impl Storage for Cached {
     }
 
     fn flush(&self) -> Result<(), StorageError> {
-        let mut unflushed = self.unflushed.lock().expect("no panic holds it");
+        let mut unflushed = lock(&self.unflushed);
         for write in unflushed.as_mut().ok_or_else(dead)?.drain(..) {
             self.inner.write(write.file, write.offset, &write.data)?;
         }

@@ -86,7 +86,7 @@ impl Relay {
 
     /// What passed so far.
     pub fn traffic(&self) -> Traffic {
-        *self.shared.traffic.lock().expect("no panic holds it")
+        *self.shared.traffic.lock().expect("a thread has panicked while it held this lock")
     }
 }
 
@@ -272,7 +272,7 @@ impl Forward {
         let sum = |of: fn(&Session) -> Counts| self.sessions.iter().map(of).fold(Counts::default(), Counts::plus);
         let traffic =
             Traffic { towards: sum(|session| session.towards.counts()), from: sum(|session| session.from.counts()) };
-        *self.shared.traffic.lock().expect("no panic holds it") = traffic;
+        *self.shared.traffic.lock().expect("a thread has panicked while it held this lock") = traffic;
     }
 }
 

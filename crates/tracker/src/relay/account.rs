@@ -9,6 +9,8 @@ use protocol::PeerId;
 use swarm::AddressOrigin;
 use tokio::time::{Instant, sleep};
 
+use crate::lock::lock;
+
 /// How long the bytes of a day count.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Peers of one address have so many times what one has: ids cost nothing.
@@ -47,7 +49,7 @@ impl Account {
     }
 
     fn state<T>(&self, change: impl FnOnce(&mut Totals) -> T) -> T {
-        change(&mut self.state.lock().expect("no panic holds it"))
+        change(&mut lock(&self.state))
     }
 
     /// For how long nothing more is carried, if the day's bytes are spent.

@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use transport::Leg;
 
+use crate::lock::lock;
 use crate::outbox::Outbox;
 use account::{Account, Accounts};
 use couple::HeldByRelay;
@@ -203,7 +204,7 @@ impl Relay {
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
-        self.books.lock().expect("no panic holds it")
+        lock(&self.books)
     }
 
     /// Relayed connections at present.

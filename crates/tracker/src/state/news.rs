@@ -5,6 +5,7 @@ use swarm::Push;
 
 use super::State;
 use crate::ledger::Use;
+use crate::lock::lock;
 use crate::news_load::Haste;
 use crate::outbox::Outbox;
 
@@ -27,7 +28,7 @@ impl State {
 
     /// The same with news of others, for which nobody waits: under load they are told in batches.
     pub(super) fn push_others(&self, content: ContentId, pushes: Vec<Push>) {
-        let haste = self.news_load.lock().expect("no panic holds it").more(pushes.len());
+        let haste = lock(&self.news_load).more(pushes.len());
         self.push(content, pushes, haste);
     }
 

@@ -7,6 +7,7 @@ use swarm::{Addresses, Push};
 use tokio::time::Instant;
 
 use super::State;
+use crate::lock::lock;
 use crate::news_load::Haste;
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -67,7 +68,7 @@ impl State {
                 && let Some(membership) = member.contents.get_mut(&content)
             {
                 progress = membership.watched.progress(now);
-                let mut asking = self.asking.lock().expect("no panic holds it");
+                let mut asking = lock(&self.asking);
                 if Some(seen.id) != viewer && membership.watched.ask(now, &mut asking) {
                     asked.push(seen.id);
                 }

@@ -13,7 +13,7 @@ use protocol::PeerId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
-use super::lock::lock;
+use crate::lock::lock;
 use crate::pipe::Pipe;
 use crate::pipe_stream::{Carrier, PipeRecv, PipeSend};
 use crate::{BoxFuture, Connection, LinkStats, Stream, TransportError};

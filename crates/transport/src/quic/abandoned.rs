@@ -6,6 +6,8 @@ use std::sync::Mutex;
 
 use quinn::ConnectionId;
 
+use crate::lock::lock;
+
 /// How many are remembered, some 100 bytes each: those of a second or two, of a flood that keeps a thread busy.
 const REMEMBERED: usize = 4096;
 
@@ -15,11 +17,11 @@ pub(super) struct Abandoned(Mutex<(HashSet<ConnectionId>, VecDeque<ConnectionId>
 
 impl Abandoned {
     pub(super) fn contains(&self, id: ConnectionId) -> bool {
-        self.0.lock().expect("no panic holds it").0.contains(&id)
+        lock(&self.0).0.contains(&id)
     }
 
     pub(super) fn add(&self, id: ConnectionId) {
-        let (ids, order) = &mut *self.0.lock().expect("no panic holds it");
+        let (ids, order) = &mut *lock(&self.0);
         if ids.insert(id) {
             order.push_back(id);
         }

@@ -21,6 +21,7 @@ use quinn::{AsyncUdpSocket, UdpPoller};
 use tokio::runtime::Handle;
 
 use super::socket::BATCH;
+use crate::lock::lock;
 
 /// Datagrams in a batch of quinn's that is full.
 const FULL: usize = 10;
@@ -156,14 +157,14 @@ impl Joining {
             let mut poller = inner.clone().create_io_poller();
             loop {
                 {
-                    let mut state = state.lock().expect("no panic holds it");
+                    let mut state = lock(&state);
                     if state.send_all(&*inner).is_ok() {
                         state.is_sending = false;
                         return;
                     }
                 }
                 if std::future::poll_fn(|cx| poller.as_mut().poll_writable(cx)).await.is_err() {
-                    state.lock().expect("no panic holds it").is_sending = false;
+                    lock(&state).is_sending = false;
                     return;
                 }
             }
@@ -177,7 +178,7 @@ impl AsyncUdpSocket for Joining {
     }
 
     fn try_send(&self, transmit: &Transmit) -> io::Result<()> {
-        let mut state = self.state.lock().expect("no panic holds it");
+        let mut state = lock(&self.state);
         state.rate.count(transmit.contents.len(), Instant::now());
         let most = state.rate.joined();
         let segment = segment_of_full(transmit, most);

@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
 use super::held::Held;
+use crate::lock::lock;
 
 /// Smaller chunks are messages, which never wait.
 pub(super) const PAYLOAD: usize = 4 << 10;
@@ -124,12 +125,12 @@ impl State {
 impl Uplink {
     /// A stream has payload to send, until `ends` is called for it.
     pub(super) fn begins(&self, pacer: &ConnectionPacer) {
-        *self.state.lock().expect("no panic holds it").sending.entry(pacer.number).or_default() += 1;
+        *lock(&self.state).sending.entry(pacer.number).or_default() += 1;
     }
 
     /// A stream that began has no more of it.
     pub(super) fn ends(&self, pacer: &ConnectionPacer) {
-        let mut state = self.state.lock().expect("no panic holds it");
+        let mut state = lock(&self.state);
         if let Some(streams) = state.sending.get_mut(&pacer.number) {
             *streams -= 1;
             if *streams == 0 {
@@ -142,7 +143,7 @@ impl Uplink {
     pub(super) async fn room(&self, pacer: &ConnectionPacer) {
         loop {
             let freed = self.freed.notified();
-            let Some(wait) = self.state.lock().expect("no panic holds it").wait(pacer.number, Instant::now()) else {
+            let Some(wait) = lock(&self.state).wait(pacer.number, Instant::now()) else {
                 return;
             };
             let _ = timeout(wait, freed).await;
@@ -152,7 +153,7 @@ impl Uplink {
     /// Bytes of a stream are taken in; its number is made at the first time.
     pub(super) fn take(&self, pacer: &ConnectionPacer, stream: Option<u64>, bytes: u64) -> u64 {
         let (connection, rtt) = (pacer.number, pacer.rtt());
-        let (mut state, now) = (self.state.lock().expect("no panic holds it"), Instant::now());
+        let (mut state, now) = (lock(&self.state), Instant::now());
         let stream = stream.unwrap_or_else(|| {
             state.next += 1;
             state.next
@@ -169,7 +170,7 @@ impl Uplink {
 
     /// The connection has taken all of it into its window: what that cannot hold has arrived.
     pub(super) fn taken(&self, stream: u64) {
-        let (mut state, now) = (self.state.lock().expect("no panic holds it"), Instant::now());
+        let (mut state, now) = (lock(&self.state), Instant::now());
         let Some(rtt) = state.streams.get(&stream).map(|taken| taken.rtt) else { return };
         let most = state.limit(rtt);
         let Some(taken) = state.streams.get_mut(&stream) else { return };
@@ -185,7 +186,7 @@ impl Uplink {
 
     /// All of a stream has arrived, or it was given up.
     pub(super) fn over(&self, stream: u64, arrived: bool) {
-        let (mut state, now) = (self.state.lock().expect("no panic holds it"), Instant::now());
+        let (mut state, now) = (lock(&self.state), Instant::now());
         if let Some(taken) = state.streams.remove(&stream) {
             if arrived {
                 state.measure(now, taken.bytes);

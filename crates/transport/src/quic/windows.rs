@@ -14,6 +14,7 @@ use tokio::time::{Instant, interval};
 
 use super::held::Held;
 use super::uplink::Uplink;
+use crate::lock::lock;
 
 /// Bytes under way on all connections together where paths are short.
 const LAN: u64 = 8 << 20;
@@ -116,7 +117,7 @@ impl Windows {
 
     /// Looks after a connection for as long as it is held.
     pub(super) fn add(&self, connection: &Arc<Held>) {
-        let mut connections = self.connections.lock().expect("no panic holds it");
+        let mut connections = lock(&self.connections);
         connections.retain(|connection| connection.strong_count() > 0);
         connections.push(Arc::downgrade(connection));
     }
@@ -124,14 +125,13 @@ impl Windows {
     /// What a new connection starts with, in bytes, until it is known what its path holds: its part of the budget as if
     /// all others were active. The first gets all, so that a small file does not wait for a look.
     pub(super) fn first(&self) -> u32 {
-        let others =
-            self.connections.lock().expect("no panic holds it").iter().filter(|other| other.strong_count() > 0).count();
+        let others = lock(&self.connections).iter().filter(|other| other.strong_count() > 0).count();
         (LAN / (others as u64 + 1)).max(LEAST) as u32
     }
 
     /// The longest round trip of all connections.
     pub(super) fn longest_rtt(&self) -> Duration {
-        let connections = self.connections.lock().expect("no panic holds it");
+        let connections = lock(&self.connections);
         connections.iter().filter_map(Weak::upgrade).map(|connection| connection.rtt()).max().unwrap_or_default()
     }
 
@@ -147,7 +147,7 @@ impl Windows {
     }
 
     fn look(&self, seen: &mut Vec<Seen>, uplink: &mut Flow, elapsed: Duration) {
-        let connections = self.connections.lock().expect("no panic holds it").clone();
+        let connections = lock(&self.connections).clone();
         seen.retain(|seen| seen.connection.strong_count() > 0);
         for connection in connections {
             if !seen.iter().any(|seen| seen.connection.ptr_eq(&connection)) {

@@ -23,6 +23,7 @@ use super::stream_connection::{StreamConnection, StreamFrame};
 use crate::admission::{Admission, Newcomer, Worth};
 use crate::identity::{EXPORTER, exporter_for};
 use crate::keep_alive::KeepAlive;
+use crate::lock::lock;
 use crate::{LinkStats, TransportError};
 
 /// Streams that one side may have open at once.
@@ -254,7 +255,7 @@ impl Core {
         if self.end.set(end).is_ok() {
             self.over.notify_waiters();
         }
-        self.idle.lock().expect("no panic holds it").clear();
+        lock(&self.idle).clear();
     }
 
     /// There is a stream on it.
@@ -290,7 +291,7 @@ impl Core {
     }
 
     fn keep(&self, connection: StreamConnection) {
-        let mut idle = self.idle.lock().expect("no panic holds it");
+        let mut idle = lock(&self.idle);
         if self.end.get().is_none() && idle.len() < IDLE_STREAM_CONNECTIONS {
             idle.push(connection);
         }
@@ -300,7 +301,7 @@ impl Core {
 
     /// Closes stream connections of ours that were of no use lately, before the other side does.
     pub(super) fn close_idle_stream_connections(&self) {
-        self.idle.lock().expect("no panic holds it").retain(|connection| connection.idle.elapsed() < KEPT);
+        lock(&self.idle).retain(|connection| connection.idle.elapsed() < KEPT);
     }
 
     /// Waits on a stream connection of the other side for its next stream.
@@ -362,7 +363,7 @@ impl Core {
             return;
         }
         let Some(counted) = Counted::below(STREAM_CONNECTIONS, &self.stream_connections) else { return };
-        let turn = self.wanted.lock().expect("no panic holds it").one_more();
+        let turn = lock(&self.wanted).one_more();
         let core = self.clone();
         self.spawn(async move {
             let Some(dialler) = &core.dialler else { return };
@@ -385,7 +386,7 @@ impl Core {
 
     /// A stream connection that the other side wanted has come to a stream, or has not.
     fn wanted_ended(&self, has_stream: bool) {
-        let is_of_use = self.wanted.lock().expect("no panic holds it").ended(has_stream);
+        let is_of_use = lock(&self.wanted).ended(has_stream);
         if self.dialler.is_some() && !is_of_use {
             self.finish(End::Local { code: 1, reason: "too many stream connections came to no stream".to_owned() });
         }
@@ -396,7 +397,7 @@ impl Core {
         let mut asked = false;
         loop {
             let came = self.came.notified();
-            if let Some(connection) = self.idle.lock().expect("no panic holds it").pop() {
+            if let Some(connection) = lock(&self.idle).pop() {
                 return Ok(connection);
             }
             if let Some(dialler) = &self.dialler {

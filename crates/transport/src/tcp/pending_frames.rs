@@ -7,6 +7,8 @@ use std::sync::Mutex;
 
 use tokio::sync::Notify;
 
+use crate::lock::lock;
+
 /// Most stream connections that wait to be asked for.
 const MOST_WANTED: u32 = 256;
 
@@ -41,7 +43,7 @@ struct Waiting {
 impl PendingFrames {
     /// One more is to be said. Of those that mean the same the last is.
     pub(super) fn add(&self, frame: ControlFrame) {
-        let mut waiting = self.waiting.lock().expect("no panic holds it");
+        let mut waiting = lock(&self.waiting);
         match frame {
             ControlFrame::Pong(number) => waiting.pong = Some(number),
             ControlFrame::Ping => waiting.ping = true,
@@ -64,7 +66,7 @@ impl PendingFrames {
 
     /// The other side can have an answer wait at any time, so answers come last.
     fn take(&self) -> Option<ControlFrame> {
-        let mut waiting = self.waiting.lock().expect("no panic holds it");
+        let mut waiting = lock(&self.waiting);
         if let Some(code) = waiting.stop.take() {
             return Some(ControlFrame::Stop(code));
         }

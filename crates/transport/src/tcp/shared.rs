@@ -13,6 +13,7 @@ use super::connection_core::{Core, End, Share};
 use super::dial::Token;
 use crate::admission::Admission;
 use crate::expiry::{self, Expiry};
+use crate::lock::lock;
 
 /// What listeners and diallers know of connections.
 pub(super) struct Shared {
@@ -64,7 +65,7 @@ impl Shared {
 
     /// Knows a connection, so that its stream connections find it, and it is closed with everything.
     pub(super) fn add(&self, token: Token, core: &Arc<Core>) -> bool {
-        self.by_token.lock().expect("no panic holds it").add(token, core)
+        lock(&self.by_token).add(token, core)
     }
 
     /// Closes a connection when a certificate of it ends.
@@ -85,12 +86,12 @@ impl Shared {
     }
 
     pub(super) fn find(&self, token: &Token) -> Option<Arc<Core>> {
-        self.by_token.lock().expect("no panic holds it").cores.get(token)?.upgrade()
+        lock(&self.by_token).cores.get(token)?.upgrade()
     }
 
     /// All connections that are still there.
     pub(super) fn cores(&self) -> Vec<Arc<Core>> {
-        let by_token = self.by_token.lock().expect("no panic holds it");
+        let by_token = lock(&self.by_token);
         by_token.cores.values().filter_map(Weak::upgrade).collect()
     }
 }

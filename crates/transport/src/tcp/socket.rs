@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::admission::{Place, Worth};
+use crate::lock::lock;
 
 /// What is read and written; closed when it is dropped.
 pub(super) struct Socket(Handle);
@@ -68,7 +69,7 @@ impl Socket {
         waiting: fn(&mut Inner) -> &mut Option<Waker>,
         work: impl FnOnce(Pin<&mut TcpStream>, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
-        let mut inner = self.0.0.lock().expect("no panic holds it");
+        let mut inner = lock(&self.0.0);
         let Some(stream) = &mut inner.stream else { return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())) };
         let result = work(Pin::new(stream), context);
         if result.is_pending() {
@@ -95,7 +96,7 @@ impl Handle {
     /// Closes the socket and gives its place back.
     pub(super) fn close(&self) {
         let (stream, wakers, place) = {
-            let mut inner = self.0.lock().expect("no panic holds it");
+            let mut inner = lock(&self.0);
             let wakers = [inner.reader.take(), inner.writer.take()];
             (inner.stream.take(), wakers, (inner.place.take(), inner.counted.take()))
         };
@@ -107,14 +108,14 @@ impl Handle {
 
     /// Holds a place for as long as the socket is open.
     pub(super) fn hold(&self, place: Option<Place>, counted: Option<Counted>) {
-        let mut inner = self.0.lock().expect("no panic holds it");
+        let mut inner = lock(&self.0);
         if inner.stream.is_some() {
             (inner.place, inner.counted) = (place, counted);
         }
     }
 
     pub(super) fn set_worth(&self, worth: Worth) {
-        if let Some(place) = &self.0.lock().expect("no panic holds it").place {
+        if let Some(place) = &lock(&self.0).place {
             place.set_worth(worth);
         }
     }

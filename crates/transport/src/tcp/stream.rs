@@ -16,6 +16,7 @@ use super::connection_core::{ConnectionHold, Core, REASON};
 use super::socket::Handle;
 use super::stream_connection::{Reader, StreamConnection, StreamFrame, Writer};
 use crate::admission::Worth;
+use crate::lock::lock;
 use crate::{BoxFuture, RecvStream, SendStream, TransportError};
 
 /// Most bytes of a frame: what must be written to its end after the other side has said stop.
@@ -81,7 +82,7 @@ pub(super) fn halves(
 
 impl OneStream {
     fn state<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
-        change(&mut self.state.lock().expect("no panic holds it"))
+        change(&mut lock(&self.state))
     }
 
     fn note(&self, said: StreamFrame) {

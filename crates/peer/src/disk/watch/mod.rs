@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 
 use crate::disk::content::ContentStore;
 use crate::disk::file_state::{Change, FileState, WatchedFile, removed_or};
-use crate::lock::lock;
+use crate::lock::{POISONED, lock};
 use crate::report::Report;
 use desk::{Desk, Order};
 use doubt::{Doubt, Verdict};
@@ -140,8 +140,8 @@ impl Watcher {
             let left = next.map(|next| next.saturating_duration_since(Instant::now()));
             orders = match left {
                 Some(left) if left.is_zero() => break,
-                Some(left) => self.desk.wake.wait_timeout(orders, left).expect("no panic holds it").0,
-                None => self.desk.wake.wait(orders).expect("no panic holds it"),
+                Some(left) => self.desk.wake.wait_timeout(orders, left).expect(POISONED).0,
+                None => self.desk.wake.wait(orders).expect(POISONED),
             };
         }
         if orders.stop {
