@@ -145,6 +145,7 @@ impl Engine {
         let mut delivered = 0;
         if whole && known && theirs.promised.is_empty() {
             let takes = theirs.takes;
+            self.uploads.announced(&mut state.upload, self.now, content.total());
             content.count(theirs, false);
             content.picker.left(&theirs.have, theirs.complete);
             theirs.have = PieceSet::full(len);
@@ -163,8 +164,9 @@ impl Engine {
                     theirs.have.insert(piece);
                     kept = theirs.promised.remove(&piece);
                 });
+                let bytes = content.bytes(PieceRange { first: piece, count: 1 });
+                self.uploads.announced(&mut state.upload, self.now, bytes);
                 if let Some(promise) = kept {
-                    let bytes = content.bytes(PieceRange { first: piece, count: 1 });
                     if promise.stage == Stage::Sent {
                         delivered += bytes;
                         let took = self.now.saturating_sub(promise.since);

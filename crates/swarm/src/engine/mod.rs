@@ -315,6 +315,7 @@ impl Engine {
             self.review_first();
             self.fetch_manifests();
             self.review_promises();
+            self.review_word();
             self.refuse_parked();
             self.answer_firsts();
             self.serve_next();

@@ -4,7 +4,7 @@
 //! part of it that belongs to one connection. One answer is sent after another, so that each piece is whole, and can be
 //! passed on, as soon as can be; more at a time only where one does not fill the uplink. `offers` decides what to give to
 //! whom next, `promises` keeps the books of it, `serve` answers questions, `sites` knows who is near, `meter` how fast
-//! bytes leave, and `width` to how many peers is sent side by side.
+//! bytes leave, `width` to how many peers is sent side by side, and `unannounced` who does not say to have what it is sent.
 
 mod first;
 mod meter;
@@ -12,6 +12,7 @@ pub(crate) mod offers;
 pub(crate) mod promises;
 mod serve;
 pub(crate) mod sites;
+mod unannounced;
 mod width;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -22,6 +23,7 @@ use protocol::{ContentId, PieceRange, PieceSet};
 use crate::event::{ConnId, ServeId};
 use meter::Meter;
 use promises::Promise;
+use unannounced::{Shares, Unannounced};
 use width::Width;
 
 /// What has waited this long is served before rarer pieces.
@@ -49,7 +51,7 @@ const DOUBLED: Duration = Duration::from_millis(500);
 pub(crate) struct Upload {
     /// Bytes that we have offered to it, or that it has asked for, and that are not sent.
     promised: u64,
-    /// Whether they count among `Uploads::promised`: not while it holds answers up or ignores offers.
+    /// Whether they count among `Uploads::promised`: not while it holds answers up, swallows them or ignores offers.
     counted: bool,
     /// Bytes that it says it got from us.
     pub(crate) taken: u64,
@@ -70,6 +72,7 @@ pub(crate) struct Upload {
     /// Offers in a row that it did not answer, and from when on it gets offers again.
     ignored: u32,
     offer_after: Duration,
+    unannounced: Unannounced,
 }
 
 impl Default for Upload {
@@ -88,6 +91,7 @@ impl Default for Upload {
             answered: Duration::ZERO,
             ignored: 0,
             offer_after: Duration::ZERO,
+            unannounced: Unannounced::default(),
         }
     }
 }
@@ -150,6 +154,7 @@ pub(crate) struct Uploads {
     found: VecDeque<Duration>,
     meter: Meter,
     width: Width,
+    shares: Shares,
     /// The longest round trip to anyone who takes pieces from us.
     pub(crate) longest_rtt: Duration,
 }
@@ -197,6 +202,9 @@ trait Askers {
     fn is_held_up(&self, conn: ConnId) -> bool;
     /// Whether a peer has taken nothing yet.
     fn is_stranger(&self, conn: ConnId) -> bool;
+    /// Bytes of which a peer owes word before it is sent more, if others wait; and whether it swallows what it is sent.
+    fn owed_word(&self, conn: ConnId) -> Option<u64>;
+    fn swallows(&self, conn: ConnId) -> bool;
     /// The round trip to a peer.
     fn round_trip(&self, conn: ConnId) -> Duration;
     /// How many of those who take a piece have it or will have it.
@@ -245,7 +253,7 @@ impl Uploads {
 
     /// Counts what someone was promised, or does not, as it answers and takes, or not.
     fn recount(&mut self, upload: &mut Upload) {
-        let counted = upload.ignored == 0 && !upload.held_up;
+        let counted = upload.ignored == 0 && !upload.held_up && !upload.unannounced.swallows();
         if std::mem::replace(&mut upload.counted, counted) != counted {
             match counted {
                 true => self.promised += upload.promised,
@@ -326,20 +334,32 @@ impl Uploads {
         let wider = self.rate().is_some() && peers.len() < self.width.peers();
         // A peer that holds answers up, or has not taken one yet, gets one at a time; the former beside all others.
         let busy: BTreeSet<ConnId> = self.active.values().map(|serve| serve.conn).collect();
+        let spent = self.shares.is_contended() && self.shares.is_spent();
         let may_start = |conn: ConnId| {
             let held_up = askers.is_held_up(conn);
             let single = held_up || askers.is_stranger(conn);
-            let has_turn = !full || (wider && !peers.contains(&conn));
-            (held_up || has_turn) && !(single && busy.contains(&conn))
+            let has_turn = !full || held_up || (wider && !peers.contains(&conn));
+            let owes_word = || askers.owed_word(conn).is_some();
+            let waits = if askers.swallows(conn) { spent } else { self.shares.others_wait(now, conn) && owes_word() };
+            has_turn && !(single && busy.contains(&conn)) && !waits
         };
         let rank = |question: &Question| {
             let late = now.saturating_sub(question.since) >= LATE;
-            if late { 0 } else { askers.spread(question.content, question.run.first) }
+            let spread = if late { 0 } else { askers.spread(question.content, question.run.first) };
+            // Who owes word waits for those who owe none, or less.
+            (askers.owed_word(question.conn), spread)
         };
         let able = self.waiting.iter().enumerate().filter(|(_, question)| may_start(question.conn));
-        let next = able.min_by_key(|(_, question)| rank(question)).map(|(at, _)| at)?;
+        let Some(next) = able.min_by_key(|(_, question)| rank(question)).map(|(at, _)| at) else {
+            let mut kept_waiting = self.waiting.iter().map(|question| question.conn);
+            if let Some(conn) = kept_waiting.find(|&conn| askers.owed_word(conn).is_none()) {
+                self.shares.contend(now, conn);
+            }
+            return None;
+        };
         let question = self.waiting.remove(next)?;
         let Question { conn, serve, content, run, bytes, urgent, .. } = question;
+        self.shares.count(bytes, askers.swallows(conn));
         self.active.insert(serve, Serve { conn, content, run, bytes, urgent, began: now });
         Some(question)
     }
@@ -372,12 +392,24 @@ impl Uploads {
         self.width.review(now, self.longest_rtt, may, wanting);
     }
 
+    /// How long so many bytes take to leave, as far as is known.
+    fn lasting(&self, bytes: u64) -> Duration {
+        let Some(rate) = self.meter.peak() else { return Duration::ZERO };
+        Duration::try_from_secs_f64(bytes as f64 / rate).unwrap_or(Duration::MAX)
+    }
+
     /// How long an answer over such a round trip may take: three times what the uplink needs for it and for those that move
     /// beside it.
     fn patience(&self, rtt: Duration, moving: u64, own: u64) -> Duration {
         let Some(rate) = self.meter.peak() else { return UNKNOWN };
         let expected = Duration::try_from_secs_f64(3.0 * (moving + own) as f64 / rate).unwrap_or(Duration::MAX);
         expected.saturating_add((rtt * 2).clamp(HELD_UP, SURELY_HELD_UP))
+    }
+
+    /// A peer says that it has a piece of so many bytes that it did not have before, wherever it came from.
+    pub(crate) fn announced(&mut self, upload: &mut Upload, now: Duration, bytes: u64) {
+        upload.unannounced.announces(now, bytes);
+        self.recount(upload);
     }
 
     /// A peer says that it has a piece of so many bytes, that long after it left.

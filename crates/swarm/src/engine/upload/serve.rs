@@ -38,6 +38,14 @@ impl Askers for Books<'_> {
         self.conns.get(&conn).is_some_and(|state| state.upload.is_stranger())
     }
 
+    fn owed_word(&self, conn: ConnId) -> Option<u64> {
+        self.conns.get(&conn).and_then(|state| state.upload.owed_word())
+    }
+
+    fn swallows(&self, conn: ConnId) -> bool {
+        self.conns.get(&conn).is_some_and(|state| state.upload.unannounced.swallows())
+    }
+
     fn round_trip(&self, conn: ConnId) -> Duration {
         self.conns.get(&conn).map_or(Duration::ZERO, |state| state.rate.rtt)
     }
@@ -95,7 +103,11 @@ impl Engine {
         let little = bytes <= target.max(URGENT).max(content.piece_size());
         // Even when nobody else asks, one request must not occupy the uplink for a minute.
         let modest = bytes <= target.max(MOST_UNASKED).max(content.piece_size());
-        let busy = || !modest || (full && !(awaited && little)) || self.uploads.unasked(conn) >= UNASKED;
+        // Nor is much sent ahead of its word while others wait, or may do so in a moment.
+        let most = state.upload.most_unannounced(content.piece_size()).max(if awaited { URGENT } else { 0 });
+        let beside_others = self.uploads.shares.is_contended() || (!awaited && content.takers > 1);
+        let ahead = beside_others && state.upload.unannounced.bytes() + bytes > most;
+        let busy = || !modest || ahead || (full && !(awaited && little)) || self.uploads.unasked(conn) >= UNASKED;
         if state.upload.waiting >= self.config.questions_per_connection || (!offered && busy()) {
             return Err(RefusalReason::Busy);
         }
@@ -136,12 +148,17 @@ impl Engine {
     /// An answer is over, of which so many pieces were handed to the transport. The others prove nothing, whether the other side says to have
     /// them or not: else it could stop each answer at once, and what it never took would count as what our uplink sends.
     pub(crate) fn served(&mut self, serve: ServeId, pieces: u32) {
-        if let Some(Serve { conn, content, run, began, .. }) = self.uploads.active.remove(&serve) {
+        if let Some(Serve { conn, content, run, bytes, began, .. }) = self.uploads.active.remove(&serve) {
             let sent = PieceRange { first: run.first, count: pieces.min(run.count) };
             let is_sent = |piece| sent.pieces().contains(&piece);
             for piece in run.pieces() {
                 // It may get the others from elsewhere: they are not offered again at once.
                 self.move_promise(conn, content, piece, if is_sent(piece) { Stage::Sent } else { Stage::Declined });
+            }
+            let left =
+                if sent.count > 0 { self.contents.get(&content).map_or(0, |content| content.bytes(sent)) } else { 0 };
+            if let Some(state) = self.conns.get_mut(&conn) {
+                state.upload.unannounced.has_left(self.now, bytes, left);
             }
             if sent.count > 0 {
                 self.has_left(conn, content, sent, began);
@@ -189,6 +206,19 @@ impl Engine {
         }
     }
 
+    /// Finds out who says nothing of what it is sent. What our own uplink takes for all that is on its way is no fault of theirs.
+    pub(crate) fn review_word(&mut self) {
+        let on_their_way = self.conns.values().map(|state| state.upload.unannounced.on_the_way()).sum();
+        let rest = self.uploads.lasting(on_their_way);
+        for state in self.conns.values_mut() {
+            let rtt = state.round_trip();
+            if let Some(swallowed) = state.upload.review_word(self.now, rest.saturating_add(rtt * 2)) {
+                self.uploads.shares.count(swallowed, true);
+                self.uploads.recount(&mut state.upload);
+            }
+        }
+    }
+
     /// Counts what someone was promised, or does not, as it answers and takes, or not.
     pub(super) fn recount(&mut self, conn: ConnId) {
         if let Some(state) = self.conns.get_mut(&conn) {
@@ -199,14 +229,22 @@ impl Engine {
     /// Starts what waits, as far as there is room.
     pub(crate) fn serve_next(&mut self) {
         self.find_held_up();
+        let was_contended = self.uploads.shares.is_contended();
+        self.uploads.shares.review(self.now);
         let slots = self.config.upload_slots;
         loop {
             let books = Books { conns: &self.conns, contents: &self.contents };
             let Some(question) = self.uploads.start_next(self.now, slots, &books) else { break };
             if let Some(state) = self.conns.get_mut(&question.conn) {
                 state.upload.waiting -= 1;
+                let piece = self.contents.get(&question.content).map_or(0, Content::piece_size);
+                state.upload.begins(question.bytes, piece);
+                self.uploads.recount(&mut state.upload);
             }
             self.actions.serve(question.serve);
+        }
+        if self.uploads.shares.is_contended() != was_contended {
+            self.conns.values_mut().for_each(|state| self.uploads.recount(&mut state.upload));
         }
         // What somebody who downloads has is new to most: each piece should be whole soon.
         let has_all = !self.contents.values().any(|content| content.wanted && content.takers > 0);

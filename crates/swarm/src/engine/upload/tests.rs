@@ -13,6 +13,9 @@ const SLOTS: usize = 16;
 struct Crowd {
     held_up: Vec<ConnId>,
     strangers: Vec<ConnId>,
+    /// How much word they owe, and who swallows.
+    owing: BTreeMap<ConnId, u64>,
+    swallowing: Vec<ConnId>,
 }
 
 impl Askers for Crowd {
@@ -22,6 +25,14 @@ impl Askers for Crowd {
 
     fn is_stranger(&self, conn: ConnId) -> bool {
         self.strangers.contains(&conn)
+    }
+
+    fn owed_word(&self, conn: ConnId) -> Option<u64> {
+        self.owing.get(&conn).copied()
+    }
+
+    fn swallows(&self, conn: ConnId) -> bool {
+        self.swallowing.contains(&conn)
     }
 
     fn round_trip(&self, _: ConnId) -> Duration {
@@ -45,6 +56,7 @@ fn ask(uploads: &mut Uploads, conn: ConnId, serve: ServeId, piece: u32, since: D
 
 /// What is started until there is no room.
 fn start(uploads: &mut Uploads, now: Duration, crowd: &Crowd) -> Vec<ServeId> {
+    uploads.shares.review(now);
     std::iter::from_fn(|| uploads.start_next(now, SLOTS, crowd)).map(|question| question.serve).collect()
 }
 
@@ -91,8 +103,39 @@ fn strangers_and_those_who_hold_answers_up_get_one_at_a_time() {
     for (serve, conn) in [(1, 10), (2, 10), (3, 20), (4, 20), (5, 30), (6, 30)] {
         ask(&mut uploads, conn, serve, 0, second(2));
     }
-    let crowd = Crowd { held_up: vec![10], strangers: vec![20] };
+    let crowd = Crowd { held_up: vec![10], strangers: vec![20], ..Crowd::default() };
     assert_eq!(start(&mut uploads, second(2), &crowd), [1, 3, 5, 6]);
+}
+
+#[test]
+fn who_owes_word_waits_for_those_who_owe_none_or_less() {
+    let mut uploads = with_rate(1000);
+    for conn in 1..=3 {
+        ask(&mut uploads, conn, conn, 0, second(2));
+    }
+    let crowd = Crowd { owing: BTreeMap::from([(1, 9), (2, 5)]), ..Crowd::default() };
+    for expected in [3, 2, 1] {
+        assert_eq!(start(&mut uploads, second(9), &crowd), [expected]);
+        assert!(uploads.active.remove(&expected).is_some());
+    }
+}
+
+#[test]
+fn who_swallows_gets_a_small_part_while_others_wait_and_else_all() {
+    let mut uploads = with_rate(1000);
+    let crowd = Crowd { owing: BTreeMap::from([(1, 9)]), swallowing: vec![1], ..Crowd::default() };
+    let begun = |uploads: &mut Uploads, now, questions: &[ConnId]| {
+        questions.iter().zip(0..).for_each(|(&conn, serve)| ask(uploads, conn, serve, 0, second(2)));
+        let begun = start(uploads, now, &crowd);
+        uploads.forget(1);
+        uploads.forget(2);
+        begun
+    };
+    uploads.shares.count(1 << 30, true);
+    assert_eq!(begun(&mut uploads, second(2), &[1]), [0], "nobody else waits");
+    assert_eq!(begun(&mut uploads, second(3), &[2, 2]), [0]);
+    assert_eq!(begun(&mut uploads, second(3), &[1]), [], "another does, or did a moment ago");
+    assert_eq!(begun(&mut uploads, second(4), &[1]), [0]);
 }
 
 #[test]
