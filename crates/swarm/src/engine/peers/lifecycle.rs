@@ -22,6 +22,8 @@ const CRAWL: f64 = 4096.0;
 const BESIDE: f64 = 64.0;
 /// A peer that asks for nothing and sends nothing for this long makes room for others.
 const QUIET: Duration = Duration::from_secs(60);
+/// A peer that has asked for its first piece should be let to have it, for so long.
+const FIRST_PIECE: Duration = Duration::from_secs(20);
 
 impl Engine {
     pub(crate) fn connected(&mut self, conn: ConnId, mut at: ConnectedPeer) {
@@ -99,8 +101,9 @@ impl Engine {
     }
 
     /// The connection that makes room for a newcomer from this address: of those over which no piece travelled lately, one of the
-    /// network that has most of them, whose peer takes part in nothing, or has for longest done nothing. If all are of use, one
-    /// of a network that has more connections than the newcomer's would then.
+    /// network that has most of them, whose peer takes part in nothing, or has for longest done nothing; but a few that wait for their first
+    /// piece are let to have it, whatever crowd comes. If all are of use, one of a network that has more connections than the newcomer's
+    /// would then.
     fn least_useful(&self, newcomer: IpAddr) -> Option<ConnId> {
         let mut networks: BTreeMap<IpAddr, usize> = BTreeMap::new();
         self.conns.values().for_each(|state| *networks.entry(network(state.peer.address.ip())).or_default() += 1);
@@ -109,8 +112,16 @@ impl Engine {
         let last = |state: &Connection| heard(state).max(state.peer.since);
         let is_useful = |state: &Connection| state.was_of_use() && self.now.saturating_sub(heard(state)) <= QUIET;
         let idle = self.conns.iter().filter(|(_, state)| !is_useful(state) && state.download.is_idle());
-        let idle = idle.min_by_key(|&(&conn, state)| {
-            (usize::MAX - share(state), !state.participations.is_empty(), state.peer.greeted, last(state), conn)
+        let idle: Vec<_> = idle.collect();
+        let waits = |state: &Connection| {
+            let asked = |at| self.now.saturating_sub(at) <= FIRST_PIECE;
+            !state.was_of_use() && state.upload.asked().is_some_and(asked)
+        };
+        // To ask costs little: of a crowd that does, each newcomer would otherwise be the first to go.
+        let are_few = idle.iter().filter(|(_, state)| waits(state)).count() * 2 <= idle.len();
+        let idle = idle.into_iter().min_by_key(|&(&conn, state)| {
+            let (takes_part, waits) = (!state.participations.is_empty(), are_few && waits(state));
+            (usize::MAX - share(state), takes_part, state.peer.greeted, waits, last(state), conn)
         });
         let beyond_share = || {
             let own = networks.get(&network(newcomer)).copied().unwrap_or(0) + 1;

@@ -1,6 +1,6 @@
 //! A hundred strangers at once, one of them honest: it is asked soon, for the manifest and for pieces.
 
-use super::hostile::{bytes_asked, offers_all, wants};
+use super::hostile::{bytes_asked, closed, offers_all, wants};
 use super::*;
 
 const SILENT: u64 = 100;
@@ -197,4 +197,71 @@ fn a_part_of_a_small_content_is_left_for_one_that_gives_some_of_it() {
     engine.handle(Duration::ZERO, Event::Stored { content: content(), request, piece: run.first }, &mut actions);
     engine.handle(Duration::ZERO, Event::Finished { request, failure: None }, &mut actions);
     assert!(bytes_asked(&actions, honest) >= 30 * u64::from(PIECE), "{}", bytes_asked(&actions, honest));
+}
+
+/// Most connections that an engine has.
+const MOST: u64 = 120;
+
+/// Comes from the address that all come from, and says that it wants all pieces.
+fn comes_for_pieces(engine: &mut Engine, now: Duration, conn: ConnId, actions: &mut Vec<Action>) {
+    let connected = Event::Connected { conn, peer: stranger(conn), remote: address(1), dialled: false, relayed: false };
+    let join = PeerMessage::Join { content: content(), pieces: Some(100), wants: true };
+    for event in [connected, Event::Message { conn, message: hello(1) }, Event::Message { conn, message: join }] {
+        engine.handle(now, event, actions);
+    }
+}
+
+fn asks(engine: &mut Engine, now: Duration, conn: ConnId, piece: u32, actions: &mut Vec<Action>) {
+    let run = PieceRange { first: piece, count: 1 };
+    let event = Event::Requested { conn, serve: conn, content: content(), run, awaited: true };
+    engine.handle(now, event, actions);
+}
+
+/// An engine with all of a content, and as many connections as there may be from one address.
+fn crowded() -> (Engine, Vec<Action>) {
+    assert_eq!(MOST, 2 * Config::default().connections as u64);
+    let (mut engine, mut actions) = (lone_engine(false), Vec::new());
+    (1..=MOST).for_each(|conn| comes_for_pieces(&mut engine, Duration::ZERO, conn, &mut actions));
+    (engine, actions)
+}
+
+#[test]
+fn who_waits_for_its_first_piece_is_not_crowded_out_by_those_who_come_again_and_again() {
+    let (mut engine, mut actions) = crowded();
+    asks(&mut engine, Duration::ZERO, 1, 7, &mut actions);
+    // To be refused is no merit.
+    asks(&mut engine, Duration::ZERO, 2, 100, &mut actions);
+    for conn in MOST + 1..=MOST + 200 {
+        comes_for_pieces(&mut engine, Duration::from_millis(5 * (conn - MOST)), conn, &mut actions);
+    }
+    assert!(!closed(&actions, 1), "its first piece is on its way");
+    assert!(closed(&actions, 2) && closed(&actions, MOST + 1), "others make room");
+}
+
+#[test]
+fn who_asked_long_ago_goes_before_one_that_has_just_come() {
+    let (mut engine, mut actions) = crowded();
+    (1..=MOST / 3).for_each(|conn| asks(&mut engine, Duration::ZERO, conn, 7, &mut actions));
+    // The rest have made room for peers that came later.
+    for conn in MOST + 1..=MOST + 130 {
+        let now = Duration::from_millis(30_000 + conn);
+        comes_for_pieces(&mut engine, now, conn, &mut actions);
+        assert!(!closed(&actions, conn.max(MOST + 2) - 1), "the last one that came");
+    }
+    assert!((1..=MOST / 3).all(|conn| closed(&actions, conn)));
+}
+
+#[test]
+fn a_crowd_that_asks_leaves_those_who_have_not_asked_yet_their_time() {
+    let (mut engine, mut actions) = crowded();
+    (1..=MOST).for_each(|conn| asks(&mut engine, Duration::ZERO, conn, 7, &mut actions));
+    let honest = MOST + 1;
+    for conn in honest..=honest + 40 {
+        let now = Duration::from_millis(100 + conn);
+        comes_for_pieces(&mut engine, now, conn, &mut actions);
+        if conn != honest {
+            asks(&mut engine, now, conn, 7, &mut actions);
+        }
+    }
+    assert!(!closed(&actions, honest), "it was offered nothing yet");
 }

@@ -64,8 +64,9 @@ pub(crate) struct Upload {
     left_in_time: bool,
     /// When it was last promised something, while that does not count.
     tried: Duration,
-    /// Questions of it that wait.
+    /// Questions of it that wait, and when there first was one that was not refused.
     waiting: usize,
+    asked: Option<Duration>,
     /// Whether it ever answered an offer, and when it last asked for something or declined it.
     has_answered: bool,
     pub(crate) answered: Duration,
@@ -87,6 +88,7 @@ impl Default for Upload {
             left_in_time: false,
             tried: Duration::ZERO,
             waiting: 0,
+            asked: None,
             has_answered: false,
             answered: Duration::ZERO,
             ignored: 0,
@@ -105,6 +107,11 @@ impl Upload {
     /// Whether it has taken nothing yet.
     fn is_stranger(&self) -> bool {
         self.taken == 0
+    }
+
+    /// When it first asked for something that it may have.
+    pub(crate) fn asked(&self) -> Option<Duration> {
+        self.asked
     }
 
     /// It holds an answer up.

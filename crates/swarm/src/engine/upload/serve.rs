@@ -112,6 +112,7 @@ impl Engine {
             return Err(RefusalReason::Busy);
         }
         state.upload.waiting += 1;
+        state.upload.asked.get_or_insert(self.now);
         let urgent = awaited && !offered && full;
         run.pieces().for_each(|piece| self.promise(conn, id, piece, Stage::Asked));
         self.uploads.wait(Question { conn, serve, content: id, run, bytes, offered, urgent, since: self.now }, here);
