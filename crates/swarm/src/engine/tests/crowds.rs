@@ -199,6 +199,18 @@ fn a_part_of_a_small_content_is_left_for_one_that_gives_some_of_it() {
     assert!(bytes_asked(&actions, honest) >= 30 * u64::from(PIECE), "{}", bytes_asked(&actions, honest));
 }
 
+#[test]
+fn of_few_pieces_one_is_left_until_many_strangers_were_asked() {
+    let (mut engine, mut actions) = (wants(16), Vec::new());
+    for conn in 1..=SILENT {
+        offers_all(&mut engine, Duration::ZERO, conn, stranger(conn), 16, &mut actions);
+    }
+    let asked = |conn| bytes_asked(&actions, conn) / u64::from(PIECE);
+    assert_eq!(asked(1), 8, "half of it");
+    assert!((2..=8).all(|conn| asked(conn) == 1), "a piece of each of the next seven");
+    assert_eq!((1..=SILENT).map(asked).sum::<u64>(), 15);
+}
+
 /// Most connections that an engine has.
 const MOST: u64 = 120;
 
