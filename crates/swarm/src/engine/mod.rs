@@ -304,6 +304,7 @@ impl Engine {
         self.dial_back();
         if self.now >= self.next_tick {
             self.next_tick = self.now + TICK;
+            self.count_strangers();
             self.ban_condemned();
             self.drop_silent();
             self.review_pace();

@@ -3,12 +3,15 @@
 //! A message of a few bytes can make us look at every piece of a content. So what counts is the work that a message makes,
 //! in units of a look at one piece (some 50 ns), and not its bytes. What an honest peer says of a content changes each
 //! piece a few times in all; that much is always free. What a stranger has had us do, and has not earned since, the next stranger of its
-//! address begins with: else each new connection would be a new budget.
+//! address begins with: else each new connection would be a new budget. For the same reason strangers of one address, beyond a few, share
+//! what these few may have us do. An office may be behind it: what they tell of other peers, which is most of what honest ones say and is lost
+//! for nobody, is not heard then, and who says too much of the rest is let go without being remembered for it.
 
 use std::time::Duration;
 
 use protocol::{ContentId, PeerMessage, PieceRange};
 
+use super::connection::Connection;
 use crate::engine::Engine;
 use crate::event::ConnId;
 
@@ -19,6 +22,8 @@ const PEER: u64 = 40;
 /// Units a second of a connection over which pieces have travelled, and of others.
 const USEFUL: u64 = 300_000;
 pub(crate) const OTHERS: u64 = 60_000;
+/// All strangers of an address together have the units a second of so many.
+const FEW: u64 = 4;
 /// Units to begin with; and of an address whose strangers flooded or stalled before.
 const BURST: u64 = 300_000;
 const SUSPECT_BURST: u64 = 30_000;
@@ -98,6 +103,11 @@ impl MessageBudget {
         BURST + self.granted * TIMES
     }
 
+    /// Whether there would be enough left for this much work.
+    fn affords(&self, now: Duration, rate: u64, units: u64) -> bool {
+        self.units + earned(now.saturating_sub(self.since).min(SAVED), rate) >= units
+    }
+
     /// Whether there is enough left for this much work.
     fn spend(&mut self, now: Duration, rate: u64, units: u64) -> bool {
         let earned = earned(now.saturating_sub(self.since).min(SAVED), rate);
@@ -126,8 +136,8 @@ impl Engine {
     /// Whether a connection may have us do what this message means. If not it is let go, and remembered.
     pub(crate) fn may_say(&mut self, conn: ConnId, message: &PeerMessage) -> bool {
         let cost = MESSAGE + self.work_of(conn, message);
+        let rate = self.pace_of(conn);
         let Some(state) = self.conns.get_mut(&conn) else { return false };
-        let rate = if state.was_of_use() { USEFUL } else { OTHERS };
         let ours = |id| self.contents.get(id).map_or(0, |content| content.pieces());
         let budget = &mut state.conduct.messages;
         if let Some(id) = message.content().as_ref() {
@@ -141,12 +151,18 @@ impl Engine {
                 None => {}
             }
         }
-        let is_of_others = state.conduct.messages.is_of_others(self.now);
+        // It has little only because of its neighbours.
+        let is_crowded = rate < OTHERS;
+        let is_gossip = matches!(message, PeerMessage::Peers { .. });
+        if is_crowded && is_gossip && !state.conduct.messages.affords(self.now, rate, cost + SUSPECT_BURST) {
+            return false;
+        }
+        let is_of_others = is_crowded || state.conduct.messages.is_of_others(self.now);
         if state.conduct.messages.spend(self.now, rate, cost) {
             return true;
         }
         if is_of_others {
-            self.close(conn, "others of its address flood");
+            self.close(conn, "its address floods");
             return false;
         }
         self.peers.shun(state.peer.id, state.peer.address.ip(), self.now);
@@ -166,11 +182,24 @@ impl Engine {
     }
 
     fn works_for(&mut self, conn: ConnId, units: u64) -> bool {
-        let now = self.now;
-        self.conns.get_mut(&conn).is_some_and(|state| {
-            let rate = if state.was_of_use() { USEFUL } else { OTHERS };
-            state.conduct.messages.spend(now, rate, units)
-        })
+        let (now, rate) = (self.now, self.pace_of(conn));
+        self.conns.get_mut(&conn).is_some_and(|state| state.conduct.messages.spend(now, rate, units))
+    }
+
+    /// Units a second that a connection earns.
+    fn pace_of(&self, conn: ConnId) -> u64 {
+        match self.conns.get(&conn) {
+            Some(state) if state.was_of_use() => USEFUL,
+            Some(state) => OTHERS * FEW / self.peers.strangers_of(state.peer.address.ip()).max(FEW),
+            None => 0,
+        }
+    }
+
+    /// Counts the strangers of each address. Many that have nothing to do with each other come from that of a relay.
+    pub(crate) fn count_strangers(&mut self) {
+        let is_stranger = |state: &&Connection| !state.was_of_use() && state.peer.relayed.is_none();
+        let strangers = self.conns.values().filter(is_stranger);
+        self.peers.count_strangers(strangers.map(|state| state.peer.address.ip()));
     }
 
     fn pieces_of(&self, id: &ContentId) -> u64 {

@@ -57,6 +57,9 @@ impl Engine {
             self.ended(old, false);
         }
         self.peers.connect(peer, conn);
+        if at.relayed.is_none() {
+            self.peers.meet_stranger(remote.ip());
+        }
         self.dial_backs.connected(&peer);
         let knowing: Vec<_> = self.knowers.of(&peer).collect();
         for id in &knowing {

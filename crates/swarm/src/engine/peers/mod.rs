@@ -51,8 +51,9 @@ pub(crate) struct Peers {
     offences: BoundedMap<IpAddr, u32>,
     /// Bytes that strangers of an address have to give or take before their word about their site counts.
     doubts: BoundedMap<IpAddr, u64>,
-    /// Work that strangers of an address have had us do.
+    /// Work that strangers of an address have had us do, and how many of them are connected.
     work: BoundedMap<IpAddr, Work>,
+    strangers: BTreeMap<IpAddr, u64>,
     /// Whether the last tick had no time for all exchanges of peers that were due.
     exchanges_late: bool,
 }
@@ -227,6 +228,22 @@ impl Peers {
     pub(crate) fn work_owed(&self, peer: &PeerId, address: IpAddr, now: Duration) -> u64 {
         let work = self.work.get(&address_group(address)).filter(|_| !self.has_delivered(peer));
         work.map_or(0, |work| work.units.saturating_sub(flood::earned(now.saturating_sub(work.since), flood::OTHERS)))
+    }
+
+    /// Somebody has come who may be a stranger.
+    pub(crate) fn meet_stranger(&mut self, address: IpAddr) {
+        *self.strangers.entry(address_group(address)).or_default() += 1;
+    }
+
+    /// These are the addresses of all strangers that are connected.
+    pub(crate) fn count_strangers(&mut self, addresses: impl Iterator<Item = IpAddr>) {
+        self.strangers.clear();
+        addresses.for_each(|address| self.meet_stranger(address));
+    }
+
+    /// How many strangers of an address are connected.
+    pub(crate) fn strangers_of(&self, address: IpAddr) -> u64 {
+        self.strangers.get(&address_group(address)).copied().unwrap_or(0)
     }
 
     /// Strangers of an address are to be looked at closely.

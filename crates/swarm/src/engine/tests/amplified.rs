@@ -192,3 +192,40 @@ fn many_contents_are_told_of_at_the_pace_at_which_they_may_be() {
     assert_eq!(named as u64, CONTENTS as u64 * (MEMBERS - 1), "each of the others once for each");
     assert!(most <= 220, "{most} in a tick");
 }
+
+/// An office comes back after its network was down: what its machines tell of each other is more than strangers of one address may say.
+#[test]
+fn what_neighbours_of_one_address_tell_of_others_is_dropped_and_not_punished() {
+    const CONTENTS: usize = 500;
+    let (mut engine, last) = (Engine::new(Config::default(), peer(0), hello(0), 1), 100);
+    for n in 0..CONTENTS {
+        let (have, wanted) = (PieceSet::full(1), PieceSet::empty(0));
+        let event = Event::Content { content: number(n), geometry: geometry(1), have, wanted };
+        engine.handle(Duration::ZERO, event, &mut Vec::new());
+    }
+    (1..=last).for_each(|conn| greet(&mut engine, conn, stranger(conn), &mut Vec::new()));
+    for n in 0..CONTENTS {
+        assert!(!closed(&say(&mut engine, Duration::ZERO, last, join(number(n), 1, true)), last));
+    }
+    let address = |n: u64| SocketAddr::from(([10, 9, 9, n as u8], 9000));
+    let named = |n: u64| PeerAddress { id: stranger(1000 + n), addresses: vec![address(n)] };
+    let peers: Vec<PeerAddress> = (0..19).map(named).collect();
+    let mut now = Duration::ZERO;
+    for tick in 1..=CONTENTS as u32 / 10 {
+        now = TICK * tick;
+        let all = (tick - 1) as usize * 10;
+        for n in all..all + 10 {
+            let gossip = PeerMessage::Peers { content: number(n), peers: peers.clone() };
+            assert!(!closed(&say(&mut engine, now, last, gossip), last), "it is let go after {n}");
+        }
+        engine.handle(now, Event::Tick, &mut Vec::new());
+    }
+    let told = (0..CONTENTS).filter(|&n| engine.knows(number(n), stranger(1000))).count();
+    assert!((100..CONTENTS).contains(&told), "{told} were heard: there was no more to test");
+    // What it says of itself is heard.
+    let have =
+        PeerMessage::Have { content: number(0), runs: vec![PieceRange { first: 0, count: 1 }], in_flight: vec![] };
+    say(&mut engine, now, last, have);
+    assert!(engine.conns[&last].has(&number(0), 0));
+    assert!(!engine.peers.is_suspect(&stranger(2000), engine.conns[&last].peer.address.ip()));
+}

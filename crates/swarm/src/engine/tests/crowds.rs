@@ -277,3 +277,30 @@ fn a_crowd_that_asks_leaves_those_who_have_not_asked_yet_their_time() {
     }
     assert!(!closed(&actions, honest), "it was offered nothing yet");
 }
+
+#[test]
+fn a_crowd_of_one_address_may_say_no_more_than_a_few_of_it() {
+    // So many of one address say nearly as much as a stranger may; how many of them are still connected.
+    let left = |strangers: u64, same: bool| {
+        let (mut engine, mut actions) = (wants(1000), Vec::new());
+        for conn in 1..=strangers {
+            let remote = SocketAddr::from(([127, 0, 1, if same { 1 } else { conn as u8 }], 9000));
+            let connected = Event::Connected { conn, peer: stranger(conn), remote, dialled: false, relayed: false };
+            engine.handle(Duration::ZERO, connected, &mut actions);
+            engine.handle(Duration::ZERO, Event::Message { conn, message: hello(1) }, &mut actions);
+        }
+        for step in 0..1000 {
+            for conn in 1..=strangers {
+                let runs = vec![PieceRange { first: 0, count: 500 }];
+                let message = PeerMessage::Decline { content: content(), runs };
+                engine.handle(Duration::from_millis(step * 10), Event::Message { conn, message }, &mut actions);
+            }
+            engine.handle(Duration::from_millis(step * 10), Event::Tick, &mut actions);
+            actions.clear();
+        }
+        engine.connections().len()
+    };
+    assert_eq!(left(4, true), 4);
+    assert_eq!(left(100, false), 100, "of as many addresses");
+    assert!(left(100, true) <= 4, "{}", left(100, true));
+}
