@@ -32,7 +32,7 @@ use std::time::Duration;
 
 use protocol::{PeerMessage, VERSION};
 use swarm::{Engine, Event};
-use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, timeout};
 
 use crate::command::Command;
@@ -45,7 +45,6 @@ use crate::net::buffers::Buffers;
 use crate::net::dial;
 use crate::net::dial_book::DialBook;
 use crate::net::dial_filter::DialFilter;
-use crate::net::fetch::MANIFEST_MEMORY;
 use crate::net::gate::Gate;
 use crate::net::tracker::ToClient;
 use crate::report::Report;
@@ -153,7 +152,7 @@ impl Driver {
             up,
             down,
             buffers,
-            manifest_memory: Arc::new(Semaphore::new(MANIFEST_MEMORY)),
+            manifest_memory: Arc::default(),
             workers: Workers::new(),
             waits,
             counting,

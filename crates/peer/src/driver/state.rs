@@ -10,7 +10,7 @@ use lan::Lan;
 use protocol::{ContentId, Manifest, PeerId, PeerMessage, PieceRange};
 use storage::Backend;
 use swarm::{Action, ConnId, Engine, Place, RequestId, ServeId};
-use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::Instant;
 use transport::{Connection, Transport};
@@ -34,6 +34,7 @@ use crate::net::fetch::ManifestProgress;
 use crate::net::gate::Gate;
 use crate::net::intake::Intake;
 use crate::net::let_in::Approached;
+use crate::net::manifest_memory::ManifestMemory;
 use crate::net::rate::Lane;
 use crate::net::rate::RateCap;
 use crate::net::serve::Answering;
@@ -200,7 +201,7 @@ pub(super) struct Setup {
     pub(super) down: Arc<RateCap>,
     pub(super) buffers: Arc<Buffers>,
     /// Memory for manifests that are under way.
-    pub(super) manifest_memory: Arc<Semaphore>,
+    pub(super) manifest_memory: Arc<ManifestMemory>,
     pub(super) workers: Arc<Workers>,
     pub(super) waits: Arc<WaitStats>,
     pub(super) counting: Arc<Counting>,

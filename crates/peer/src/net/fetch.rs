@@ -10,13 +10,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use protocol::{Answer, ContentId, DigestHasher, MAX_MANIFEST_BYTES, Manifest, ManifestError, PieceRange, Request};
 use swarm::{ConnId, Event, Failure, RequestId};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use transport::frame::{encode, receive_message};
 use transport::{Connection, RecvStream, TransportError};
 
 use crate::net::intake::{Intake, all};
+use crate::net::manifest_memory::{FIRST_PARTS, ManifestMemory, PART};
 use crate::report::Report;
 use crate::stats::WaitKind;
 
@@ -25,11 +26,6 @@ const MANIFEST_PART: Duration = Duration::from_secs(20);
 const MANIFEST: Duration = Duration::from_secs(15 * 60);
 /// Bytes that must come from someone who never gave anything before a buffer is taken for the rest.
 const PROBE: usize = 64 << 10;
-
-/// Memory for all manifests that are under way, in parts, beyond what each may always have: one of the largest.
-pub(crate) const MANIFEST_MEMORY: usize = MAX_MANIFEST_BYTES / PART;
-const FIRST_PARTS: usize = 4;
-const PART: usize = 64 << 10;
 
 /// How far a manifest has come: read by others now and then.
 #[derive(Debug, Default)]
@@ -51,7 +47,7 @@ pub(crate) struct ManifestFetch {
     pub(crate) connection: Arc<dyn Connection>,
     pub(crate) content: ContentId,
     pub(crate) progress: Arc<ManifestProgress>,
-    pub(crate) memory: Arc<Semaphore>,
+    pub(crate) memory: Arc<ManifestMemory>,
     pub(crate) reports: mpsc::Sender<Report>,
 }
 
@@ -97,8 +93,8 @@ impl ManifestFetch {
         let mut taken: Option<OwnedSemaphorePermit> = None;
         while (bytes.len() as u64) < len {
             if bytes.len() >= (FIRST_PARTS + taken.as_ref().map_or(0, OwnedSemaphorePermit::num_permits)) * PART {
-                let more = timeout(MANIFEST_PART, self.memory.clone().acquire_owned()).await.map_err(silent)?;
-                let more = more.map_err(|_| TransportError::Closed)?;
+                let no_memory = || TransportError::Lost("other manifests take all memory".to_owned());
+                let more = self.memory.part().await.ok_or_else(no_memory)?;
                 match &mut taken {
                     Some(taken) => taken.merge(more),
                     None => {
@@ -294,5 +290,97 @@ impl Intake {
             part = &mut part[count..];
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::{Digest, PeerId};
+    use tokio::time::sleep;
+    use transport::{MemoryNetwork, MemoryTransport, Transport};
+
+    use super::*;
+
+    const CONTENT: ContentId = ContentId(Digest([7; 32]));
+
+    /// Peers that give as long a manifest as there may be, and not the right one.
+    struct Liars {
+        network: MemoryNetwork,
+        us: MemoryTransport,
+        memory: Arc<ManifestMemory>,
+        reports: mpsc::Sender<Report>,
+        reported: mpsc::Receiver<Report>,
+    }
+
+    impl Liars {
+        fn new() -> Self {
+            let network = MemoryNetwork::new();
+            let us = network.bind(PeerId::of_public_key(b"us"), vec![([10, 0, 0, 1], 1).into()]).unwrap();
+            let (reports, reported) = mpsc::channel(32);
+            Liars { network, us, memory: Arc::default(), reports, reported }
+        }
+
+        /// Asks another one.
+        async fn ask(&self, number: u8) -> JoinHandle<()> {
+            let id = PeerId::of_public_key(&[number]);
+            let liar = self.network.bind(id, vec![([10, 0, 0, 2], u16::from(number)).into()]).unwrap();
+            let (connection, accepted) = tokio::join!(self.us.dial(liar.listeners()[0], id), liar.accept());
+            tokio::spawn(async move {
+                let (liar, connection) = (liar, accepted.unwrap());
+                let (mut send, _recv) = connection.accept().await.unwrap();
+                let _ = send.send(encode(&Answer::Bytes(MAX_MANIFEST_BYTES as u64)).unwrap()).await;
+                while send.send(Bytes::from_static(&[0; PART])).await.is_ok() {}
+                liar.close().await;
+            });
+            let fetch = ManifestFetch {
+                conn: u64::from(number),
+                connection: connection.unwrap(),
+                content: CONTENT,
+                progress: Arc::default(),
+                memory: self.memory.clone(),
+                reports: self.reports.clone(),
+            };
+            tokio::spawn(fetch.run())
+        }
+
+        /// The next one ends: whether all of it came.
+        async fn ends(&mut self) -> bool {
+            match self.reported.recv().await.unwrap() {
+                Report::Event(Event::ManifestFailed { lied, .. }) => lied,
+                _ => panic!("it was none"),
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_that_send_without_end_have_little_by_the_time_that_they_are_judged() {
+        let liars = Liars::new();
+        let mut fetches = Vec::new();
+        for number in 1..=16 {
+            fetches.push(liars.ask(number).await);
+        }
+        sleep(Duration::from_millis(500)).await;
+        assert!((1 << 20..=10 << 20).contains(&liars.memory.held()), "{} bytes", liars.memory.held());
+        fetches.iter().for_each(JoinHandle::abort);
+        sleep(Duration::from_millis(1)).await;
+        assert_eq!(liars.memory.held(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn two_of_the_largest_do_not_wait_for_each_other_for_long() {
+        let mut liars = Liars::new();
+        let (began, _fetches) = (Instant::now(), (liars.ask(1).await, liars.ask(2).await));
+        assert!(!liars.ends().await, "one gives up");
+        assert!(liars.ends().await, "all of the other comes");
+        assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
+        assert_eq!(liars.memory.held(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_alone_has_all_memory() {
+        let mut liars = Liars::new();
+        let (began, _fetch) = (Instant::now(), liars.ask(1).await);
+        assert!(liars.ends().await);
+        assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
     }
 }

@@ -14,6 +14,7 @@ pub(crate) mod intake;
 pub(crate) mod let_in;
 pub(crate) mod link;
 mod loads;
+pub(crate) mod manifest_memory;
 pub(crate) mod origin;
 pub(crate) mod rate;
 pub(crate) mod relay;

@@ -2,12 +2,13 @@
 //! without end is measured against the others.
 //!
 //! One peer is asked, and while nothing comes as it should, more each time: four times as many while nobody sends anything, since of peers
-//! that are silent any number costs nothing, and then twice as many. Of those that send, the two that will be done first go on.
+//! that are silent any number costs nothing, and then twice as many. Of those that send, the two that will be done first go on, or one where
+//! there is no memory for two.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use protocol::ContentId;
+use protocol::{ContentId, MAX_MANIFEST_BYTES};
 
 use super::Engine;
 use super::content::Content;
@@ -25,6 +26,8 @@ const MORE_OF_SILENT: usize = 4;
 const SILENT_FOR: Duration = Duration::from_millis(200);
 /// Most peers that go on sending once their pace is known.
 const FLOWING: usize = 2;
+/// There is memory for one of the largest: two that are larger than this would each wait for what the other has.
+const ALONE: u64 = MAX_MANIFEST_BYTES as u64 / 2;
 /// What is larger than this may be a sender's invention: few manifests are.
 const LARGE: u64 = 1 << 20;
 /// A peer that has not begun to send within this time and four round trips makes room for others, or is asked anew.
@@ -72,7 +75,8 @@ impl Engine {
         let mut flowing: Vec<_> = content.manifests.asked.iter().filter(|(_, fetch)| judged(fetch)).collect();
         flowing.retain(|(conn, _)| !dropped.contains(conn));
         flowing.sort_by_key(|(_, fetch)| fetch.left(now));
-        dropped.extend(flowing.iter().skip(FLOWING).map(|&(&conn, _)| conn));
+        let most = if flowing.iter().take(FLOWING).all(|(_, fetch)| fetch.total > ALONE) { 1 } else { FLOWING };
+        dropped.extend(flowing.iter().skip(most).map(|&(&conn, _)| conn));
         let begun = content.manifests.asked.iter().filter(|(conn, fetch)| fetch.flows() && !dropped.contains(conn));
         dropped.extend(begun.map(|(&conn, _)| conn).skip(ASKED).collect::<Vec<_>>());
         for conn in dropped {

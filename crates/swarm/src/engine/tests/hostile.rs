@@ -264,6 +264,43 @@ fn manifests_without_end_make_room_for_an_honest_one() {
 }
 
 #[test]
+fn of_two_manifests_for_which_there_is_no_memory_one_goes_on() {
+    for (total, is_one) in [(19 << 20, false), (30 << 20, true)] {
+        let mut engine = Engine::new(Config::default(), peer(0), hello(0), 1);
+        let mut actions = Vec::new();
+        engine.handle(Duration::ZERO, Event::Want { content: content() }, &mut actions);
+        for conn in 1..=2 {
+            greet(&mut engine, conn, stranger(conn), &mut actions);
+            let join = PeerMessage::Join { content: content(), pieces: Some(100), wants: false };
+            engine.handle(Duration::ZERO, Event::Message { conn, message: join }, &mut actions);
+        }
+        let (mut sends, mut cancelled): (BTreeMap<ConnId, u64>, _) = (BTreeMap::new(), 0);
+        for tick in 0..12 {
+            let now = Duration::from_millis(tick * 125);
+            for action in std::mem::take(&mut actions) {
+                match action {
+                    Action::FetchManifest { conn, .. } => drop(sends.insert(conn, 0)),
+                    Action::CancelManifest { conn, .. } => {
+                        assert!(sends.remove(&conn).is_some() && !sends.is_empty(), "the other goes on");
+                        cancelled += 1;
+                    }
+                    _ => {}
+                }
+            }
+            for (&conn, came) in &mut sends {
+                *came += 100_000 * conn;
+                let event = Event::ManifestProgress { content: content(), conn, came: *came, total };
+                engine.handle(now, event, &mut actions);
+            }
+            engine.handle(now, Event::Tick, &mut actions);
+        }
+        assert_eq!(cancelled > 0, is_one, "{cancelled}, of {total} bytes");
+        let strikes = (1..=2).map(|conn| engine.conns[&conn].download.credit.strikes);
+        assert_eq!(strikes.sum::<u32>(), 0, "it was only slower");
+    }
+}
+
+#[test]
 fn a_willing_stranger_is_tried_where_slow_peers_keep_all_pieces() {
     const PIECES: u32 = 18_000;
     let (mut engine, mut actions) = (wants(PIECES), Vec::new());
