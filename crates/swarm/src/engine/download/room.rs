@@ -13,10 +13,9 @@ pub(super) const FIRST: u64 = 1 << 20;
 const PROBES: u64 = 4;
 /// Proven peers always leave them this part of it.
 const LEFT_FOR_PROBES: u64 = 8;
-/// Beyond their part each of them may still owe one piece, as long as this part of the budget, and of the content, stays free of them. Of
-/// a content of few pieces one stays free, or as many as are left when so many strangers were asked for one each.
+/// Beyond their part each of them may still owe one piece, as long as this part of the budget stays free of them, and of the content as well once
+/// somebody has given something. Until then one piece does: the more strangers are tried, the sooner one gives something.
 const LEFT_BY_PROBES: u64 = 4;
-const PROBED_EACH: u64 = 8;
 /// At most this part of a content is asked of them.
 const PROBED: u64 = 2;
 /// Bytes of memory for each piece of a content: its digest, and our books of it. A million of them take as much as the
@@ -57,8 +56,8 @@ impl Downloads {
         let room = most.saturating_sub(download.owed).min(free);
         let probing = self.probing + size;
         // Of a small content, a piece for each of many would be all of it.
-        let (part, each) = (total - total / LEFT_BY_PROBES, total / PROBED + PROBED_EACH * size);
-        let of_content = part.max(each.min(total.saturating_sub(size))).max(2 * size);
+        let left = if self.proven > 0 || self.fastest > 0.0 { total / LEFT_BY_PROBES } else { size };
+        let of_content = total.saturating_sub(left).max(2 * size);
         let beyond = (memory - memory / LEFT_BY_PROBES).min(of_content);
         let piece_fits = probing <= beyond && self.proven + probing <= memory;
         match room {
