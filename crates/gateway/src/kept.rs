@@ -128,19 +128,24 @@ impl Kept {
     /// How much that is.
     pub(crate) fn figures(&self) -> KeptFigures {
         let state = self.lock();
-        let (mut downloading, mut sharing) = (0, 0);
+        // Several nodes may have one content open, one for each swarm.
+        let (mut downloading, mut sharing) = (BTreeSet::new(), BTreeSet::new());
         for open in state.folders.values().flat_map(|entry| &entry.open) {
             let status = open.status.borrow();
-            downloading += u64::from(is_running(&status.state));
-            sharing += u64::from(status.is_complete());
+            if is_running(&status.state) {
+                downloading.insert(open.content);
+            }
+            if status.is_complete() {
+                sharing.insert(open.content);
+            }
         }
         KeptFigures {
             bytes: state.bytes(),
             most: self.most,
             kept: state.folders.len() as u64,
             removed: state.removed,
-            downloading,
-            sharing,
+            downloading: downloading.len() as u64,
+            sharing: sharing.len() as u64,
             from_origins: origins::bytes_from_origins(),
         }
     }

@@ -100,7 +100,7 @@ async fn what_has_just_become_open_stays_and_goes_when_nobody_wants_it() {
         kept.is_open(&folder, node, content, watch::channel(Status::default()).1);
     }
     assert_eq!(kept.lock().folders[&folder].open.len(), 2, "once for each node");
-    assert_eq!((kept.figures().downloading, kept.figures().sharing), (2, 0));
+    assert_eq!((kept.figures().downloading, kept.figures().sharing), (1, 0), "it is one content");
     let new = root.path().join("new");
     assert_eq!(kept.make_room(&new, 500, true).await, Err(Refusal::Full));
     tokio::time::advance(RECENT).await;
