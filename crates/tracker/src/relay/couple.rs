@@ -1,7 +1,8 @@
 //! Two legs, coupled: what comes over one goes over the other, with as little held here as possible.
 //!
 //! Nothing is read for a side that has no room for it, so that who does not read holds up its own other side. What was read and
-//! does not fit after all is held: for each direction a buffer at most, and a small one while all of them hold much.
+//! does not fit after all is held: for each direction a buffer at most. While all of them hold much, a connection that holds its part
+//! already has small buffers, and others have what is left of theirs: peers that do not read slow down nobody else.
 
 use std::cell::RefCell;
 use std::io;
@@ -17,9 +18,10 @@ use super::account::Account;
 
 /// Most bytes that are read at once, and so held for one direction.
 const BUFFER: usize = 64 << 10;
-/// The same while all directions together hold `MOST_HELD`.
+/// The same while all directions together hold `MOST_HELD`, and those of this connection their part of it.
 const SMALL_BUFFER: usize = 4 << 10;
-/// When all directions together hold so much, each holds little more: thousands of peers that do not read must not fill the memory.
+/// When all directions together hold so much, those of a connection hold little more than their part of as much again: thousands of
+/// peers that do not read must not fill the memory.
 const MOST_HELD: usize = 8 << 20;
 /// Legs over which nothing passes for this long, either way, are cut. Peers say something every two seconds over one of them, and
 /// close the others when they have been idle for fifteen.
@@ -44,15 +46,33 @@ impl Default for HeldByRelay {
     }
 }
 
-impl HeldByRelay {
+/// The bytes that all directions of one relayed connection hold together.
+pub(crate) struct HeldByConnection {
+    all: Arc<HeldByRelay>,
+    own: AtomicUsize,
+    /// What it may hold when all of them hold much.
+    part: usize,
+}
+
+impl HeldByConnection {
+    /// Those of one of so many connections.
+    pub(crate) fn of(all: &Arc<HeldByRelay>, connections: usize) -> Self {
+        HeldByConnection { all: all.clone(), own: AtomicUsize::new(0), part: all.most / connections.max(1) }
+    }
+
     /// How much may be read at once.
     fn buffer(&self) -> usize {
-        if self.bytes.load(Ordering::Relaxed) < self.most { BUFFER } else { SMALL_BUFFER }
+        if self.all.bytes.load(Ordering::Relaxed) < self.all.most {
+            return BUFFER;
+        }
+        self.part.saturating_sub(self.own.load(Ordering::Relaxed)).clamp(SMALL_BUFFER, BUFFER)
     }
 
     /// Holds these bytes until they are dropped.
     fn hold(&self, bytes: &[u8]) -> HeldBytes<'_> {
-        self.bytes.fetch_add(bytes.len(), Ordering::Relaxed);
+        for count in [&self.all.bytes, &self.own] {
+            count.fetch_add(bytes.len(), Ordering::Relaxed);
+        }
         HeldBytes { bytes: bytes.to_vec(), held: self }
     }
 }
@@ -65,7 +85,9 @@ struct HeldBytes<'a> {
 
 impl Drop for HeldBytes<'_> {
     fn drop(&mut self) {
-        self.held.bytes.fetch_sub(self.bytes.len(), Ordering::Relaxed);
+        for count in [&self.held.all.bytes, &self.held.own] {
+            count.fetch_sub(self.bytes.len(), Ordering::Relaxed);
+        }
     }
 }
 
@@ -174,7 +196,7 @@ mod tests {
     #[tokio::test]
     async fn bytes_pass_both_ways_and_each_end_is_passed_on() {
         let ((one, leg), (other, second)) = (pair().await, pair().await);
-        let coupled = tokio::spawn(async move { couple(leg, second, &[], &[], &HeldByRelay::default()).await });
+        let coupled = tokio::spawn(async move { couple(leg, second, &[], &[], &HeldByConnection::of(&Arc::default(), 1)).await });
         let bytes: Vec<u8> = (0..3 << 20).map(|n: u32| (n % 251) as u8).collect();
         let talk = |mut socket: TcpStream| {
             let bytes = bytes.clone();
@@ -196,7 +218,7 @@ mod tests {
     #[tokio::test]
     async fn who_does_not_read_holds_up_the_sender_and_nobody_else() {
         let ((mut one, leg), (other, second)) = (pair().await, pair().await);
-        let coupled = tokio::spawn(async move { couple(leg, second, &[], &[], &HeldByRelay::default()).await });
+        let coupled = tokio::spawn(async move { couple(leg, second, &[], &[], &HeldByConnection::of(&Arc::default(), 1)).await });
         let chunk = vec![7; 1 << 20];
         let mut sent = 0;
         // The kernel's buffers fill, and then nothing more is taken.
@@ -241,7 +263,8 @@ mod tests {
     #[tokio::test]
     async fn many_that_do_not_read_take_little_memory_together() {
         const COUPLED: usize = 32;
-        let held = Arc::new(HeldByRelay { most: 256 << 10, ..HeldByRelay::default() });
+        let all = Arc::new(HeldByRelay { most: 256 << 10, ..HeldByRelay::default() });
+        let held = Arc::new(HeldByConnection::of(&all, COUPLED));
         let mut talks = Vec::new();
         for _ in 0..COUPLED {
             let ((one, leg), (other, second)) = (narrow_pair().await, narrow_pair().await);
@@ -249,7 +272,7 @@ mod tests {
             talks.push(tokio::spawn(async move {
                 let fills = async {
                     let _both = tokio::join!(fill(one), fill(other));
-                    held.bytes.load(Ordering::Relaxed)
+                    held.all.bytes.load(Ordering::Relaxed)
                 };
                 tokio::select! {
                     bytes = fills => bytes,
@@ -259,15 +282,32 @@ mod tests {
         }
         for talk in talks {
             let bytes = talk.await.unwrap();
-            assert!(bytes < held.most + BUFFER + 2 * COUPLED * SMALL_BUFFER, "{bytes} bytes are held");
+            assert!(bytes < all.most + BUFFER + 2 * COUPLED * SMALL_BUFFER, "{bytes} bytes are held");
         }
-        assert_eq!(held.bytes.load(Ordering::Relaxed), 0, "nothing is held for those that have gone");
+        let counts = [&all.bytes, &held.own].map(|count| count.load(Ordering::Relaxed));
+        assert_eq!(counts, [0, 0], "nothing is held for those that have gone");
+    }
+
+    #[test]
+    fn one_connection_that_holds_much_leaves_the_others_their_part() {
+        let all = Arc::<HeldByRelay>::default();
+        let [greedy, honest] = [(); 2].map(|()| HeldByConnection::of(&all, 400));
+        let part = MOST_HELD / 400;
+        assert_eq!(greedy.buffer(), BUFFER);
+        let held: Vec<_> = (0..MOST_HELD / BUFFER).map(|_| greedy.hold(&[0; BUFFER])).collect();
+        assert_eq!((greedy.buffer(), honest.buffer()), (SMALL_BUFFER, part));
+        let own = honest.hold(&vec![0; part - 1]);
+        assert_eq!(honest.buffer(), SMALL_BUFFER, "it holds its part");
+        drop(own);
+        assert_eq!(honest.buffer(), part);
+        drop(held);
+        assert_eq!((greedy.buffer(), honest.buffer()), (BUFFER, BUFFER));
     }
 
     #[tokio::test]
     async fn a_side_that_goes_takes_the_other_with_it() {
         let ((one, leg), (mut other, second)) = (pair().await, pair().await);
-        let coupled = tokio::spawn(async move { couple(leg, second, &[], &[], &HeldByRelay::default()).await });
+        let coupled = tokio::spawn(async move { couple(leg, second, &[], &[], &HeldByConnection::of(&Arc::default(), 1)).await });
         drop(one);
         assert_eq!(other.read(&mut [0; 8]).await.unwrap(), 0);
         drop(other);

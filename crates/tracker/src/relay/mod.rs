@@ -24,7 +24,7 @@ use transport::Leg;
 use crate::lock::lock;
 use crate::outbox::Outbox;
 use account::{Account, Accounts};
-use couple::HeldByRelay;
+use couple::{HeldByRelay, HeldByConnection};
 
 /// The other peer's leg comes within this time.
 const OTHER_LEG: Duration = Duration::from_secs(5);
@@ -116,6 +116,7 @@ struct Carriage {
     /// Those of all connections that were asked for from there.
     legs_of_address: Arc<AtomicUsize>,
     ended: watch::Sender<bool>,
+    held: HeldByConnection,
 }
 
 impl Carriage {
@@ -255,6 +256,7 @@ impl Relay {
             legs: Arc::default(),
             legs_of_address,
             ended: watch::Sender::new(false),
+            held: HeldByConnection::of(&self.held, self.limits.connections),
         };
         let (carriage, keys) = (Arc::new(carriage), (0..AHEAD).map(|leg| key.leg(leg)).collect::<HashSet<_>>());
         books.expected.extend(keys.iter().map(|&key| (key, number)));
@@ -298,13 +300,12 @@ impl Relay {
     /// Both legs are here.
     fn couple(&self, first: WaitingLeg, second: Leg) {
         let WaitingLeg { leg: first, carriage, place, .. } = first;
-        let held = self.held.clone();
         // Where the packets of one of them are handled.
         first.thread.spawn(async move {
             let mut ended = carriage.ended.subscribe();
             let (asker_pays, both_pay) = (&carriage.paid_by_asker, &carriage.paid_by_both);
             let carried = tokio::select! {
-                carried = couple::couple(first.socket, second.socket, asker_pays, both_pay, &held) => carried,
+                carried = couple::couple(first.socket, second.socket, asker_pays, both_pay, &carriage.held) => carried,
                 _ = ended.wait_for(|ended| *ended) => Ok(()),
             };
             if let Err(error) = carried {
