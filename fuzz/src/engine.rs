@@ -284,7 +284,7 @@ impl World {
 
     fn check(&mut self, action: Action) {
         match action {
-            Action::Dial { peer: to } => assert!(to.id != peer(0), "it dials itself"),
+            Action::Dial { peer: to } | Action::DialAlso { peer: to } => assert!(to.id != peer(0), "it dials itself"),
             Action::Close { conn, .. } => assert!(self.conns.contains_key(&conn), "{conn} is closed, and is gone"),
             Action::Send { conn, message } => {
                 assert!(self.conns.contains_key(&conn), "{conn} is told something, and is gone");

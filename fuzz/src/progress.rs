@@ -208,7 +208,8 @@ impl World<'_> {
                     self.after(LATENCY, Due::Tell(other, Event::Message { conn, message }));
                 }
             }
-            Action::CancelManifest { .. } => {}
+            // That dial comes to what it would have come to.
+            Action::DialAlso { .. } | Action::CancelManifest { .. } => {}
             Action::FetchManifest { conn, content } => {
                 let (wait, event) = match self.ends.get(&(who, conn)) {
                     Some(End::Honest(..)) => {

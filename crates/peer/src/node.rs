@@ -23,8 +23,8 @@ use crate::error::PeerError;
 use crate::event::PeerEvent;
 use crate::lease::{Lease, LeaseConnections, NoLease};
 use crate::lock::lock;
-use crate::net::dial;
 use crate::net::dial_book::{DialBook, DialledPeer, WaitingFor};
+use crate::net::listen;
 use crate::net::rate::RateCap;
 use crate::net::tracker::{Joined, Page, TrackerAddress, WatchedPage};
 use crate::open_content::OpenContent;
@@ -46,7 +46,7 @@ impl NodeBuilder {
     pub fn start(self) -> Node {
         let (events, _) = broadcast::channel(EVENTS);
         let (commands, inbox) = mpsc::channel(COMMANDS);
-        let (announced, addresses) = watch::channel(dial::announced_addresses(&*self.transport, &self.announce));
+        let (announced, addresses) = watch::channel(listen::announced_addresses(&*self.transport, &self.announce));
         let (tell_trackers, tracker_statuses) = watch::channel(Vec::new());
         let node = Node {
             commands: Commands::new(commands),

@@ -36,6 +36,11 @@ impl ActionLog {
                 peer.addresses.iter().for_each(|address| self.hash(address.to_string().as_bytes()));
                 "dial"
             }
+            Action::DialAlso { peer } => {
+                self.hash(&peer.id.0.0);
+                peer.addresses.iter().for_each(|address| self.hash(address.to_string().as_bytes()));
+                "dial also"
+            }
             Action::Close { conn, .. } => {
                 self.number(*conn);
                 "close"

@@ -244,6 +244,12 @@ pub enum Action {
         /// Whom, and where.
         peer: PeerAddress,
     },
+    /// A peer is being dialled, and the tracker has named further addresses of it: try these as part of that dial. Nothing
+    /// follows that would not have followed without it.
+    DialAlso {
+        /// Whom, and where else.
+        peer: PeerAddress,
+    },
     /// Close a connection.
     Close {
         /// Its number.

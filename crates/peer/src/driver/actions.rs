@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use protocol::{ContentId, PeerId, PieceRange};
 use swarm::{Action, ConnId, Event, RequestId};
-use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use transport::RELAY;
 
@@ -14,7 +13,7 @@ use super::participants::room;
 use super::private::NOTHING;
 use super::state::{Driver, Fetching, PendingServe};
 use crate::event::PeerEvent;
-use crate::net::dial::{DialRoute, Dialler};
+use crate::net::dial::{self, Dialler, DialRoute};
 use crate::net::fetch::{ManifestFetch, ManifestProgress, PieceFetch};
 use crate::net::intake::Intake;
 use crate::net::link;
@@ -28,15 +27,20 @@ impl Driver {
         match action {
             Action::Dial { peer } => {
                 let manner = self.manner(peer.id);
-                let (needed, unneeded) = oneshot::channel();
-                self.dials.insert(peer.id, needed);
+                let (dial, under_way) = dial::pending();
+                self.dials.insert(peer.id, dial);
                 let dialler = Dialler {
                     transport: self.setup.transport.clone(),
                     limiter: self.setup.dial_limiter.clone(),
                     book: self.setup.book.clone(),
                     vouched: self.engine.is_vouched_for(peer.id),
                 };
-                drop(tokio::spawn(dialler.dial((peer, manner), unneeded, self.reports.clone())))
+                drop(tokio::spawn(dialler.dial((peer, manner), under_way, self.reports.clone())))
+            }
+            Action::DialAlso { peer } => {
+                if let Some(dial) = self.dials.get_mut(&peer.id) {
+                    dial.also_at(peer.addresses);
+                }
             }
             Action::Close { conn, reason } => {
                 if let Some(link) = self.links.get(&conn) {

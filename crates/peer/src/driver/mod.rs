@@ -42,10 +42,10 @@ use crate::disk::watch::Watch;
 use crate::disk::workers::Workers;
 use crate::event::PeerEvent;
 use crate::net::buffers::Buffers;
-use crate::net::dial;
 use crate::net::dial_book::DialBook;
 use crate::net::dial_filter::DialFilter;
 use crate::net::gate::Gate;
+use crate::net::listen;
 use crate::net::tracker::ToClient;
 use crate::report::Report;
 use crate::stats::WaitStats;
@@ -68,11 +68,11 @@ pub(crate) async fn run(
 ) {
     let (reports, mut inbox) = mpsc::channel(INBOX);
     let transport = builder.transport.clone();
-    let accepting = tokio::spawn(dial::accept(transport.clone(), reports.clone()));
+    let accepting = tokio::spawn(listen::accept(transport.clone(), reports.clone()));
     // What it was told to announce does not depend on this machine.
     let watching = builder.announce.is_empty().then(|| {
         let known = listeners.borrow().clone();
-        dial::watch_addresses(transport, known, reports.clone())
+        listen::watch_addresses(transport, known, reports.clone())
     });
     let watching = watching.map(|watching| tokio::spawn(watching));
     let mut driver = Driver::new(builder, reports, events, (waits, book, counting), (listeners, tracker_statuses));

@@ -27,6 +27,7 @@ use crate::event::PeerEvent;
 use crate::net::asked_manifests::AskedManifests;
 use crate::net::block_size::BlockSize;
 use crate::net::buffers::Buffers;
+use crate::net::dial::PendingDial;
 use crate::net::dial_book::DialBook;
 use crate::net::dial_filter::DialFilter;
 use crate::net::dial_limiter::DialLimiter;
@@ -55,7 +56,7 @@ pub(super) struct Driver {
     pub(super) links: HashMap<ConnId, Link>,
     pub(super) next_conn: ConnId,
     /// Peers that are being dialled: a dial ends when what is kept here is dropped.
-    pub(super) dials: HashMap<PeerId, oneshot::Sender<()>>,
+    pub(super) dials: HashMap<PeerId, PendingDial>,
     pub(super) requests: HashMap<RequestId, Fetching>,
     /// Requests for first pieces, which wait for where these go.
     pub(super) firsts: HashMap<RequestId, FirstFetching>,

@@ -1,16 +1,16 @@
-//! Reaching other peers and being reached: which addresses are announced, and which of a peer's are dialled.
+//! Reaching other peers: which of a peer's addresses are dialled, when, and what comes of it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use protocol::{PeerAddress, PeerId};
 use swarm::Event;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
-use transport::{Connection, Transport, TransportError, interface_addresses};
+use transport::{Connection, Transport, TransportError};
 
 use crate::config::MOST_ANNOUNCED;
 use crate::net::dial_book::DialBook;
@@ -23,88 +23,8 @@ use crate::report::Report;
 const DIAL: Duration = Duration::from_secs(8);
 /// An address is tried when the one before has not answered for this long (RFC 8305, 8).
 const APART: Duration = Duration::from_millis(250);
-/// Time between two looks at the addresses of this machine: machines move, and start before their network.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// A relay is asked only once no address has answered for this long, or all have failed.
 const RELAY_LATER: Duration = Duration::from_millis(700);
-
-/// Takes connections until the transport is closed.
-pub(crate) async fn accept(transport: Arc<dyn Transport>, reports: mpsc::Sender<Report>) {
-    while let Some(connection) = transport.accept().await {
-        if reports.send(Report::Connected { connection, dialled: false }).await.is_err() {
-            return;
-        }
-    }
-}
-
-/// The addresses that others may reach this node at: those that it was told to announce, or else those of its
-/// interfaces where a listener is bound to all.
-pub(crate) fn announced_addresses(transport: &dyn Transport, told: &[SocketAddr]) -> Vec<SocketAddr> {
-    if !told.is_empty() {
-        return told.to_vec();
-    }
-    let listeners = transport.listeners();
-    let mut addresses = or_seen(interface_addresses(&listeners), &listeners);
-    addresses.truncate(MOST_ANNOUNCED);
-    addresses
-}
-
-/// What was found; or else the ports alone (`0.0.0.0:9000`), for which the tracker puts in the address at which it sees this
-/// node.
-fn or_seen(found: Vec<SocketAddr>, listeners: &[SocketAddr]) -> Vec<SocketAddr> {
-    static SAID: Once = Once::new();
-    if !found.is_empty() || listeners.is_empty() {
-        return found;
-    }
-    // The list is empty as well while no interface is up, and nobody need be told of that.
-    SAID.call_once(|| {
-        tracing::info!(
-            "this machine does not say its addresses: others are told the one at which the tracker sees it. Name another with \
-             --announce if they cannot reach it there"
-        );
-    });
-    listeners.to_vec()
-}
-
-/// Reports the addresses that others may reach this node at, whenever they are not those that are `known` any more.
-pub(crate) async fn watch_addresses(
-    transport: Arc<dyn Transport>,
-    known: Vec<SocketAddr>,
-    reports: mpsc::Sender<Report>,
-) {
-    if !transport.listeners().iter().any(|listener| listener.ip().is_unspecified()) {
-        return;
-    }
-    let look = || {
-        let transport = transport.clone();
-        async { tokio::task::spawn_blocking(move || announced_addresses(&*transport, &[])).await.unwrap_or_default() }
-    };
-    report_changes(look, known, reports).await;
-}
-
-/// Looks again and again; from the start on, since addresses may change before the first look.
-async fn report_changes<F: Future<Output = Vec<SocketAddr>>>(
-    look: impl Fn() -> F,
-    mut known: Vec<SocketAddr>,
-    reports: mpsc::Sender<Report>,
-) {
-    known.sort_unstable();
-    while !reports.is_closed() {
-        let addresses = look().await;
-        let mut now = addresses.clone();
-        now.sort_unstable();
-        // A machine without a network has nothing to announce and nobody to announce it to; it may be back with the same addresses.
-        let is_cut_off = now.iter().all(|address| address.ip().to_canonical().is_loopback());
-        let is_known = now == known || (is_cut_off && !known.is_empty());
-        if !is_known {
-            known = now;
-            if reports.send(Report::Addresses { addresses }).await.is_err() {
-                return;
-            }
-        }
-        tokio::time::sleep(LOOK_AGAIN).await;
-    }
-}
 
 /// How a peer is dialled.
 pub(crate) enum DialRoute {
@@ -112,6 +32,33 @@ pub(crate) enum DialRoute {
     First(Option<Through>),
     /// At its addresses alone, beside a connection through the relay that stands.
     BesideRelay,
+}
+
+/// A dial that is under way. It ends when this is dropped: the peer was first.
+pub(crate) struct PendingDial {
+    _needed: oneshot::Sender<()>,
+    further: Option<oneshot::Sender<Vec<SocketAddr>>>,
+}
+
+impl PendingDial {
+    /// The peer is at these addresses, too: they are tried at once. Further ones only once.
+    pub(crate) fn also_at(&mut self, addresses: Vec<SocketAddr>) {
+        if let Some(further) = self.further.take() {
+            let _ = further.send(addresses); // the dial may be over
+        }
+    }
+}
+
+/// What a dial hears while it is under way.
+pub(crate) struct UnderWay {
+    unneeded: oneshot::Receiver<()>,
+    further: oneshot::Receiver<Vec<SocketAddr>>,
+}
+
+/// A dial that is about to begin, and what it hears.
+pub(crate) fn pending() -> (PendingDial, UnderWay) {
+    let ((needed, unneeded), (further, heard)) = (oneshot::channel(), oneshot::channel());
+    (PendingDial { _needed: needed, further: Some(further) }, UnderWay { unneeded, further: heard })
 }
 
 /// What it takes to dial peers.
@@ -130,17 +77,24 @@ impl Dialler {
     pub(crate) async fn dial(
         self,
         (peer, manner): (PeerAddress, DialRoute),
-        unneeded: oneshot::Receiver<()>,
+        under_way: UnderWay,
         reports: mpsc::Sender<Report>,
     ) {
+        let UnderWay { unneeded, further } = under_way;
         tokio::select! {
             biased;
-            () = self.reach(peer, manner, reports) => {}
+            () = self.reach(peer, manner, further, reports) => {}
             _ = unneeded => {}
         }
     }
 
-    async fn reach(self, peer: PeerAddress, manner: DialRoute, reports: mpsc::Sender<Report>) {
+    async fn reach(
+        self,
+        peer: PeerAddress,
+        manner: DialRoute,
+        further: oneshot::Receiver<Vec<SocketAddr>>,
+        reports: mpsc::Sender<Report>,
+    ) {
         let Dialler { transport, limiter, book, vouched } = self;
         let addresses = nearest_first(in_turns(peer.addresses));
         let (through, beside) = match manner {
@@ -159,7 +113,13 @@ impl Dialler {
             may
         };
         let direct = async {
-            let dialling = first_of(transport.clone(), peer.id, addresses, For::Peer, may_dial);
+            let further = async {
+                match further.await {
+                    Ok(addresses) => addresses,
+                    Err(_) => std::future::pending().await,
+                }
+            };
+            let dialling = first_of(transport.clone(), peer.id, (addresses, further), For::Peer, may_dial);
             let dialled = timeout(DIAL, dialling).await.map_err(|_| None)?;
             let connection = dialled.map_err(|error| Some(error).filter(|_| tried.load(Ordering::Relaxed)))?;
             limiter.answered(connection.remote_addr());
@@ -278,22 +238,25 @@ pub(crate) async fn first(
     addresses: Vec<SocketAddr>,
     role: For,
 ) -> Result<Arc<dyn Connection>, TransportError> {
-    first_of(transport, id, addresses, role, |_| true).await
+    first_of(transport, id, (addresses, std::future::pending()), role, |_| true).await
 }
 
-/// The same, without addresses that may not be dialled when it is their turn.
+/// The same, without addresses that may not be dialled when it is their turn. Further ones that are heard of are tried at once.
 async fn first_of(
     transport: Arc<dyn Transport>,
     id: PeerId,
-    addresses: Vec<SocketAddr>,
+    (mut addresses, further): (Vec<SocketAddr>, impl Future<Output = Vec<SocketAddr>>),
     role: For,
     may_dial: impl Fn(SocketAddr) -> bool,
 ) -> Result<Arc<dyn Connection>, TransportError> {
     let (mut tries, mut failed) = (tokio::task::JoinSet::new(), Vec::new());
-    let mut left = addresses.iter().copied().enumerate();
+    let mut left: VecDeque<usize> = (0..addresses.len()).collect();
+    let mut is_known = false;
+    tokio::pin!(further);
     loop {
-        let next = left.find(|&(_, address)| may_dial(address));
-        if let Some((turn, address)) = next {
+        let next = std::iter::from_fn(|| left.pop_front()).find(|&turn| may_dial(addresses[turn]));
+        if let Some(turn) = next {
+            let address = addresses[turn];
             let transport = transport.clone();
             tries.spawn(async move {
                 let dialled = match role {
@@ -304,10 +267,17 @@ async fn first_of(
                 (turn, dialled)
             });
         }
-        let more = left.len() > 0;
+        let more = !left.is_empty();
         let ended = tokio::select! {
             ended = tries.join_next() => ended,
             () = tokio::time::sleep(APART), if more => continue,
+            found = &mut further, if !is_known => {
+                is_known = true;
+                let new: Vec<_> = found.into_iter().filter(|address| !addresses.contains(address)).collect();
+                (addresses.len()..addresses.len() + new.len()).rev().for_each(|turn| left.push_front(turn));
+                addresses.extend(nearest_first(new));
+                continue;
+            }
         };
         match ended {
             Some(Ok((_, Ok(connection)))) => return Ok(connection),
@@ -345,37 +315,12 @@ fn telling(failed: Vec<(usize, TransportError)>, addresses: &[SocketAddr], own: 
 
 #[cfg(test)]
 mod tests {
+    use transport::{BoxFuture, OverRelay, Whom};
+
     use super::*;
 
     fn parse(all: &[&str]) -> Vec<SocketAddr> {
         all.iter().map(|text| text.parse().unwrap()).collect()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn addresses_that_changed_before_the_first_look_are_reported() {
-        let (reports, mut reported) = mpsc::channel(4);
-        let [before, after] = ["10.0.0.1:9", "10.0.0.2:9"].map(|address| parse(&[address]));
-        let seen = after.clone();
-        tokio::spawn(report_changes(move || std::future::ready(seen.clone()), before, reports));
-        let first = reported.recv().await;
-        assert!(matches!(first, Some(Report::Addresses { addresses }) if addresses == after));
-        let again = timeout(LOOK_AGAIN * 5, reported.recv()).await;
-        assert!(again.is_err(), "the same is no news");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_machine_that_is_back_with_the_same_address_reports_nothing() {
-        let (reports, mut reported) = mpsc::channel(4);
-        let [home, away, cut_off] =
-            [&["10.0.0.1:9", "127.0.0.1:9"], &["10.0.0.2:9", "127.0.0.1:9"], &["127.0.0.1:9"][..]].map(parse);
-        let looks = std::sync::Mutex::new(vec![away.clone(), home.clone(), cut_off]);
-        let look = move || {
-            let mut looks = looks.lock().unwrap();
-            std::future::ready(if looks.len() > 1 { looks.pop().unwrap() } else { looks[0].clone() })
-        };
-        tokio::spawn(report_changes(look, home, reports));
-        let first = reported.recv().await;
-        assert!(matches!(first, Some(Report::Addresses { addresses }) if addresses == away));
     }
 
     #[tokio::test(start_paused = true)]
@@ -402,16 +347,68 @@ mod tests {
             counted.lock().unwrap().push(address);
             address.ip() != IpAddr::from([10, 0, 0, 4])
         };
-        let found = first_of(dialler, peer.peer_id(), addresses.clone(), For::Peer, may_dial).await;
+        let no_others = std::future::pending();
+        let found = first_of(dialler, peer.peer_id(), (addresses.clone(), no_others), For::Peer, may_dial).await;
         assert_eq!(found.unwrap().remote_addr(), peer.listeners()[0]);
         assert_eq!(counted.into_inner().unwrap(), addresses[..3], "those behind the one that answers do not");
     }
 
-    #[test]
-    fn without_an_address_the_tracker_puts_in_what_it_sees() {
-        let listeners = parse(&["[::]:9000"]);
-        assert_eq!(or_seen(Vec::new(), &listeners), listeners);
-        assert_eq!(or_seen(parse(&["10.0.0.1:9000"]), &listeners), parse(&["10.0.0.1:9000"]));
+    /// Behind a firewall: nothing answers at this address.
+    struct Walled(transport::MemoryTransport, SocketAddr);
+
+    impl Transport for Walled {
+        fn name(&self) -> &'static str {
+            self.0.name()
+        }
+
+        fn peer_id(&self) -> PeerId {
+            self.0.peer_id()
+        }
+
+        fn listeners(&self) -> Vec<SocketAddr> {
+            self.0.listeners()
+        }
+
+        fn reach(&self, addr: SocketAddr, whom: Whom) -> BoxFuture<'_, Result<Arc<dyn Connection>, TransportError>> {
+            if addr == self.1 { Box::pin(std::future::pending()) } else { self.0.reach(addr, whom) }
+        }
+
+        fn accept(&self) -> BoxFuture<'_, Option<Arc<dyn Connection>>> {
+            self.0.accept()
+        }
+
+        fn over_relay(&self) -> Option<&dyn OverRelay> {
+            None
+        }
+
+        fn close(&self) -> BoxFuture<'_, ()> {
+            self.0.close()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dial_goes_on_at_addresses_that_are_named_meanwhile() {
+        let network = transport::MemoryNetwork::new();
+        let bind = |name: &[u8], at: &str| network.bind(PeerId::of_public_key(name), parse(&[at])).unwrap();
+        let (own, peer) = (bind(b"dialler", "10.0.0.1:9"), bind(b"peer", "10.0.0.2:9"));
+        let [walled, open] = ["10.0.0.3:9", "10.0.0.2:9"].map(|address| parse(&[address]));
+        let transport: Arc<dyn Transport> = Arc::new(Walled(own, walled[0]));
+        for named in [Some(open), None] {
+            let (limiter, book) = (Arc::new(DialLimiter::default()), Arc::new(DialBook::default()));
+            let dialler = Dialler { transport: transport.clone(), limiter, book, vouched: true };
+            let (reports, mut reported) = mpsc::channel(4);
+            let (mut dial, under_way) = pending();
+            let addressed = PeerAddress { id: peer.peer_id(), addresses: walled.clone() };
+            tokio::spawn(dialler.dial((addressed, DialRoute::First(None)), under_way, reports));
+            let is_named = named.is_some();
+            named.into_iter().for_each(|addresses| dial.also_at(addresses));
+            match reported.recv().await {
+                Some(Report::Connected { dialled: true, .. }) => assert!(is_named),
+                Some(Report::Event(Event::DialFailed { .. })) => assert!(!is_named),
+                _ => panic!("something else is reported"),
+            }
+            dial.also_at(parse(&["10.0.0.2:9"])); // too late, which is no fault
+        }
     }
 
     #[test]

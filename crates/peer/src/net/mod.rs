@@ -13,6 +13,7 @@ pub(crate) mod gate;
 pub(crate) mod intake;
 pub(crate) mod let_in;
 pub(crate) mod link;
+pub(crate) mod listen;
 mod loads;
 pub(crate) mod manifest_memory;
 pub(crate) mod origin;

@@ -383,7 +383,8 @@ impl World {
         match action {
             Action::Dial { peer: to } => self.dial(peer, to.id),
             Action::Close { conn, .. } => self.close(conn),
-            Action::Send { .. } => {}
+            // A peer has one address here.
+            Action::DialAlso { .. } | Action::Send { .. } => {}
             // What comes all the same is of no use to anyone.
             Action::CancelManifest { .. } => {}
             Action::FetchManifest { conn, content } => self.fetch_manifest(peer, conn, content),

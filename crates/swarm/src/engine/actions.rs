@@ -19,6 +19,10 @@ impl Actions {
         self.0.push(Action::Dial { peer });
     }
 
+    pub(crate) fn dial_also(&mut self, peer: PeerAddress) {
+        self.0.push(Action::DialAlso { peer });
+    }
+
     pub(crate) fn close(&mut self, conn: ConnId, reason: &'static str) {
         self.0.push(Action::Close { conn, reason });
     }

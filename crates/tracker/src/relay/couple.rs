@@ -80,7 +80,7 @@ impl HeldByConnection {
 /// What was read and did not fit.
 struct HeldBytes<'a> {
     bytes: Vec<u8>,
-    held: &'a HeldByRelay,
+    held: &'a HeldByConnection,
 }
 
 impl Drop for HeldBytes<'_> {
@@ -97,7 +97,7 @@ pub(crate) async fn couple(
     second: TcpStream,
     first_pays: &[Arc<Account>],
     second_pays: &[Arc<Account>],
-    held: &HeldByRelay,
+    held: &HeldByConnection,
 ) -> io::Result<()> {
     let ((first_reads, first_writes), (second_reads, second_writes)) = (first.into_split(), second.into_split());
     let moved = AtomicBool::new(false);
@@ -113,7 +113,7 @@ async fn carry(
     from: OwnedReadHalf,
     to: OwnedWriteHalf,
     paid_by: &[Arc<Account>],
-    held: &HeldByRelay,
+    held: &HeldByConnection,
     moved: &AtomicBool,
 ) -> io::Result<()> {
     for turn in 1.. {
@@ -143,7 +143,7 @@ async fn pass(
     from: &OwnedReadHalf,
     to: &OwnedWriteHalf,
     paid_by: &[Arc<Account>],
-    held: &HeldByRelay,
+    held: &HeldByConnection,
 ) -> io::Result<bool> {
     if !Account::ready(paid_by).await {
         return Err(io::Error::other("the bytes of a day are spent"));

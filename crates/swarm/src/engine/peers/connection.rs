@@ -22,6 +22,8 @@ const MOST_ADDRESSES: usize = 32;
 /// A peer that is reached through a relay is dialled directly again after this time, and then after pauses of no more than that.
 const DIRECT_AGAIN: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// The pause after which it is if there is news of its addresses.
+const NEWS: Duration = Duration::from_secs(1);
 
 /// A connection that stands.
 #[derive(Debug)]
@@ -44,6 +46,8 @@ pub(crate) struct Connection {
 #[derive(Debug)]
 pub(crate) struct Relayed {
     tries: u32,
+    /// When it was dialled last, or the relay began to carry the connection.
+    last: Duration,
     pub(crate) next: Duration,
 }
 
@@ -51,7 +55,13 @@ impl Relayed {
     /// It is dialled now. Each pause until the next time is twice as long as the last.
     pub(crate) fn dialled(&mut self, now: Duration) {
         self.tries = (self.tries + 1).min(8);
+        self.last = now;
         self.next = now + (DIRECT_AGAIN * 2u32.pow(self.tries)).min(LONGEST_PAUSE);
+    }
+
+    /// The tracker has seen it at another address. However often it says so, the peer is dialled once a second at most.
+    pub(crate) fn is_elsewhere(&mut self, now: Duration) {
+        self.next = self.next.min(now.max(self.last + NEWS));
     }
 }
 
@@ -99,7 +109,7 @@ impl ConnectedPeer {
 
     /// A relay carries the connection, or does not.
     pub(crate) fn relayed(mut self, relayed: bool) -> Self {
-        self.relayed = relayed.then(|| Relayed { tries: 0, next: self.since + DIRECT_AGAIN });
+        self.relayed = relayed.then(|| Relayed { tries: 0, last: self.since, next: self.since + DIRECT_AGAIN });
         self
     }
 

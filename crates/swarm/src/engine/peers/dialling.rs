@@ -34,7 +34,7 @@ impl Engine {
     /// Peers of a content were heard of.
     pub(crate) fn found(&mut self, content_id: ContentId, found: Vec<PeerAddress>, source: PeerSource) {
         let Some(content) = self.contents.get_mut(&content_id) else { return };
-        let mut is_news = false;
+        let (mut is_news, mut further) = (false, Vec::new());
         for PeerAddress { id, mut addresses } in found {
             if source != PeerSource::Tracker {
                 addresses.truncate(MOST_OF_PEER);
@@ -46,6 +46,9 @@ impl Engine {
                 if source == PeerSource::Tracker && is_new {
                     self.dial_backs.introduced(content_id, id, self.now);
                 }
+                if source == PeerSource::Tracker {
+                    further.push(PeerAddress { id, addresses: content.known.further(&id, &addresses) });
+                }
                 let learned = content.known.learn(id, addresses, source, self.now, |peer| self.peers.is_free(peer));
                 learned.forgotten.iter().for_each(|other| self.knowers.remove(other, &content_id));
                 if learned.is_news {
@@ -54,9 +57,24 @@ impl Engine {
                 }
             }
         }
+        further.retain(|peer| !peer.addresses.is_empty());
+        further.into_iter().for_each(|peer| self.also_at(peer));
         // Whoever names the same peers again and again has nobody looked at.
         if is_news {
             self.dial_more();
+        }
+    }
+
+    /// The tracker has seen a peer at further addresses. Where firewalls let in only what answers, both sides have to dial at the
+    /// same time, and the other side is dialling now: what is being done about it already is not waited for.
+    fn also_at(&mut self, mut peer: PeerAddress) {
+        peer.addresses.truncate(DIALLED_BACK);
+        if self.peers.dial_also(&peer.id) {
+            return self.actions.dial_also(peer);
+        }
+        let conn = self.peers.connection(&peer.id);
+        if let Some(relayed) = conn.and_then(|conn| self.conns.get_mut(&conn)?.peer.relayed.as_mut()) {
+            relayed.is_elsewhere(self.now);
         }
     }
 

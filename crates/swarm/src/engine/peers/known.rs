@@ -132,6 +132,12 @@ impl KnownPeers {
         self.0.get(peer).map(|known| &known.addresses[..])
     }
 
+    /// Those of these addresses that are new of a peer that was heard of already.
+    pub(crate) fn further(&self, peer: &PeerId, addresses: &[SocketAddr]) -> Vec<SocketAddr> {
+        let Some(known) = self.addresses(peer) else { return Vec::new() };
+        addresses.iter().copied().filter(|address| !known.contains(address)).collect()
+    }
+
     /// Where a peer is as the tracker says; nowhere if it has not named it.
     pub(crate) fn named(&self, peer: &PeerId) -> &[SocketAddr] {
         self.0.get(peer).filter(|known| known.named).map_or(&[][..], |known| &known.addresses[..])

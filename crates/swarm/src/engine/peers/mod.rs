@@ -71,6 +71,8 @@ struct Dialling {
     since: Duration,
     /// Whether the tracker has named it, or it gave us something. Others may be made up.
     vouched: bool,
+    /// Whether it is dialled at addresses that were named meanwhile.
+    also: bool,
 }
 
 /// What is remembered of a peer that is not connected.
@@ -138,9 +140,16 @@ impl Peers {
     pub(crate) fn dial(&mut self, peer: PeerId, now: Duration, vouched: bool) -> bool {
         let free = !self.dialling.contains_key(&peer);
         if free {
-            self.dialling.insert(peer, Dialling { since: now, vouched });
+            self.dialling.insert(peer, Dialling { since: now, vouched, also: false });
         }
         free
+    }
+
+    /// A peer is to be dialled at further addresses, too. False if it is not being dialled, or if this dial had some already: who
+    /// names address after address has few of them dialled.
+    #[must_use]
+    pub(crate) fn dial_also(&mut self, peer: &PeerId) -> bool {
+        self.dialling.get_mut(peer).is_some_and(|dialling| !std::mem::replace(&mut dialling.also, true))
     }
 
     /// Whether a peer is being dialled for which the tracker vouches, or what it gave us.

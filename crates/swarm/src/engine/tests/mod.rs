@@ -142,6 +142,8 @@ impl World {
                 self.events.push_back((n, here));
                 self.events.push_back((other, there));
             }
+            // A peer has one address here.
+            Action::DialAlso { .. } => {}
             Action::Close { conn, .. } => {
                 if let Some((other, theirs)) = self.ends.remove(&(n, conn)) {
                     self.ends.remove(&(other, theirs));

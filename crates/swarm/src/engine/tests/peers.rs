@@ -368,6 +368,76 @@ fn a_crowd_of_introductions_makes_few_dials() {
     assert!((8..=50).contains(&dialled(&actions).len()), "four a second: {}", dialled(&actions).len());
 }
 
+/// Behind firewalls on both sides, a peer gets in only while the other side dials it, at the address from which that dials.
+#[test]
+fn who_is_being_dialled_is_dialled_at_addresses_that_the_tracker_sees_meanwhile() {
+    for wanted in [false, true] {
+        let (mut engine, mut actions) = (lone_engine(wanted), Vec::new());
+        let found = |ports: std::ops::Range<usize>| {
+            let peers = vec![PeerAddress { id: peer(1), addresses: ports.map(address).collect() }];
+            Event::Found { content: content(), peers }
+        };
+        let also = |actions: &[Action]| -> Vec<PeerAddress> {
+            let also = |action: &Action| match action {
+                Action::DialAlso { peer } => Some(peer.clone()),
+                _ => None,
+            };
+            actions.iter().filter_map(also).collect()
+        };
+        let mut at = |millis, event, actions: &mut Vec<Action>| {
+            engine.handle(Duration::from_millis(millis), event, actions);
+            pass(&mut engine, Duration::from_millis(millis + 250), actions);
+        };
+        at(1000, found(0..1), &mut actions);
+        assert_eq!(dialled(&actions).len(), 1, "wanted: {wanted}");
+        at(1300, found(0..1), &mut actions);
+        assert!(also(&actions).is_empty(), "nothing is new");
+        at(1600, found(0..9), &mut actions);
+        let new = PeerAddress { id: peer(1), addresses: (1..5).map(address).collect() };
+        assert_eq!(also(&actions), [new], "the likeliest of those that are new");
+        at(1900, found(0..20), &mut actions);
+        assert_eq!(also(&actions).len(), 1, "a tracker that names one after another has none of these dialled");
+        at(2200, Event::DialFailed { peer: peer(1) }, &mut actions);
+        at(9000, Event::Tick, &mut actions);
+        assert_eq!(dialled(&actions).len(), 2, "the next dial is at all that are known");
+        at(9300, found(20..21), &mut actions);
+        assert_eq!(also(&actions).len(), 2, "and has further ones of its own");
+    }
+}
+
+#[test]
+fn what_other_peers_say_adds_no_address_to_a_dial() {
+    let (mut engine, mut actions) = (lone_engine(true), Vec::new());
+    greet(&mut engine, 1, peer(1), &mut actions);
+    let named = |number| vec![PeerAddress { id: peer(2), addresses: vec![address(number)] }];
+    engine.handle(Duration::ZERO, Event::Found { content: content(), peers: named(2) }, &mut actions);
+    let message = PeerMessage::Peers { content: content(), peers: named(3) };
+    engine.handle(Duration::ZERO, Event::Message { conn: 1, message }, &mut actions);
+    assert_eq!(dialled(&actions), named(2));
+    assert!(!actions.iter().any(|action| matches!(action, Action::DialAlso { .. })));
+}
+
+#[test]
+fn news_of_where_a_relayed_peer_is_has_it_dialled_soon_but_not_each_time() {
+    let (mut engine, mut actions) = (lone_engine(false), Vec::new());
+    let found = |number: u64| {
+        let peers = vec![PeerAddress { id: peer(1), addresses: vec![address(number as usize)] }];
+        Event::Found { content: content(), peers }
+    };
+    engine.handle(Duration::ZERO, found(0), &mut actions);
+    let connected = Event::Connected { conn: 1, peer: peer(1), remote: address(0), dialled: false, relayed: true };
+    engine.handle(Duration::ZERO, connected, &mut actions);
+    actions.clear();
+    for tenth in 1..100 {
+        let now = Duration::from_millis(tenth * 100);
+        engine.handle(now, found(tenth), &mut actions);
+        pass(&mut engine, now, &mut actions);
+        engine.handle(now, Event::DialFailed { peer: peer(1) }, &mut actions);
+    }
+    let dials = dialled(&actions).len();
+    assert!((6..=10).contains(&dials), "once a second: {dials}");
+}
+
 #[test]
 fn a_seeder_with_enough_takers_dials_nobody_back() {
     let (mut engine, mut actions) = (lone_engine(false), Vec::new());
