@@ -31,7 +31,12 @@ fn expected(place: Place, two_addresses: bool, relay: bool) -> Vec<Expected> {
             ("inbound", "good", "address- and port-dependent filtering"),
             ("way", "good", "both sides dial at once"),
         ],
-        Place::Sym => vec![
+        Place::Wall => vec![
+            ("router", "good", "no router"),
+            ("inbound", "good", "address- and port-dependent filtering"),
+            ("way", "good", "both sides dial at once"),
+        ],
+        Place::Sym | Place::Lite => vec![
             ("router", "poor", "address- and port-dependent mapping"),
             ("inbound", "good", "address- and port-dependent filtering"),
             ("way", if relay { "good" } else { "poor" }, "where the other side's port is open"),
@@ -62,7 +67,7 @@ const PEERS: [(Place, Place, &str, &str); 4] = [
 pub fn run(programs: &Programs, folder: &Path) -> anyhow::Result<()> {
     let mut wrong = 0;
     for two_addresses in [false, true] {
-        for place in ALL {
+        for place in ALL.into_iter().chain([Place::Wall]) {
             check_interrupted()?;
             let relay = two_addresses;
             let said = look(programs, folder, place, Asked { sharer: None, relay, two_addresses })?;

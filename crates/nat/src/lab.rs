@@ -59,7 +59,7 @@ impl Lab {
             lab.add(machine)?;
             match place {
                 Place::Public => lab.plug_in(machine, &format!("203.0.113.{}", 4 + number))?,
-                Place::Dual => {
+                Place::Dual | Place::Wall => {
                     lab.plug_in(machine, &format!("203.0.113.{}", 4 + number))?;
                     lab.give_ipv6(machine, 4 + number)?;
                 }
@@ -75,6 +75,9 @@ impl Lab {
                         lab.give_ipv6(machine, 4 + number)?;
                     }
                 }
+            }
+            if let Some(refusal) = firewall(place) {
+                lab.set_rules(machine, &refusal)?;
             }
         }
         Ok(lab)
@@ -154,7 +157,7 @@ impl Lab {
     pub fn move_to_another_address(&self, side: Side, place: Place) -> anyhow::Result<()> {
         let (own, number) = (self.name(machine(side)), side.number());
         let (device, old, new, router) = match place {
-            Place::Public | Place::Dual => {
+            Place::Public | Place::Dual | Place::Wall => {
                 ("wan", format!("203.0.113.{}/24", 4 + number), format!("203.0.113.{}/24", 104 + number), None)
             }
             _ => {
@@ -265,12 +268,31 @@ fn rules(place: Place, wan: &str) -> String {
         )
     };
     match place {
-        Place::Public | Place::Dual => String::new(),
+        Place::Public | Place::Dual | Place::Wall => String::new(),
         Place::Home | Place::Six => home + &filter(""),
         Place::Masq => masquerade("") + &filter(""),
-        Place::Sym => masquerade("random,fully-random") + &filter(""),
+        Place::Sym | Place::Lite => masquerade("random,fully-random") + &filter(""),
         Place::NoUdp => masquerade("") + &filter("meta l4proto udp drop"),
     }
+}
+
+/// What a firewall in front of a machine without a router does with packets: it lets in what answers.
+fn firewall(place: Place) -> Option<String> {
+    let refusal = match place {
+        Place::Wall => "drop",
+        Place::Lite => "meta l4proto tcp reject with tcp reset\n  iif \"wan\" reject",
+        _ => return None,
+    };
+    Some(format!(
+        "table inet wall {{
+ chain inp {{ type filter hook input priority 0; policy accept;
+  iif \"wan\" ct state established,related accept
+  iif \"wan\" meta l4proto ipv6-icmp accept
+  iif \"wan\" {refusal}
+ }}
+}}
+"
+    ))
 }
 
 /// Whether it can be built here; if not, says why.

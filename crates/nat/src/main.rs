@@ -5,6 +5,7 @@ mod doctor;
 mod lab;
 mod pairs;
 mod places;
+mod relayed;
 mod root;
 mod run;
 mod table;
@@ -58,6 +59,9 @@ struct Arguments {
     /// Ask `peer-cli doctor` at each place what is in front of it, instead
     #[arg(long)]
     doctor: bool,
+    /// How much memory a tracker takes that relays 200 connections at once, instead
+    #[arg(long, conflicts_with = "doctor")]
+    relayed: bool,
     /// Fail where the lab cannot be built, instead of saying so and ending well
     #[arg(long)]
     must_run: bool,
@@ -85,8 +89,9 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let programs = Programs::of_folder_or_built(arguments.programs.as_deref())?;
     let own = std::env::current_exe().context("this program has no path")?;
     let folder = run_folder(&own)?;
-    if arguments.doctor {
-        doctor::run(&programs, &folder)?;
+    if arguments.doctor || arguments.relayed {
+        let run = if arguments.doctor { doctor::run } else { relayed::run };
+        run(&programs, &folder)?;
         return std::fs::remove_dir_all(&folder).context("cannot remove what the runs have left");
     }
     let file = random_file(&folder, arguments.size.as_u64())?;

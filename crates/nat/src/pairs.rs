@@ -4,9 +4,10 @@ use std::str::FromStr;
 
 use crate::places::{ALL, Place};
 
-/// Both sides public, one of them, the two ways of a direct path between routers, TCP where UDP is dropped, and two that come
-/// to the tracker over a family that the other has not, one of them behind a router.
-const SMOKE: [(Place, Place); 7] = [
+/// Both sides public, one of them, the two ways of a direct path between routers, TCP where UDP is dropped, two that come
+/// to the tracker over a family that the other has not, one of them behind a router, and firewalls on both sides: with both families,
+/// and with IPv6 as the only way.
+const SMOKE: [(Place, Place); 9] = [
     (Place::Public, Place::Home),
     (Place::Home, Place::Public),
     (Place::Home, Place::Masq),
@@ -14,6 +15,8 @@ const SMOKE: [(Place, Place); 7] = [
     (Place::NoUdp, Place::Public),
     (Place::Dual, Place::Home),
     (Place::Six, Place::Home),
+    (Place::Wall, Place::Wall),
+    (Place::Lite, Place::Lite),
 ];
 
 /// Pairs of places: the sharer's, and the getter's.

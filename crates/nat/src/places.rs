@@ -1,4 +1,4 @@
-//! Where a machine may be: at a public address or behind one of four kinds of router, and where it has IPv6, too.
+//! Where a machine may be: at a public address, behind one of four kinds of router or behind a firewall, and where it has IPv6, too.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,6 +14,9 @@ Places:
   noudp   as masq, and UDP is dropped
   dual    as public, and at a public address of IPv6, too
   six     as home, and at a public address of IPv6
+  wall    at a public address of each family, behind a firewall that drops what is no answer
+  lite    as sym, and at a public address of IPv6 behind a firewall that rejects what is no answer:
+          a home whose provider translates IPv4
 Those with IPv6 come to the tracker over it if they share something. They are no part of `all`.
 
 It builds them from network namespaces (Linux; root, or a system that lets users have namespaces; ip and nft).";
@@ -35,10 +38,17 @@ pub enum Place {
     Dual,
     /// Behind a router as at home, and at a public address of IPv6.
     Six,
+    /// At a public address of each family, behind a firewall that drops what is no answer.
+    Wall,
+    /// Behind a router with address- and port-dependent mapping, and at a public address of IPv6 behind a firewall that rejects
+    /// what is no answer.
+    Lite,
 }
 
 /// All with IPv4 alone.
 pub const ALL: [Place; 5] = [Place::Public, Place::Home, Place::Masq, Place::Sym, Place::NoUdp];
+/// Those with IPv6.
+const WITH_IPV6: [Place; 4] = [Place::Dual, Place::Six, Place::Wall, Place::Lite];
 
 impl Place {
     fn name(self) -> &'static str {
@@ -50,12 +60,14 @@ impl Place {
             Place::NoUdp => "noudp",
             Place::Dual => "dual",
             Place::Six => "six",
+            Place::Wall => "wall",
+            Place::Lite => "lite",
         }
     }
 
-    /// Whether a direct path to another place exists.
+    /// Whether a direct path to another place exists. Over IPv6 it does where both have it: firewalls let in what answers.
     pub fn reaches(self, other: Place) -> bool {
-        let hard = |place| matches!(place, Place::Sym | Place::NoUdp);
+        let hard = |place| matches!(place, Place::Sym | Place::NoUdp | Place::Lite);
         let over_ipv6 = self.has_ipv6() && other.has_ipv6();
         over_ipv6 || self.is_open() || other.is_open() || !(hard(self) || hard(other))
     }
@@ -67,7 +79,7 @@ impl Place {
 
     /// Whether it has IPv6.
     pub fn has_ipv6(self) -> bool {
-        matches!(self, Place::Dual | Place::Six)
+        WITH_IPV6.contains(&self)
     }
 }
 
@@ -80,7 +92,8 @@ impl fmt::Display for Place {
 impl FromStr for Place {
     type Err = String;
     fn from_str(name: &str) -> Result<Self, String> {
-        let found = ALL.into_iter().chain([Place::Dual, Place::Six]).find(|place| place.name() == name);
-        found.ok_or_else(|| format!("{name:?} is no place: use public, home, masq, sym, noudp, dual or six"))
+        let found = ALL.into_iter().chain(WITH_IPV6).find(|place| place.name() == name);
+        found
+            .ok_or_else(|| format!("{name:?} is no place: use public, home, masq, sym, noudp, dual, six, wall or lite"))
     }
 }
