@@ -54,6 +54,8 @@ use windows::Windows;
 const SILENCE: Duration = Duration::from_secs(2);
 /// Connections that wait to be taken by [`Transport::accept`].
 const BACKLOG: usize = 128;
+/// A peer nearby that has not answered for this long is dialled from a listener as well.
+const FROM_LISTENER: Duration = Duration::from_millis(250);
 /// Most endpoints that only dial.
 const DIALERS: usize = 8;
 /// A closed endpoint stays for twice its longest round trip, but at least and at most for these; a tracker's for a time that covers most.
@@ -138,12 +140,16 @@ impl Quic {
         })
     }
 
-    /// Within this machine's networks the endpoints take turns, so that connections spread over their threads. What is further away
-    /// may be reached through a router, which knows this peer by the socket that the tracker is talked to from, and lets in
-    /// only what answers it: there it is always the first listener's.
+    /// What is not in this machine's networks may be reached through a router, which knows this peer by the socket that the tracker is
+    /// talked to from, and lets in only what answers it: it is always dialled from the first listener.
+    fn listener_for(&self, address: SocketAddr) -> Option<&Endpoint> {
+        self.listeners.iter().find(|endpoint| endpoint.reaches(address))
+    }
+
+    /// Within this machine's networks the endpoints take turns, so that connections spread over their threads.
     fn endpoint_for(&self, address: SocketAddr) -> Option<&Endpoint> {
         if !is_near(address.ip()) {
-            return self.listeners.iter().find(|endpoint| endpoint.reaches(address));
+            return self.listener_for(address);
         }
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let dialers: &[Endpoint] = if turn < 2 { &[] } else { self.dialers.get_or_init(|| self.make_dialers()) };
@@ -170,6 +176,8 @@ impl Quic {
         Ok(Arc::new(self.connect(identity, addr, Whom::Tracker(expect)).await?))
     }
 
+    /// Dials from the endpoint whose turn it is. A machine nearby may have a firewall of its own, which lets in only what answers: what it
+    /// sends goes to the listener, so that one that is silent is dialled from there as well. Whichever connects first wins.
     async fn connect(
         &self,
         identity: &Identity,
@@ -179,6 +187,36 @@ impl Quic {
         if self.closed.load(Ordering::Relaxed) {
             return Err(TransportError::Closed);
         }
+        let endpoint = self.endpoint_for(address).ok_or(TransportError::Unreachable(address))?;
+        let dialling = self.connect_from(endpoint, identity, address, whom);
+        let is_elsewhere = !address.ip().to_canonical().is_loopback();
+        let listener = self.listener_for(address).filter(|listener| is_elsewhere && !std::ptr::eq(*listener, endpoint));
+        let Some(listener) = listener else { return dialling.await };
+        tokio::pin!(dialling);
+        if let Ok(connected) = timeout(FROM_LISTENER, &mut dialling).await {
+            return connected;
+        }
+        let also = self.connect_from(listener, identity, address, whom);
+        tokio::pin!(also);
+        tokio::select! {
+            connected = &mut dialling => match connected {
+                Ok(connection) => Ok(connection),
+                Err(_) => also.await,
+            },
+            connected = &mut also => match connected {
+                Ok(connection) => Ok(connection),
+                Err(_) => dialling.await,
+            },
+        }
+    }
+
+    async fn connect_from(
+        &self,
+        endpoint: &Endpoint,
+        identity: &Identity,
+        address: SocketAddr,
+        whom: Whom,
+    ) -> Result<QuicConnection, TransportError> {
         let found = Arc::new(OnceLock::new());
         let refused = |error: String| TransportError::Handshake(error);
         let tls = identity.client_tls(&self.trust, whom, found.clone());
@@ -191,7 +229,7 @@ impl Quic {
             Meant::Tracker => Arc::new(path_to_tracker(address, self.choices)),
         };
         client.transport_config(transport);
-        let Endpoint { quinn, thread, .. } = self.endpoint_for(address).ok_or(TransportError::Unreachable(address))?;
+        let Endpoint { quinn, thread, .. } = endpoint;
         let mut connecting = quinn.connect_with(client, address, SERVER_NAME).map_err(|error| match error {
             quinn::ConnectError::EndpointStopping => TransportError::Closed,
             other => TransportError::Io(other.to_string()),
@@ -280,6 +318,32 @@ mod tests {
     fn quic() -> Quic {
         let identity = Identity::generate().unwrap();
         Quic::bind(Config::new(identity, vec![SocketAddr::from(([127, 0, 0, 1], 0))])).unwrap()
+    }
+
+    /// Its firewall lets in what answers, and it dials the listener.
+    #[tokio::test]
+    async fn a_silent_peer_nearby_is_dialled_from_the_listener_too() {
+        let own = if_addrs::get_if_addrs().unwrap_or_default();
+        let Some(own) = own.iter().map(|one| one.ip()).find(|ip| ip.is_ipv4() && !ip.is_loopback()) else { return };
+        let identity = Identity::generate().unwrap();
+        let quic = Quic::bind(Config::new(identity, vec![SocketAddr::new(own, 0)])).unwrap();
+        // The turn of an endpoint that only dials, where there are any.
+        quic.turn.store(3, Ordering::Relaxed);
+        let silent = tokio::net::UdpSocket::bind(SocketAddr::new(own, 0)).await.unwrap();
+        let address = silent.local_addr().unwrap();
+        let (mut datagram, mut from) = ([0; 2048], Vec::new());
+        let heard = async {
+            while from.last() != quic.listeners().first() {
+                from.push(silent.recv_from(&mut datagram).await.unwrap().1);
+            }
+        };
+        tokio::select! {
+            () = heard => {}
+            _ = quic.dial(address, PeerId::of_public_key(b"silent")) => panic!("nobody answers"),
+        }
+        if quic.dialers.get().is_some_and(|dialers| !dialers.is_empty()) {
+            assert_ne!(from.first(), quic.listeners().first(), "it is another endpoint's turn at first");
+        }
     }
 
     #[tokio::test]
