@@ -283,6 +283,7 @@ fn questions(share: &Share) -> Vec<Vec<u8>> {
         Request::AwaitedPieces { content, run },
         Request::FirstPieces { content, most: 1 << 20 },
         Request::UpRate { content },
+        Request::Receivers { content, most: 1, number: 1 },
     ];
     questions.iter().filter_map(|question| question.encode().ok()).collect()
 }

@@ -319,7 +319,7 @@ impl Conversation {
                 let len = (u64::from(run.count) * piece_size).min(size.saturating_sub(begin));
                 (self.behaviour.pieces, Some(begin), len)
             }
-            Request::FirstPieces { .. } | Request::UpRate { .. } => return Ok(()),
+            Request::FirstPieces { .. } | Request::UpRate { .. } | Request::Receivers { .. } => return Ok(()),
         };
         match answers {
             Answers::Silent => std::future::pending::<()>().await,

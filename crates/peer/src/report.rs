@@ -7,7 +7,7 @@ use std::sync::Arc;
 use lan::Holder;
 use protocol::{ContentId, Manifest, PeerAddress, PeerId, PieceRange, Secret, TrackerInstance};
 use storage::StorageError;
-use swarm::{ConnId, Event, RequestId};
+use swarm::{ConnId, Event, NamedReceivers, RequestId};
 use tokio::sync::{oneshot, watch};
 use transport::{Connection, SendStream};
 
@@ -27,6 +27,8 @@ pub(crate) enum Question {
     FirstPieces { content: ContentId, most: u64, stream: Box<dyn SendStream> },
     /// For the cap on what is sent.
     UpRate { content: ContentId, stream: Box<dyn SendStream> },
+    /// No question: the other side says with whom it shares a content.
+    Receivers { content: ContentId, list: NamedReceivers },
 }
 
 /// What a handle is of: a content may be given up and begun again, and a handle from before has nothing to do with that.

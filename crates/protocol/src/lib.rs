@@ -55,9 +55,9 @@ pub use manifest::{FileEntry, MAX_FILES, MAX_MANIFEST_BYTES, Manifest, ManifestE
 pub use mapped_name::{mapped_name, unmapped_name};
 pub use message::{
     Announce, Answer, COME_AGAIN, ContentMatch, FOR_SO_MANY, MAX_FRAME, MAX_IN_FLIGHT, MAX_MATCHES, MAX_OFFERS,
-    MAX_RUNS, MAX_SITE, MAX_SOURCES, MAX_WATCHED, NOT_SHARED_NOW, NOT_YET, PeerAddress, PeerMessage, PeerProgress,
-    ProvenShare, REPORT_SECONDS, RefusalReason, Request, Role, SHARE_OVER, TrackerEvent, TrackerRequest, VERSION,
-    WatchedPeer, WatchedSource, report_mark,
+    MAX_RECEIVERS, MAX_RUNS, MAX_SITE, MAX_SOURCES, MAX_WATCHED, NOT_SHARED_NOW, NOT_YET, PeerAddress, PeerMessage,
+    PeerProgress, ProvenShare, REPORT_SECONDS, ReceiverList, RefusalReason, Request, Role, SHARE_OVER, TrackerEvent,
+    TrackerRequest, VERSION, WatchedPeer, WatchedSource, report_mark,
 };
 pub use name::{NameError, check_local_name, check_name, decorated_name};
 pub use origin_url::{MAX_ORIGIN_URL, OriginUrl, OriginUrlError};

@@ -43,6 +43,8 @@ fn the_document_shows_what_the_codec_writes() {
     is(Answer::Refused(RefusalReason::Busy), "answer: busy");
     is(Answer::UpRate(Some(16_384)), "answer: 16,384 bytes a second at most");
     is(Request::FirstPieces { content, most: 1 << 20 }, "request: `FirstPieces`, 1 MiB of them at most");
+    is(Request::Receivers { content, most: 3, number: 1 }, "request: `Receivers`, list 1, three at most");
+    is(ReceiverList { receivers: vec![PeerId(Digest([0x22; 32]))] }, "receivers: one");
     is(Answer::Pieces { run: run(4, 1), bytes: 16_384 }, "answer: the one numbered 4, in 16,384 bytes");
     let about = Some(("a.bin".to_owned(), 1 << 32));
     is(

@@ -217,6 +217,11 @@ fn request() -> impl Strategy<Value = Request> {
         (content(), any::<u32>(), any::<u32>())
             .prop_map(|(content, first, count)| Request::AwaitedPieces { content, run: PieceRange { first, count } }),
         (content(), any::<u32>()).prop_map(|(content, most)| Request::FirstPieces { content, most }),
+        (content(), any::<u32>(), any::<u64>()).prop_map(|(content, most, number)| Request::Receivers {
+            content,
+            most,
+            number
+        }),
     ]
 }
 

@@ -41,7 +41,7 @@ pub use leases::{LeaseAction, Leases};
 pub use ranking::{ANNOUNCED_TO, ranking};
 pub use registry::{AddressOrigin, Addresses, Claim, Introductions, MOST_KNOWN, Push, Registry, SAMPLE};
 pub use scope::Scope;
-pub use shares::{Channel, Place, Proof, Shares};
+pub use shares::{Channel, NamedReceivers, Place, Proof, Shares};
 
 /// Events and actions are made of its types: one crate is enough.
 pub use protocol;

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use protocol::{ContentId, FOR_SO_MANY, Key, PeerId, ShareKey, Turn};
+use protocol::{ContentId, FOR_SO_MANY, Key, MAX_RECEIVERS, PeerId, ShareKey, Turn};
 
 pub use receivers::Place;
 use receivers::{Receiver, Receivers};
@@ -42,8 +42,28 @@ struct Share {
     /// Most receivers, and those there are or were.
     most: Option<u32>,
     receivers: Arc<Mutex<Receivers>>,
+    /// Of a share of somebody else who has said that it is for so many receivers: who they are.
+    named: Option<Named>,
     /// Why nobody takes it any more.
     over: Option<String>,
+}
+
+/// The receivers that a sharer has named.
+#[derive(Debug)]
+struct Named {
+    sharer: PeerId,
+    list: NamedReceivers,
+}
+
+/// Who has a place among the receivers of a share that is for so many.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedReceivers {
+    /// Most receivers.
+    pub most: u32,
+    /// The number of this list: later ones have larger ones.
+    pub number: u64,
+    /// Their ids, in order.
+    pub receivers: Vec<PeerId>,
 }
 
 /// A share whose secret the other end has proven.
@@ -80,7 +100,7 @@ impl Shares {
 
     /// Takes part in a share, or goes on.
     pub fn add(&self, content: ContentId, key: ShareKey) {
-        let share = Share { key, about: None, most: None, receivers: Arc::default(), over: None };
+        let share = Share { key, about: None, most: None, receivers: Arc::default(), named: None, over: None };
         let mut shares = self.lock();
         match shares.get_mut(&content) {
             Some(known) if known.key.swarm() == key.swarm() => {}
@@ -243,8 +263,34 @@ impl Shares {
         match shares.get(&content) {
             Some(share) if share.is_spent() => Err(SPENT.to_owned()),
             Some(Share { most: Some(most), receivers, .. }) if !lock(receivers).has_place(&peer) => Err(full(*most)),
+            Some(Share { named: Some(named), .. }) if !named.may_take(&peer) => Err(full(named.list.most)),
             _ => Ok(()),
         }
+    }
+
+    /// Who has a place among the receivers of a share of this process that is for so many, unless they are too many to be named.
+    pub fn listed(&self, content: ContentId) -> Option<NamedReceivers> {
+        let shares = self.lock();
+        let share = shares.get(&content)?;
+        let most = share.most.filter(|most| *most as usize <= MAX_RECEIVERS)?;
+        let receivers = lock(&share.receivers);
+        Some(NamedReceivers { most, number: receivers.changes, receivers: receivers.with_place() })
+    }
+
+    /// A peer says that it shares a content, and with whom alone: nobody else gets it from here. The first one that says so is believed.
+    pub fn name(&self, content: ContentId, sharer: PeerId, mut list: NamedReceivers) {
+        let mut shares = self.lock();
+        let Some(share) = shares.get_mut(&content).filter(|share| share.most.is_none()) else { return };
+        let is_news = |named: &Named| named.sharer == sharer && named.list.number < list.number;
+        if share.named.as_ref().is_none_or(is_news) {
+            list.receivers.sort_unstable();
+            share.named = Some(Named { sharer, list });
+        }
+    }
+
+    /// Who has named the receivers of a content.
+    pub fn named_by(&self, content: ContentId) -> Option<PeerId> {
+        self.lock().get(&content)?.named.as_ref().map(|named| named.sharer)
     }
 
     /// A receiver has all that it wants. True if that was the last one that there may be.
@@ -267,6 +313,12 @@ fn full(most: u32) -> String {
     match most {
         1 => format!("{FOR_SO_MANY}one receiver, who is there or has it"),
         most => format!("{FOR_SO_MANY}{most} receivers, and all of them are there or have it"),
+    }
+}
+
+impl Named {
+    fn may_take(&self, peer: &PeerId) -> bool {
+        *peer == self.sharer || self.list.receivers.binary_search(peer).is_ok()
     }
 }
 
@@ -484,6 +536,28 @@ mod tests {
             shares.sent(content(1), peer(4), 100);
         }
         assert!(shares.received(content(1), peer(4)) && !shares.is_spent(content(1)));
+    }
+
+    #[test]
+    fn receivers_send_it_to_those_alone_whom_the_sharer_has_named() {
+        let (sharer, admit) = limited(2);
+        let (first, _second) = (admit(1).unwrap(), admit(2).unwrap());
+        let early = sharer.listed(content(1)).unwrap();
+        assert_eq!((early.most, &early.receivers[..]), (2, &[peer(1), peer(2)][..]));
+        let receiver = shares(&[1]);
+        let may = |number| receiver.may_take(content(1), peer(number)).is_ok();
+        assert!(may(3) && receiver.listed(content(1)).is_none(), "so far it is for all who have the secret");
+        receiver.name(content(1), peer(100), early.clone());
+        assert!(may(2) && may(100) && !may(3));
+        drop(first);
+        let _third = admit(3).expect("the first has left without it");
+        let late = sharer.listed(content(1)).unwrap();
+        receiver.name(content(1), peer(100), late.clone());
+        receiver.name(content(1), peer(100), early);
+        assert!(!may(1) && may(3), "the older list has come late");
+        receiver.name(content(1), peer(9), NamedReceivers { number: u64::MAX, receivers: vec![peer(9)], ..late });
+        assert!(may(3) && !may(9) && receiver.named_by(content(1)) == Some(peer(100)), "somebody else says so");
+        assert!(receiver.may_take(content(1), peer(9)).unwrap_err().contains("2 receivers"));
     }
 
     #[test]

@@ -7,12 +7,13 @@ use std::sync::atomic::Ordering;
 
 use protocol::{ContentId, Digest, PeerId, PeerMessage, SHARE_OVER, Secret};
 use storage::StorageError;
-use swarm::{ConnId, Event};
+use swarm::{ConnId, Event, NamedReceivers};
 
 use super::participants::room;
 use super::receiving::Receiving;
 use super::state::Driver;
 use crate::event::PeerEvent;
+use crate::net::link;
 
 /// Wrong proofs, and messages of them, that are taken over a connection that stands.
 const MOST_PROOFS: u32 = 64;
@@ -123,6 +124,7 @@ impl Driver {
                 && link.admitted.insert(content)
             {
                 self.event(Event::Admitted { conn, content, late: true });
+                self.name_receivers(content);
             }
         }
     }
@@ -168,10 +170,37 @@ impl Driver {
         self.count_sent(conn, content);
         let Some(link) = self.links.get(&conn) else { return false };
         let may = self.setup.gate.shares.may_take(content, link.connection.peer_id());
-        if let Err(reason) = &may {
+        if let Err(reason) = &may
+            && !self.sharer_decides(content)
+        {
             link.connection.close(SHARE_OVER, reason);
         }
         may.is_ok()
+    }
+
+    /// Whether the sharer that has named the receivers of a content is here: it lets in who may come, and what it says of one that has
+    /// just come may still be on its way.
+    fn sharer_decides(&self, content: ContentId) -> bool {
+        let Some(sharer) = self.setup.gate.shares.named_by(content) else { return false };
+        self.links.values().any(|link| link.connection.peer_id() == sharer && link.admitted.contains(&content))
+    }
+
+    /// The other side of a connection says with whom it shares a content.
+    pub(super) fn receivers_named(&mut self, conn: ConnId, content: ContentId, list: NamedReceivers) {
+        if let Some(link) = self.links.get(&conn).filter(|_| self.is_private(content)) {
+            self.setup.gate.shares.name(content, link.connection.peer_id(), list);
+        }
+    }
+
+    /// Tells all who take part in a share of this node that is for so many receivers who these are, unless they know.
+    pub(super) fn name_receivers(&mut self, content: ContentId) {
+        let Some(list) = self.setup.gate.shares.listed(content) else { return };
+        for link in self.links.values_mut().filter(|link| link.admitted.contains(&content)) {
+            if link.listed.insert(content, list.number) != Some(list.number) {
+                let telling = link::name_receivers(link.connection.clone(), content, list.clone());
+                link.connection.spawn(Box::pin(telling));
+            }
+        }
     }
 
     /// Tells a share what was sent of it over a connection since it was told last.
@@ -189,6 +218,8 @@ impl Driver {
         let all =
             self.links.iter().flat_map(|(&conn, link)| link.receivers.keys().map(move |&content| (conn, content)));
         let all: Vec<_> = all.filter(|(_, content)| shares.is_limited(*content)).collect();
+        let limited = self.items.keys().copied().filter(|content| shares.is_limited(*content));
+        limited.collect::<Vec<_>>().into_iter().for_each(|content| self.name_receivers(content));
         for (conn, content) in all {
             self.count_sent(conn, content);
             let have = self.engine.participant_view(conn, content).map_or(0, |view| view.have);

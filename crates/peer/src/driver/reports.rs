@@ -298,6 +298,7 @@ impl Driver {
         self.event(Event::Connected { conn, peer, remote, dialled, relayed });
         for content in proven {
             self.event(Event::Admitted { conn, content, late: false });
+            self.name_receivers(content);
         }
     }
 
@@ -326,6 +327,7 @@ impl Driver {
                 Some(item) => drop(tokio::spawn(link::answer(stream, Answer::UpRate(item.up.slowest())))),
                 None => drop(tokio::spawn(link::refuse(stream, RefusalReason::NotHeld))),
             },
+            Question::Receivers { content, list } => self.receivers_named(conn, known(content), list),
             Question::Pieces { content, run, awaited, stream } => {
                 let content = known(content);
                 let serve = self.next_serve;

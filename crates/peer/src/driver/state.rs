@@ -108,6 +108,8 @@ pub(super) struct Link {
     /// Private shares that both sides have proven over it, and the other side's places among their receivers.
     pub(super) admitted: BTreeSet<ContentId>,
     pub(super) places: Vec<Place>,
+    /// The numbers of the lists of receivers that the other side was told last.
+    pub(super) listed: HashMap<ContentId, u64>,
     /// Private shares that were proven to the other side one after another, and that it has not answered.
     pub(super) asked: VecDeque<ContentId>,
     /// Proofs that it has said since it was let in, but for right ones.
@@ -133,6 +135,7 @@ impl Link {
             has_left: false,
             admitted: BTreeSet::new(),
             places: Vec::new(),
+            listed: HashMap::new(),
             asked: VecDeque::new(),
             proofs: 0,
             receivers: Receivers::new(),

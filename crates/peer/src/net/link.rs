@@ -5,8 +5,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{Answer, ContentId, PeerMessage, RefusalReason, Request, SHARE_OVER};
-use swarm::{ConnId, Event};
+use protocol::{Answer, ContentId, PeerMessage, ReceiverList, RefusalReason, Request, SHARE_OVER};
+use swarm::{ConnId, Event, NamedReceivers};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use transport::frame::{MessageReceiver, MessageSender, receive_message, send_message};
@@ -133,6 +133,10 @@ async fn listen((stream, mut recv): Stream) -> Option<Question> {
         Request::AwaitedPieces { content, run } => Some(Question::Pieces { content, run, awaited: true, stream }),
         Request::FirstPieces { content, most } => Some(Question::FirstPieces { content, most: most.into(), stream }),
         Request::UpRate { content } => Some(Question::UpRate { content, stream }),
+        Request::Receivers { content, most, number } => {
+            let ReceiverList { receivers } = receive_message(&mut *recv).await.ok()?;
+            Some(Question::Receivers { content, list: NamedReceivers { most, number, receivers } })
+        }
     }
 }
 
@@ -145,6 +149,17 @@ pub(crate) async fn refuse(stream: Box<dyn SendStream>, reason: RefusalReason) {
 pub(crate) async fn answer(mut stream: Box<dyn SendStream>, answer: Answer) {
     if send_message(&mut *stream, &answer, SEND).await.is_ok() {
         let _ = stream.finish();
+    }
+}
+
+/// Says with whom a content is shared. A peer that does not know of that takes no notice.
+pub(crate) async fn name_receivers(connection: Arc<dyn Connection>, content: ContentId, list: NamedReceivers) {
+    let NamedReceivers { most, number, receivers } = list;
+    let Ok((mut send, _)) = connection.open().await else { return };
+    if send_message(&mut *send, &Request::Receivers { content, most, number }, SEND).await.is_ok()
+        && send_message(&mut *send, &ReceiverList { receivers }, SEND).await.is_ok()
+    {
+        let _ = send.finish();
     }
 }
 

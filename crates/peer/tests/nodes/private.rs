@@ -300,6 +300,40 @@ async fn next_sent(events: &mut broadcast::Receiver<PeerEvent>) -> (u64, bool, b
     }
 }
 
+/// A receiver that shares on does as the sharer would, also when that has gone.
+#[tokio::test]
+async fn a_receiver_of_a_share_for_one_sends_it_to_nobody_else() {
+    let world = World::new();
+    let (sharer, _, content, _events) = share_for_one(&world).await;
+    let shares = Arc::<Shares>::default();
+    let receiver = world.builder("receiver").shares(shares.clone()).start();
+    get(&receiver, content, Some(1), &sharer).await;
+    let named = async {
+        while shares.named_by(content) != Some(sharer.id()) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(LONG, named).await.expect("it hears who the receivers are");
+    let pieces = Request::Pieces { content, run: PieceRange { first: 0, count: 1 } };
+    let (early, late) = (world.bind("early"), world.bind("late"));
+    let early = taker(&early, &receiver, content).await;
+    assert!(early.asks(pieces.clone()).await.is_none(), "the sharer may let it in yet");
+    sharer.shutdown().await;
+    let late = taker(&late, &receiver, content).await;
+    let sentence = async {
+        loop {
+            // It has not noticed yet that the sharer has gone.
+            let nothing = late.asks(pieces.clone()).await;
+            assert!(nothing.is_none());
+            if let Ok(reason) = timeout(SILENCE, late.connection.closed()).await {
+                return reason.to_string();
+            }
+        }
+    };
+    let sentence = timeout(LONG, sentence).await.expect("it is sent away");
+    assert!(sentence.contains("one receiver"), "{sentence}");
+}
+
 async fn is_refused(world: &World, node: &Node) -> String {
     let late = world.bind("late");
     let mut late = Stranger::dials(&late, node).await;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::PeerId;
 use crate::codec::bounded;
-pub use peer::{Answer, PeerMessage, RefusalReason, Request};
+pub use peer::{Answer, PeerMessage, ReceiverList, RefusalReason, Request};
 pub use tracker::{Announce, ContentMatch, ProvenShare, TrackerEvent, TrackerRequest};
 pub use watch::{MAX_SOURCES, MAX_WATCHED, PeerProgress, REPORT_SECONDS, WatchedPeer, WatchedSource, report_mark};
 
@@ -41,6 +41,8 @@ pub const MAX_RUNS: usize = 4096;
 pub const MAX_IN_FLIGHT: usize = 1024;
 /// Most runs in one offer.
 pub const MAX_OFFERS: usize = 256;
+/// Most receivers of a private share that are named.
+pub const MAX_RECEIVERS: usize = 512;
 /// Most bytes of a site's name.
 pub const MAX_SITE: usize = 64;
 const MAX_PEERS: usize = 64;

@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{MAX_ADDRESSES, MAX_FRAME, MAX_IN_FLIGHT, MAX_OFFERS, MAX_PEERS, MAX_RUNS, PeerAddress};
+use super::{MAX_ADDRESSES, MAX_FRAME, MAX_IN_FLIGHT, MAX_OFFERS, MAX_PEERS, MAX_RECEIVERS, MAX_RUNS, PeerAddress};
 use crate::codec::{Wire, bounded};
 use crate::private::MAX_PROOFS;
-use crate::{ContentId, PieceRange};
+use crate::{ContentId, PeerId, PieceRange};
 
 /// What peers say on the control stream of their connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -179,10 +179,33 @@ pub enum Request {
         /// Most bytes.
         most: u32,
     },
+    /// The sender shares this private content with so many receivers at most, and names those that have a place among them: a
+    /// [`ReceiverList`] follows. Who takes part sends nobody else any of it. There is no answer. A peer that does not know it drops its
+    /// stream.
+    Receivers {
+        /// The content.
+        content: ContentId,
+        /// Most receivers.
+        most: u32,
+        /// The number of this list: an older one that comes late does not count.
+        number: u64,
+    },
 }
 
 impl Wire for Request {
     const MAX_BYTES: usize = 256;
+}
+
+/// Who has a place among the receivers of a private share.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceiverList {
+    /// Their ids.
+    #[serde(deserialize_with = "bounded::vec::<_, _, MAX_RECEIVERS>")]
+    pub receivers: Vec<PeerId>,
+}
+
+impl Wire for ReceiverList {
+    const MAX_BYTES: usize = MAX_FRAME;
 }
 
 /// First frame of the answer; raw bytes follow if it is not a refusal.

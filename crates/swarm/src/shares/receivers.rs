@@ -27,6 +27,8 @@ pub(super) struct Receivers {
     pub(super) now: Duration,
     /// How often a place was given.
     turns: u64,
+    /// How often a place was given or taken.
+    pub(super) changes: u64,
     pub(super) by_id: BTreeMap<PeerId, Receiver>,
 }
 
@@ -62,6 +64,11 @@ impl Receivers {
         self.by_id.values().filter(|receiver| receiver.has_place()).count()
     }
 
+    /// Those who have a place.
+    pub(super) fn with_place(&self) -> Vec<PeerId> {
+        self.by_id.iter().filter(|(_, receiver)| receiver.has_place()).map(|(&peer, _)| peer).collect()
+    }
+
     pub(super) fn has_place(&self, peer: &PeerId) -> bool {
         self.by_id.get(peer).is_some_and(Receiver::has_place)
     }
@@ -76,6 +83,7 @@ impl Receivers {
         if let Some(receiver) = self.by_id.get_mut(&longest) {
             (receiver.connections, receiver.turn) = (0, 0);
         }
+        self.changes += 1;
         self.forget_some(longest);
         true
     }
@@ -85,6 +93,7 @@ impl Receivers {
         let receiver = self.by_id.entry(peer).or_default();
         if receiver.connections == 0 {
             self.turns += 1;
+            self.changes += 1;
             (receiver.turn, receiver.active) = (self.turns, self.now);
         }
         receiver.connections += 1;
@@ -96,6 +105,7 @@ impl Receivers {
         let Some(receiver) = self.by_id.get_mut(&peer).filter(|receiver| receiver.turn == turn) else { return };
         receiver.connections = receiver.connections.saturating_sub(1);
         if receiver.connections == 0 {
+            self.changes += 1;
             self.forget_some(peer);
         }
     }
