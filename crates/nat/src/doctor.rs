@@ -41,7 +41,7 @@ fn expected(place: Place, two_addresses: bool, relay: bool) -> Vec<Expected> {
             ("inbound", "good", "address- and port-dependent filtering"),
             ("way", if relay { "good" } else { "poor" }, "where the other side's port is open"),
         ],
-        Place::NoUdp => vec![
+        Place::NoUdp | Place::Only443 => vec![
             ("udp", "poor", "QUIC does not get through, TCP does"),
             ("router", "skipped", "behind a router"),
             ("inbound", "poor", "nobody in over TCP"),

@@ -16,7 +16,7 @@ pub const TRACKER: &str = "203.0.113.1";
 /// A name of it that leads to its addresses of both families.
 pub const TRACKER_NAME: &str = "tracker.example";
 
-/// How long a machine is without an address that gets another one.
+/// How long a machine is without an address that gets another one, or without its router.
 const WITHOUT_ADDRESS: Duration = Duration::from_secs(1);
 
 /// The two machines.
@@ -57,24 +57,16 @@ impl Lab {
         for (side, place) in [(Side::Sharer, sharer), (Side::Getter, getter)] {
             let (machine, number) = (machine(side), side.number());
             lab.add(machine)?;
-            match place {
-                Place::Public => lab.plug_in(machine, &format!("203.0.113.{}", 4 + number))?,
-                Place::Dual | Place::Wall => {
-                    lab.plug_in(machine, &format!("203.0.113.{}", 4 + number))?;
-                    lab.give_ipv6(machine, 4 + number)?;
+            if place.has_router() {
+                lab.add_router(side, place)?;
+                if place.has_ipv6() {
+                    lab.connect(machine)?;
                 }
-                behind => {
-                    let router = format!("router-{number}");
-                    lab.add(&router)?;
-                    let wan = format!("203.0.113.{}", 10 + number);
-                    lab.plug_in(&router, &wan)?;
-                    lab.put_behind(&router, machine, number)?;
-                    lab.set_rules(&router, &rules(behind, &wan))?;
-                    if behind.has_ipv6() {
-                        lab.connect(machine)?;
-                        lab.give_ipv6(machine, 4 + number)?;
-                    }
-                }
+            } else {
+                lab.plug_in(machine, &format!("203.0.113.{}", 4 + number))?;
+            }
+            if place.has_ipv6() {
+                lab.give_ipv6(machine, 4 + number)?;
             }
             if let Some(refusal) = firewall(place) {
                 lab.set_rules(machine, &refusal)?;
@@ -137,6 +129,37 @@ impl Lab {
         Ok(())
     }
 
+    fn add_router(&mut self, side: Side, place: Place) -> anyhow::Result<()> {
+        let (router, wan) = (router(side), format!("203.0.113.{}", 10 + side.number()));
+        self.add(&router)?;
+        self.plug_in(&router, &wan)?;
+        self.put_behind(&router, machine(side), side.number())?;
+        self.set_rules(&router, &rules(place, &wan))
+    }
+
+    /// Starts the router of a side anew, if there is one: it is gone for a moment, and has forgotten its mappings.
+    pub fn restart_router(&mut self, side: Side, place: Place) -> anyhow::Result<()> {
+        if !place.has_router() {
+            return Ok(());
+        }
+        let name = self.name(&router(side));
+        ip(&["netns", "delete", &name])?;
+        self.made.retain(|made| *made != name);
+        std::thread::sleep(WITHOUT_ADDRESS);
+        self.add_router(side, place)
+    }
+
+    /// No packet between a machine and its network may be larger, as in a VPN.
+    pub fn limit_packets(&self, side: Side, place: Place, mtu: u32) -> anyhow::Result<()> {
+        let (own, mtu) = (self.name(machine(side)), mtu.to_string());
+        let behind = place.has_router().then(|| [(own.clone(), "eth0"), (self.name(&router(side)), "lan")]);
+        let open = (!place.has_router() || place.has_ipv6()).then_some((own, "wan"));
+        for (name, device) in behind.into_iter().flatten().chain(open) {
+            ip(&["-n", &name, "link", "set", device, "mtu", &mtu])?;
+        }
+        Ok(())
+    }
+
     fn put_behind(&self, router: &str, machine: &str, number: u8) -> anyhow::Result<()> {
         let (router, machine) = (self.name(router), self.name(machine));
         let (inside, own) = (format!("10.0.{number}.1"), format!("10.0.{number}.2"));
@@ -156,14 +179,11 @@ impl Lab {
     /// Gives a machine another address in its network, as a new lease does, after it had none for a moment.
     pub fn move_to_another_address(&self, side: Side, place: Place) -> anyhow::Result<()> {
         let (own, number) = (self.name(machine(side)), side.number());
-        let (device, old, new, router) = match place {
-            Place::Public | Place::Dual | Place::Wall => {
-                ("wan", format!("203.0.113.{}/24", 4 + number), format!("203.0.113.{}/24", 104 + number), None)
-            }
-            _ => {
-                let inside = |last: u8| format!("10.0.{number}.{last}");
-                ("eth0", inside(2) + "/24", inside(3) + "/24", Some(inside(1)))
-            }
+        let (device, old, new, router) = if place.has_router() {
+            let inside = |last: u8| format!("10.0.{number}.{last}");
+            ("eth0", inside(2) + "/24", inside(3) + "/24", Some(inside(1)))
+        } else {
+            ("wan", format!("203.0.113.{}/24", 4 + number), format!("203.0.113.{}/24", 104 + number), None)
         };
         ip(&["-n", &own, "address", "delete", &old, "dev", device])?;
         std::thread::sleep(WITHOUT_ADDRESS);
@@ -207,6 +227,10 @@ fn machine(side: Side) -> &'static str {
         Side::Sharer => "sharer",
         Side::Getter => "getter",
     }
+}
+
+fn router(side: Side) -> String {
+    format!("router-{}", side.number())
 }
 
 impl Drop for Lab {
@@ -273,6 +297,7 @@ fn rules(place: Place, wan: &str) -> String {
         Place::Masq => masquerade("") + &filter(""),
         Place::Sym | Place::Lite => masquerade("random,fully-random") + &filter(""),
         Place::NoUdp => masquerade("") + &filter("meta l4proto udp drop"),
+        Place::Only443 => masquerade("") + &filter("oif \"wan\" th dport != 443 drop"),
     }
 }
 

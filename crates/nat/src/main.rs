@@ -22,7 +22,7 @@ use testbed::programs::Programs;
 use tool::interrupt::watch_interrupts;
 
 use pairs::Pairs;
-use run::Scene;
+use run::{Midway, Scene};
 use table::Table;
 
 /// What runs, how often, and with which programs.
@@ -53,9 +53,12 @@ struct Arguments {
     /// Share with everyone, instead of with those who have the ticket
     #[arg(long)]
     open: bool,
-    /// The sharer gets another address once the first piece has come; give a --size of some seconds at 4 MiB/s
-    #[arg(long)]
-    moves: bool,
+    /// Bytes of a packet at most, between each machine and its network
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1280..=1500))]
+    mtu: Option<u32>,
+    /// What happens once the first piece has come; give a --size of some seconds at 4 MiB/s
+    #[arg(long, value_name = "WHAT")]
+    midway: Option<Midway>,
     /// Ask `peer-cli doctor` at each place what is in front of it, instead
     #[arg(long)]
     doctor: bool,
@@ -103,7 +106,8 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         relay: arguments.relay,
         line: arguments.line,
         open: arguments.open,
-        moves: arguments.moves,
+        mtu: arguments.mtu,
+        midway: arguments.midway,
     };
     let mut table = Table::new(arguments.relay);
     for (sharer, getter) in arguments.pairs.list() {

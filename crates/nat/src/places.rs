@@ -12,12 +12,13 @@ Places:
   masq    behind Linux's masquerade, which filters by address and port
   sym     behind a router that takes another random port for each destination
   noudp   as masq, and UDP is dropped
+  only443 as masq, and lets out only what goes to port 443, where the tracker is then
   dual    as public, and at a public address of IPv6, too
   six     as home, and at a public address of IPv6
   wall    at a public address of each family, behind a firewall that drops what is no answer
   lite    as sym, and at a public address of IPv6 behind a firewall that rejects what is no answer:
           a home whose provider translates IPv4
-Those with IPv6 come to the tracker over it if they share something. They are no part of `all`.
+Those with IPv6 come to the tracker over it if they share something. They are no part of `all`, nor is only443.
 
 It builds them from network namespaces (Linux; root, or a system that lets users have namespaces; ip and nft).";
 
@@ -34,6 +35,8 @@ pub enum Place {
     Sym,
     /// Behind a router that drops UDP.
     NoUdp,
+    /// Behind a router that lets out only what goes to port 443.
+    Only443,
     /// At a public address of each family.
     Dual,
     /// Behind a router as at home, and at a public address of IPv6.
@@ -58,6 +61,7 @@ impl Place {
             Place::Masq => "masq",
             Place::Sym => "sym",
             Place::NoUdp => "noudp",
+            Place::Only443 => "only443",
             Place::Dual => "dual",
             Place::Six => "six",
             Place::Wall => "wall",
@@ -68,6 +72,9 @@ impl Place {
     /// Whether a direct path to another place exists. Over IPv6 it does where both have it: firewalls let in what answers.
     pub fn reaches(self, other: Place) -> bool {
         let hard = |place| matches!(place, Place::Sym | Place::NoUdp | Place::Lite);
+        if self == Place::Only443 || other == Place::Only443 {
+            return false;
+        }
         let over_ipv6 = self.has_ipv6() && other.has_ipv6();
         over_ipv6 || self.is_open() || other.is_open() || !(hard(self) || hard(other))
     }
@@ -75,6 +82,11 @@ impl Place {
     /// Whether every port of it is reached over IPv4.
     pub fn is_open(self) -> bool {
         matches!(self, Place::Public | Place::Dual)
+    }
+
+    /// Whether there is a router in front of it for IPv4.
+    pub fn has_router(self) -> bool {
+        !matches!(self, Place::Public | Place::Dual | Place::Wall)
     }
 
     /// Whether it has IPv6.
@@ -92,8 +104,9 @@ impl fmt::Display for Place {
 impl FromStr for Place {
     type Err = String;
     fn from_str(name: &str) -> Result<Self, String> {
-        let found = ALL.into_iter().chain(WITH_IPV6).find(|place| place.name() == name);
-        found
-            .ok_or_else(|| format!("{name:?} is no place: use public, home, masq, sym, noudp, dual, six, wall or lite"))
+        let found = ALL.into_iter().chain(WITH_IPV6).chain([Place::Only443]).find(|place| place.name() == name);
+        found.ok_or_else(|| {
+            format!("{name:?} is no place: use public, home, masq, sym, noudp, only443, dual, six, wall or lite")
+        })
     }
 }

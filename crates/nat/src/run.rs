@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use clap::ValueEnum;
 use testbed::event::{Connected, Event, Kind, Progress, Ticket, Verified};
 use testbed::files::first_difference;
 use testbed::program::Program;
@@ -28,11 +29,37 @@ pub struct Scene<'a> {
     /// Mbit/s of the tracker's line, each way.
     pub line: Option<u32>,
     pub open: bool,
-    /// The sharer gets another address once the first piece has come.
-    pub moves: bool,
+    /// Bytes of a packet at most, between a machine and its network.
+    pub mtu: Option<u32>,
+    /// What happens once the first piece has come.
+    pub midway: Option<Midway>,
 }
 
-/// A sharer that moves does not send everything before.
+/// What happens in the middle of a transfer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Midway {
+    /// The sharer gets another address
+    SharerMoves,
+    /// The getter gets another address
+    GetterMoves,
+    /// The routers of both sides start anew, and have forgotten their mappings
+    RoutersRestart,
+}
+
+impl Midway {
+    fn happens(self, lab: &mut Lab, sharer: Place, getter: Place) -> anyhow::Result<()> {
+        match self {
+            Midway::SharerMoves => lab.move_to_another_address(Side::Sharer, sharer),
+            Midway::GetterMoves => lab.move_to_another_address(Side::Getter, getter),
+            Midway::RoutersRestart => {
+                lab.restart_router(Side::Sharer, sharer)?;
+                lab.restart_router(Side::Getter, getter)
+            }
+        }
+    }
+}
+
+/// Not everything is sent before.
 const RATE: &str = "--up-rate=4MiB";
 
 /// How bytes came.
@@ -67,12 +94,19 @@ impl Scene<'_> {
             std::fs::create_dir_all(&own).map(|()| own)
         };
         let (at_tracker, at_sharer, at_getter) = (own("tracker")?, own("sharer")?, own("getter")?);
-        let lab = Lab::build(sharer, getter)?;
+        let mut lab = Lab::build(sharer, getter)?;
         if let Some(line) = self.line {
             lab.limit_tracker(line)?;
         }
 
+        if let Some(mtu) = self.mtu {
+            lab.limit_packets(Side::Sharer, sharer, mtu)?;
+            lab.limit_packets(Side::Getter, getter, mtu)?;
+        }
+
         let mut command = lab.tracker(&self.programs.tracker);
+        let port = [sharer, getter].contains(&Place::Only443).then_some("443");
+        command.args(port.map(|port| ["--port", port]).into_iter().flatten());
         let ipv6 = sharer.has_ipv6() || getter.has_ipv6();
         command.args(["--bind", if ipv6 { "::" } else { "0.0.0.0" }]);
         if self.relay {
@@ -92,7 +126,8 @@ impl Scene<'_> {
         if self.open {
             command.arg("--open");
         }
-        if self.moves {
+        command.args(port.map(|port| ["-d", port]).into_iter().flatten());
+        if self.midway.is_some() {
             command.arg(RATE);
         }
         log(&mut command);
@@ -105,9 +140,9 @@ impl Scene<'_> {
         let began = Instant::now();
         let mut get = Program::start("the getter", command, &at_getter)?;
         let mut outcome = Outcome::default();
-        let listened = self.listen(&mut get, began, &mut outcome, || match self.moves {
-            true => lab.move_to_another_address(Side::Sharer, sharer),
-            false => Ok(()),
+        let listened = self.listen(&mut get, began, &mut outcome, || match self.midway {
+            Some(midway) => midway.happens(&mut lab, sharer, getter),
+            None => Ok(()),
         });
         check_interrupted()?;
         match listened.and_then(|()| get.end(END)) {
@@ -131,7 +166,7 @@ impl Scene<'_> {
         get: &mut Program,
         began: Instant,
         outcome: &mut Outcome,
-        first_came: impl Fn() -> anyhow::Result<()>,
+        mut first_came: impl FnMut() -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let mut moved = Ok(());
         let mut before = 0;
