@@ -104,6 +104,26 @@ fn on_a_terminal_the_id_is_shown_confirmed_and_kept() {
     assert_eq!((code, &*out), (Some(0), "Nobody shares anything.\n"), "{errors}");
 }
 
+/// Commands that hear Ctrl-C themselves, and do not leave the end of the line to the shell.
+#[cfg(target_os = "linux")]
+#[test]
+fn ctrl_c_at_the_question_ends_its_line() {
+    use tests::terminal::{CTRL_C, Terminal};
+    let swarm = Swarm::new();
+    let place = format!("127.0.0.1:{}", swarm.port);
+    for (words, code) in
+        [(&["ls", "--watch", &place][..], 0), (&["watch", &place], 0), (&["doctor", "-i", &place], 130)]
+    {
+        let mut terminal = Terminal::controlling(&ask(&swarm, words), 80, 24);
+        terminal.shows("(yes or no)? ");
+        terminal.press(CTRL_C);
+        let rest = terminal.ends_with(code);
+        assert!(rest.contains("^C\r\n"), "{words:?}: {rest:?}");
+        assert!(!terminal.lines().iter().any(|line| line.contains("^Cpeer-cli")), "{:#?}", terminal.lines());
+        assert_eq!(known(&swarm), "");
+    }
+}
+
 #[cfg(unix)]
 fn keep(swarm: &Swarm, line: &str) {
     let folder = if cfg!(target_os = "macos") { "Library/Application Support" } else { ".local/state" };

@@ -67,11 +67,7 @@ pub async fn tracker_id(
         }
         Judgement::New(id) if may_ask(arguments) => {
             let elsewhere = known.as_ref().map(|known| known.places_of(id).join(", ")).unwrap_or_default();
-            let agreed = tokio::task::spawn_blocking({
-                let place = place.clone();
-                move || confirm(&place, id, &elsewhere)
-            });
-            if !agreed.await.unwrap_or(false) {
+            if !confirm(&place, id, &elsewhere).await {
                 let sentence = format!("the tracker at {place} is not trusted: nothing was said to it");
                 return Err(Failure::new(ExitCode::Stopped, sentence));
             }
@@ -251,15 +247,12 @@ pub async fn sharer(
         );
         return Err(Failure::new(ExitCode::Usage, sentence));
     }
-    let (asked, at) = (printable(wanted), place.clone());
-    let agreed = tokio::task::spawn_blocking(move || {
-        let question = format!(
-            "{asked} is shared on this network by {at}, who is not known here and has this id:\n\n    {id}\n\nCompare it with the \
-             id that `peer-cli share` shows there. Trust it from now on (yes or no)? "
-        );
-        confirm_with(&question, id)
-    });
-    if !agreed.await.unwrap_or(false) {
+    let question = format!(
+        "{} is shared on this network by {place}, who is not known here and has this id:\n\n    {id}\n\nCompare it with the \
+         id that `peer-cli share` shows there. Trust it from now on (yes or no)? ",
+        printable(wanted)
+    );
+    if !confirm_with(question, id).await {
         return Err(Failure::new(ExitCode::Stopped, format!("{place} is not trusted: nothing was taken from it")));
     }
     remember(known.as_ref(), ON_LAN, id);

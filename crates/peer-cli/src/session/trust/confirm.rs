@@ -6,6 +6,8 @@ use protocol::{PeerId, printable};
 use settings::terminal::{Turn, turn};
 
 use crate::flags::peer::PeerArguments;
+use crate::ui::columns::wrapped;
+use crate::ui::paint::size;
 
 /// Longest answer that is read.
 const LONGEST: u64 = 4096;
@@ -15,8 +17,8 @@ pub(super) fn may_ask(arguments: &PeerArguments) -> bool {
     !arguments.json && std::io::stdin().is_terminal() && std::io::stderr().is_terminal() && turn() == Turn::Ours
 }
 
-/// Asks on the terminal. An answer that is neither yes nor no is asked for again, once; then it is a no.
-pub(super) fn confirm(place: &str, id: PeerId, elsewhere: &str) -> bool {
+/// Asks whether to trust a tracker.
+pub(super) async fn confirm(place: &str, id: PeerId, elsewhere: &str) -> bool {
     let before = match elsewhere {
         "" => String::new(),
         places => format!("You have trusted this id before, as {}.\n", printable(places)),
@@ -26,22 +28,44 @@ pub(super) fn confirm(place: &str, id: PeerId, elsewhere: &str) -> bool {
          tracker printed when it was started. Trust it from now on (yes or no)? ",
         printable(place)
     );
-    confirm_with(&question, id)
+    confirm_with(question, id).await
 }
 
-pub(super) fn confirm_with(question: &str, id: PeerId) -> bool {
-    let mut errors = std::io::stderr().lock();
-    let _ = write!(errors, "{question}").and_then(|()| errors.flush());
-    drop(errors);
+/// Asks on the terminal, without keeping other tasks waiting. An answer that is neither yes nor no is asked for again, once; then it is
+/// a no.
+pub(super) async fn confirm_with(question: String, id: PeerId) -> bool {
+    let open = OpenLine;
+    let agreed = tokio::task::spawn_blocking(move || ask(&question, id)).await;
+    std::mem::forget(open);
+    agreed.unwrap_or(false)
+}
+
+/// The cursor's line while a question waits for its answer. A command that hears Ctrl-C itself drops the question: what is said next,
+/// by it or by the shell, begins on a line of its own.
+struct OpenLine;
+
+impl Drop for OpenLine {
+    fn drop(&mut self) {
+        let _ = writeln!(std::io::stderr());
+    }
+}
+
+fn ask(question: &str, id: PeerId) -> bool {
+    put(question);
     let answer = read_reply(id);
     if answer != Some(Reply::Unclear) {
         return answer == Some(Reply::Yes);
     }
-    let mut errors = std::io::stderr().lock();
-    let _ =
-        write!(errors, "Please type yes, or no, or the id that the tracker printed: ").and_then(|()| errors.flush());
-    drop(errors);
+    put("Please type yes, or no, or the id that the tracker printed: ");
     read_reply(id) == Some(Reply::Yes)
+}
+
+/// Each line of it broken between words, as the terminal's width wants it.
+fn put(question: &str) {
+    let width = size().0;
+    let lines: Vec<_> = question.split('\n').flat_map(|line| wrapped(line, width)).collect();
+    let mut errors = std::io::stderr().lock();
+    let _ = write!(errors, "{}", lines.join("\n")).and_then(|()| errors.flush());
 }
 
 /// What is answered to a question.
