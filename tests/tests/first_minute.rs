@@ -225,6 +225,19 @@ fn a_sharer_that_stops_is_named_and_waited_for() {
     getter.ends_with(0);
 }
 
+/// What is wrong is read on narrow terminals, too, and what is to be typed is copied from them.
+#[test]
+fn errors_are_broken_between_words() {
+    let machines = Machines::new();
+    let mut terminal = Terminal::sized(&mut machines.command("here", "share", &["nothere"]), 30, 24);
+    terminal.ends_with(4);
+    assert_eq!(terminal.lines()[..2], ["peer-cli: there is no file or", "folder nothere. Check the"]);
+    let mut program = tests::peer_cli();
+    let mut terminal = Terminal::sized(program.args(["7-violin-tadpole"]), 40, 24);
+    terminal.ends_with(2);
+    assert_eq!(terminal.lines(), ["peer-cli: To get it:", "peer-cli get 7-violin-tadpole"]);
+}
+
 /// A pipe, a dumb terminal and who wants no colours get lines.
 #[test]
 fn without_a_terminal_that_draws_there_are_no_control_codes() {

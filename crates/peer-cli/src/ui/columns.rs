@@ -37,8 +37,29 @@ pub fn shortened(text: &str, most: usize) -> String {
 
 /// The text in lines of so many columns at most, broken at spaces. A word that is longer stays whole.
 pub fn wrapped(text: &str, most: usize) -> Vec<String> {
+    joined(text.split(' '), most)
+}
+
+/// The same of a sentence that may tell what to type. To be copied, that stays in one piece: what stands in backticks, a flag with its
+/// value, and a command of ours, which goes on to the end.
+pub fn wrapped_around_commands(text: &str, most: usize) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    let (mut is_quoted, mut is_command, mut is_flag) = (false, false, false);
+    for word in text.split(' ') {
+        match words.last_mut().filter(|_| is_quoted || is_command || is_flag) {
+            Some(last) => last.extend([" ", word]),
+            None => words.push(word.to_owned()),
+        }
+        is_quoted ^= word.matches('`').count() % 2 == 1;
+        is_command |= !is_quoted && word == "peer-cli";
+        is_flag = word.starts_with("--");
+    }
+    joined(words.iter().map(String::as_str), most)
+}
+
+fn joined<'a>(words: impl Iterator<Item = &'a str>, most: usize) -> Vec<String> {
     let (mut lines, mut line) = (Vec::new(), String::new());
-    for (number, word) in text.split(' ').enumerate() {
+    for (number, word) in words.enumerate() {
         if !line.trim().is_empty() && columns(&line) + 1 + columns(word) > most {
             lines.push(std::mem::take(&mut line));
         } else if number > 0 {
@@ -102,6 +123,24 @@ mod tests {
         assert_eq!(wrapped("averylongname is here", 5), ["averylongname", "is", "here"]);
         assert_eq!(wrapped("日本 語の", 5), ["日本", "語の"]);
         assert_eq!(wrapped("", 5), [""]);
+    }
+
+    #[test]
+    fn what_is_to_be_typed_stays_in_one_piece() {
+        let lines = |text| wrapped_around_commands(text, 20);
+        assert_eq!(lines("peer-cli: it is gone. Ask for it again"), ["peer-cli: it is", "gone. Ask for it", "again"]);
+        assert_eq!(
+            lines("start one with `peer-cli daemon`, or not"),
+            ["start one with", "`peer-cli daemon`,", "or not"]
+        );
+        assert_eq!(
+            lines("add this to the line: --tracker-id 37ed33d7"),
+            ["add this to the", "line:", "--tracker-id 37ed33d7"]
+        );
+        assert_eq!(
+            lines("the command comes first: peer-cli get -q big.bin"),
+            ["the command comes", "first:", "peer-cli get -q big.bin"]
+        );
     }
 
     #[test]

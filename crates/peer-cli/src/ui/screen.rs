@@ -13,7 +13,7 @@ use settings::terminal::{draws_unicode, in_background, takes_codes};
 
 use crate::error::Failure;
 use crate::lock::lock;
-use crate::ui::columns::wrapped;
+use crate::ui::columns::{wrapped, wrapped_around_commands};
 use crate::ui::letters;
 use crate::ui::paint::{Canvas, Draw, draw_all, size};
 use crate::ui::row::{Bar, Row};
@@ -374,9 +374,17 @@ pub fn print_script(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// The sentence that the program ends with, or a note. Names of others may stand in it.
+/// The sentence that the program ends with, or a note, broken between words on a terminal. Names of others may stand in it.
 pub fn complain(message: &str) {
-    to_errors(&format!("peer-cli: {}", printable(message)));
+    let line = format!("peer-cli: {}", printable(message));
+    let is_terminal = OutputStream::Errors.is_terminal();
+    let lines = if is_terminal { wrapped_around_commands(&line, size().0) } else { vec![line] };
+    lines.iter().for_each(|line| to_errors(line));
+}
+
+/// The columns of the terminal on which answers are read, if they go to one.
+pub fn answer_columns() -> Option<usize> {
+    OutputStream::Output.is_terminal().then(|| size().0)
 }
 
 /// The same, with lines below it.

@@ -3,6 +3,10 @@
 use peer::json::{self, Event};
 
 use crate::error::ExitCode;
+use crate::ui::columns::wrapped_around_commands;
+
+/// Columns before what was found.
+const INDENT: usize = 19;
 
 /// How one thing is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,11 +62,24 @@ impl Finding {
         Event::Check(json::Check { check: self.name.into(), status: self.status().into(), found, advice })
     }
 
-    pub(super) fn words(&self) -> Vec<String> {
+    /// In lines of so many columns, if they are for a terminal. What does not fit goes on below its beginning, unless it is narrow.
+    pub(super) fn words(&self, columns: Option<usize>) -> Vec<String> {
         let found = format!("{:8} {:9} {}", self.status(), self.name, self.found);
         let advice = (!self.advice.is_empty()).then(|| format!("{:19}-> {}", "", self.advice));
-        std::iter::once(found).chain(advice).collect()
+        let lines = std::iter::once(found).chain(advice);
+        let Some(columns) = columns else { return lines.collect() };
+        let indent = if columns >= 2 * INDENT { INDENT } else { 0 };
+        lines.flat_map(|line| indented(&line, columns, indent)).collect()
     }
+}
+
+/// A line, and what does not fit into it below, so far to the right.
+fn indented(line: &str, columns: usize, indent: usize) -> Vec<String> {
+    let (heading, text) = line.split_at(indent);
+    let lines = wrapped_around_commands(text, columns - indent).into_iter().enumerate();
+    lines
+        .map(|(number, text)| if number == 0 { format!("{heading}{text}") } else { format!("{:indent$}{text}", "") })
+        .collect()
 }
 
 #[cfg(test)]
@@ -72,11 +89,25 @@ mod tests {
     #[test]
     fn a_finding_says_what_to_do() {
         let poor = Finding::poor("buffers", "small", "make them large");
-        assert_eq!(poor.words(), ["poor     buffers   small", "                   -> make them large"]);
+        assert_eq!(poor.words(None), ["poor     buffers   small", "                   -> make them large"]);
         assert_eq!(
             poor.event().line(),
             r#"{"v":1,"event":"check","check":"buffers","status":"poor","found":"small","advice":"make them large"}"#
         );
-        assert_eq!(Finding::good("clock", "right").words(), ["good     clock     right"]);
+        assert_eq!(Finding::good("clock", "right").words(None), ["good     clock     right"]);
+    }
+
+    #[test]
+    fn what_does_not_fit_goes_on_below() {
+        let poor = Finding::poor("buffers", "the kernel grants little", "make them large");
+        let wide = [
+            "poor     buffers   the kernel grants",
+            "                   little",
+            "                   -> make them large",
+        ];
+        assert_eq!(poor.words(Some(38)), wide);
+        assert_eq!(poor.words(Some(80)).len(), 2);
+        let narrow = ["poor     buffers  ", "the kernel grants", "little"];
+        assert_eq!(poor.words(Some(20))[..3], narrow);
     }
 }

@@ -19,7 +19,7 @@ use crate::flags::end::End;
 use crate::flags::{named, output};
 use crate::session::connect::NamedBy;
 use crate::session::query::TrackerQuery;
-use crate::ui::screen::print;
+use crate::ui::screen::{answer_columns, print};
 use crate::ui::signals::{code, end_when_stuck, heard};
 use finding::{Finding, Verdict};
 
@@ -87,7 +87,7 @@ async fn look(arguments: DoctorArguments) -> Result<(), Failure> {
     let mut findings = Vec::new();
     let mut say = |more: Vec<Finding>| {
         for finding in more {
-            print(if json { vec![finding.event().line()] } else { finding.words() })?;
+            print(if json { vec![finding.event().line()] } else { finding.words(answer_columns()) })?;
             findings.push(finding);
         }
         Ok::<_, Failure>(())
