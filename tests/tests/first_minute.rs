@@ -238,6 +238,16 @@ fn errors_are_broken_between_words() {
     assert_eq!(terminal.lines(), ["peer-cli: To get it:", "peer-cli get 7-violin-tadpole"]);
 }
 
+#[test]
+fn help_is_ascii_where_the_locale_has_no_other_letters() {
+    for words in [&[][..], &["-h"], &["--help"], &["get", "--help"], &["share", "--help"]] {
+        let mut program = tests::peer_cli();
+        program.args(words).env("TERM", "xterm").env("LC_ALL", "C");
+        let said = Terminal::with_environment(&mut program).ends_with(if words.is_empty() { 2 } else { 0 });
+        assert!(said.is_ascii() && said.contains("peer-cli"), "{words:?}: {said}");
+    }
+}
+
 /// A pipe, a dumb terminal and who wants no colours get lines.
 #[test]
 fn without_a_terminal_that_draws_there_are_no_control_codes() {

@@ -1,12 +1,13 @@
 //! What can be said on the command line: the flags of the original, and a long flag for everything else.
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::IsTerminal;
 use std::path::{Component, Path, PathBuf};
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 use protocol::{ContentId, Query};
+use settings::terminal::draws_unicode;
 use settings::{Names, Parsed, Shell, Surroundings};
 
 use crate::commands::control::{AddArguments, ControlArguments, LimitArguments, StatusArguments, WhichArguments};
@@ -26,6 +27,7 @@ use crate::flags::help::LAYOUT;
 use crate::flags::links::LinkArguments;
 use crate::flags::peer::HASHES;
 use crate::flags::{guess, range};
+use crate::ui::letters;
 use crate::ui::screen::{self, OutputStream};
 
 /// How flags are called elsewhere: `P2P_UP_RATE`, or `up-rate` below `[peer-cli]`.
@@ -332,13 +334,17 @@ pub fn daemon_again() -> Result<(DaemonArguments, Set), String> {
 /// Says what is wrong, in one sentence, or the help that was asked for.
 fn refuse(words: &[OsString], error: &clap::Error) -> ! {
     if error.exit_code() == 0 {
+        if std::io::stdout().is_terminal() && !draws_unicode() {
+            let _ = screen::print_script(&letters::on_terminal(error.to_string()));
+            std::process::exit(0);
+        }
         settings::exit(error);
     }
     if words.len() < 2 && error.kind() == ErrorKind::MissingRequiredArgument {
         let text = error.to_string();
         let notes = text.lines().filter_map(|line| line.strip_prefix("note: "));
         notes.for_each(screen::complain);
-        let _ = writeln!(std::io::stderr(), "{BARE}");
+        screen::explain(BARE);
     } else {
         let failure = Failure::new(ExitCode::Usage, guess::sentence(&command(), words, error));
         if let Some(output_stream) = events_wanted(words) {

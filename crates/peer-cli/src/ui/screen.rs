@@ -382,6 +382,11 @@ pub fn complain(message: &str) {
     lines.iter().for_each(|line| to_errors(line));
 }
 
+/// A text of our own, as it is, on standard error.
+pub fn explain(text: &str) {
+    to_errors(text);
+}
+
 /// The columns of the terminal on which answers are read, if they go to one.
 pub fn answer_columns() -> Option<usize> {
     OutputStream::Output.is_terminal().then(|| size().0)
