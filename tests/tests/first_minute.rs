@@ -93,6 +93,34 @@ fn a_sharer_sees_who_gets_it_and_ends_well() {
 }
 
 #[test]
+fn a_machine_that_came_back_is_one_line_of_peers() {
+    let machines = Machines::new();
+    machines.put("here", "file", &noise(300_000, 1));
+    let mut sharer = Process::start("here", machines.command("here", "share", &["-d=0", "--commands", "file"]));
+    let line = sharer.line("peer-cli get p2p");
+    let ticket = line.trim().strip_prefix("peer-cli get ").unwrap().to_owned();
+    for machine in ["one", "two", "two"] {
+        machines.get(machine, &[&ticket]).ends_with(0);
+    }
+    let mut looks = machines.command("one", "ls", &[&ticket]);
+    assert!(looks.status().unwrap().success());
+    // That the last one has left is noticed soon.
+    let mut connected = || {
+        sharer.type_line("peers");
+        sharer.line("file: ")
+    };
+    assert!((0..1000).any(|_| connected() == "file: 0 connected"));
+    let line = sharer.line("sent ");
+    assert!(line.starts_with("  127.0.0.1  100%  sent 5") && line.ends_with("received 0 B  (has left)"), "{line}");
+    sharer.type_line("quit");
+    sharer.wait_for("the end", |line| {
+        assert!(!line.contains("(has left)"), "a second line: {line}");
+        line.starts_with("Stopped sharing: ").then_some(())
+    });
+    sharer.ends_with(0);
+}
+
+#[test]
 fn a_sharer_tells_some_files_from_all_of_a_folder() {
     let machines = Machines::new();
     machines.put("here", "folder/one", &noise(20_000, 1));

@@ -249,9 +249,9 @@ fn status_words(status: &Status) -> String {
 
 /// The peers of a content, a line each.
 fn peers_words(status: &Status) -> Vec<String> {
-    let Status { participants, .. } = status;
+    let participants = results::visits_joined(&status.participants);
     let line = |one: &Participant| {
-        let who = called(one, participants);
+        let who = called(one, &participants);
         let percent = (u128::from(one.have) * 100).checked_div(one.size.into()).unwrap_or(0);
         let gone = if one.is_connected { "" } else { "  (has left)" };
         format!("  {who}  {percent}%  sent {}, received {}{gone}", amount(one.sent), amount(one.received))

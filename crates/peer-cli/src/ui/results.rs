@@ -88,6 +88,22 @@ pub fn came_back(taker: &Participant, all: &[Participant]) -> bool {
     !taker.is_connected && all.iter().any(|other| Getter::of(other).continues(&left))
 }
 
+/// Those who take part, or did so. One that came back stands for its earlier visits, with what it got and gave in all; who only looked
+/// is left out.
+pub fn visits_joined(all: &[Participant]) -> Vec<Participant> {
+    let counts = |one: &&Participant| one.is_connected || one.wanted || one.received > 0;
+    let (earlier, mut joined): (Vec<_>, Vec<_>) =
+        all.iter().filter(counts).cloned().partition(|one| came_back(one, all));
+    for visit in &earlier {
+        let later = joined.iter_mut().filter(|one| Getter::of(one).continues(&Getter::of(visit)));
+        if let Some(last) = later.max_by_key(|one| one.came) {
+            last.sent += visit.sent;
+            last.received += visit.received;
+        }
+    }
+    joined
+}
+
 /// Somebody who got something.
 struct Getter<'a> {
     peer: PeerId,
