@@ -18,6 +18,22 @@ fn usage_is_2() {
     Process::start("usage", command).ends_with(2);
 }
 
+#[test]
+fn a_folder_is_not_verified_and_that_is_2() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("photos")).unwrap();
+    fs::write(folder.path().join("photos/one"), "x").unwrap();
+    let run = |command: &str| {
+        let mut program = peer_cli();
+        program.current_dir(folder.path()).args([command, "photos"]);
+        Process::start(command, program)
+    };
+    run("hash").ends_with(0);
+    let mut verify = run("verify");
+    verify.ends_with(2);
+    assert!(verify.errors().contains("verify checks a file, and photos is a folder. "), "{}", verify.errors());
+}
+
 /// What has no number of its own.
 #[test]
 fn another_error_is_1() {

@@ -65,8 +65,12 @@ pub fn verify(file: &Path, against: &Against, hashes: Option<&Path>) -> Result<(
     must_exist(file)?;
     let manifest = manifest(file, against, hashes)?;
     let [entry] = &manifest.header().files[..] else {
-        let sentence = format!("content {} is not one file: it is a folder", manifest.id());
-        return Err(Failure::new(ExitCode::Other, sentence));
+        let what = if file.is_dir() { file.display().to_string() } else { format!("content {}", manifest.id()) };
+        let sentence = format!(
+            "verify checks a file, and {what} is a folder. `peer-cli hash` tells its content id, which stays the same as long as nothing \
+             in it changes"
+        );
+        return Err(Failure::new(ExitCode::Usage, sentence));
     };
     let size = std::fs::metadata(file)
         .map_err(|error| Failure::new(ExitCode::Other, format!("{}: {error}", file.display())))?

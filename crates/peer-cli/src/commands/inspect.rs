@@ -194,7 +194,8 @@ pub fn words(manifest: &Manifest) -> Vec<String> {
             lines.push(format!("  … and {} more, which --json lists", header.files.len() - SHOWN));
         }
         if !header.empty_folders.is_empty() {
-            lines.push(format!("empty       {} folders", header.empty_folders.len()));
+            let count = header.empty_folders.len();
+            lines.push(format!("empty       {count} {}", if count == 1 { "folder" } else { "folders" }));
         }
     } else {
         lines.extend(header.files.iter().map(|file| format!("root        {}", file.root)));
