@@ -92,6 +92,23 @@ fn is(state: &'static str) -> impl Fn(&Value) -> bool {
     move |content| content["state"] == state
 }
 
+/// As `watch` and `ls --watch` do.
+#[cfg(target_os = "linux")]
+#[test]
+fn ctrl_c_ends_a_look_at_its_state_well() {
+    use tests::terminal::{CTRL_C, Terminal};
+    let machines = Machines::new();
+    machines.put("giver", "empty", b"");
+    let giver = Daemon::start(&machines, "giver", &["-p0"]);
+    giver.share("empty");
+    let mut program = tests::peer_cli();
+    program.args(["status", "--watch", "--socket"]).arg(socket(&machines, "giver"));
+    let mut terminal = Terminal::controlling(&program, 80, 24);
+    assert!(terminal.shows("Ctrl-C ends this.").contains("100%   0 B"));
+    terminal.press(CTRL_C);
+    terminal.ends_with(0);
+}
+
 #[test]
 fn a_daemon_shares_and_downloads_what_it_is_told() {
     let machines = Machines::new();

@@ -1,6 +1,8 @@
 //! `peer-cli add`, `rm`, `pause`, `resume`, `prioritise`, `limit` and `status`: tell a daemon what to do, and ask it how everything
 //! stands.
 
+mod table;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,14 +12,17 @@ use daemon::control::{
     Request, Which, line,
 };
 use protocol::{Ticket, TicketError};
+use settings::Signals;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::error::{ExitCode, Failure};
 use crate::flags::paths::must_exist;
 use crate::flags::{patterns, sizes};
-use crate::ui::live::{Column, Kind, Live, Table};
+use crate::ui::live::Live;
 use crate::ui::screen::{complain, print, print_while_read};
+use crate::ui::signals::heard;
 use crate::ui::{amounts, paint};
+use table::table;
 
 /// Time between two looks of `status --watch`.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -323,12 +328,20 @@ pub async fn status(arguments: StatusArguments) -> Result<(), Failure> {
         last.note.iter().for_each(|note| complain(note));
         return Ok(());
     }
+    let mut signals = Signals::listen();
+    tokio::select! {
+        result = watch(&mut client, &arguments.control) => result,
+        _ = heard(&mut signals) => Ok(()),
+    }
+}
+
+async fn watch(client: &mut Client, control: &ControlArguments) -> Result<(), Failure> {
     let (mut live, mut tick) = (Live::new(), interval(PERIOD));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        let last = ask(&mut client, &Request::Status {}, &arguments.control, print_while_read).await?;
-        if !arguments.control.json {
+        let last = ask(client, &Request::Status {}, control, print_while_read).await?;
+        if !control.json {
             live.show(&table(&last.contents), &format!("{} Ctrl-C ends this.", limits_words(last.limits)))?;
         }
     }
@@ -392,58 +405,6 @@ async fn ask(
 fn reasons(contents: &[ContentStatus]) -> Vec<String> {
     let with_reason = contents.iter().filter(|content| !content.reason.is_empty());
     with_reason.map(|content| format!("{}: {}", content.number, content.reason)).collect()
-}
-
-fn state_word(content: &ContentStatus) -> &'static str {
-    match content.state {
-        Doing::Waiting => "waiting",
-        Doing::Hashing => "hashing",
-        Doing::Checking => "checking",
-        Doing::Queued => "queued",
-        Doing::Downloading => "downloading",
-        Doing::Finishing => "finishing",
-        Doing::Sharing => "sharing",
-        Doing::Paused => "paused",
-        Doing::Failed => "failed",
-        _ => "?",
-    }
-}
-
-/// How far it is, where there is something to come.
-fn done(content: &ContentStatus) -> String {
-    match content.hashed {
-        [done, total] if total > 0 => percent(done, total),
-        _ if content.pieces == 0 => String::new(),
-        _ => percent(content.have.into(), content.pieces.into()),
-    }
-}
-
-/// Rounded down: what is not complete never shows 100%.
-fn percent(done: u64, total: u64) -> String {
-    format!("{}%", u128::from(done.min(total)) * 100 / u128::from(total))
-}
-
-fn table(contents: &[ContentStatus]) -> Table {
-    let row = |content: &ContentStatus| {
-        let size = if content.size == 0 { "?".to_owned() } else { amounts::amount(content.size) };
-        let name = if content.name.is_empty() { "(no name yet)".to_owned() } else { content.name.clone() };
-        let rate = if content.rate == 0 { String::new() } else { amounts::rate(content.rate) };
-        let (peers, sent) = (content.peers.to_string(), amounts::amount(content.sent));
-        vec![content.number.to_string(), state_word(content).to_owned(), done(content), size, rate, sent, peers, name]
-    };
-    Table {
-        columns: vec![
-            Column::new("#", Kind::Number, 9),
-            Column::new("STATE", Kind::List, 8),
-            Column::new("DONE", Kind::Number, 7),
-            Column::new("SIZE", Kind::Number, 4),
-            Column::new("RATE", Kind::Number, 6),
-            Column::new("SENT", Kind::Number, 3),
-            Column::new("PEERS", Kind::Number, 5),
-            Column::new("NAME", Kind::Name, 10),
-        ],
-        rows: contents.iter().map(row).collect(),
-    }
 }
 
 #[cfg(test)]

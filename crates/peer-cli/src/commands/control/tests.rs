@@ -39,19 +39,3 @@ fn tickets_are_asked_for_as_they_are_and_paths_from_the_root() {
     arguments.what[1].push('x');
     assert_eq!(asked(&arguments).unwrap_err().code, ExitCode::NotFound);
 }
-
-#[test]
-fn the_table_fits_and_names_stay() {
-    let content = ContentStatus {
-        number: 3,
-        name: "a\u{1b}[2J.bin".to_owned(),
-        state: Doing::Downloading,
-        size: 4 << 20,
-        pieces: 4,
-        have: 1,
-        ..ContentStatus::default()
-    };
-    let lines = table(&[content]).lines(60);
-    assert!(lines[1].contains("downloading") && lines[1].contains("25"), "{lines:?}");
-    assert!(lines[1].contains(r"a\u{1b}[2J.bin"), "{lines:?}");
-}
