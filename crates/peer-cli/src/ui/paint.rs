@@ -62,7 +62,8 @@ pub fn size() -> (usize, usize) {
 
 /// Whether the terminal breaks lines anew when it is made narrower.
 fn breaks_lines_anew() -> bool {
-    const SIGNS: [&str; 9] = [
+    const SIGNS: [&str; 10] = [
+        "LC_TERMINAL",
         "VTE_VERSION",
         "KONSOLE_VERSION",
         "KITTY_WINDOW_ID",
@@ -73,7 +74,29 @@ fn breaks_lines_anew() -> bool {
         "WEZTERM_PANE",
         "GHOSTTY_RESOURCES_DIR",
     ];
-    cfg!(windows) || SIGNS.iter().any(|sign| std::env::var_os(sign).is_some_and(|value| !value.is_empty()))
+    let is_called_so = std::env::var("TERM").is_ok_and(|term| is_of_those_that_break_anew(&term));
+    cfg!(windows)
+        || is_called_so
+        || SIGNS.iter().any(|sign| std::env::var_os(sign).is_some_and(|value| !value.is_empty()))
+}
+
+/// Whether a terminal with this name breaks lines anew. `ssh` and `sudo` hand on nothing else, but that many servers take `LC_TERMINAL`.
+/// Most terminals say no more than that they are like `xterm`, which does not.
+fn is_of_those_that_break_anew(term: &str) -> bool {
+    const NAMES: [&str; 11] = [
+        "alacritty",
+        "contour",
+        "foot",
+        "gnome",
+        "iterm2",
+        "konsole",
+        "tmux",
+        "vte",
+        "wezterm",
+        "xterm-ghostty",
+        "xterm-kitty",
+    ];
+    NAMES.iter().any(|name| term.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('-')))
 }
 
 /// Clears what is below, and ends a line where it began.
@@ -251,6 +274,20 @@ mod tests {
         assert_eq!(
             printed.try_iter().collect::<Vec<_>>(),
             ["Connecting\x1b[K\n".to_owned(), format!("\x1b[1A\r{GONE}")]
+        );
+    }
+
+    #[test]
+    fn a_name_may_say_that_lines_are_broken_anew() {
+        assert!(
+            ["foot", "xterm-kitty", "tmux-256color", "alacritty-direct"]
+                .iter()
+                .all(|term| is_of_those_that_break_anew(term))
+        );
+        assert!(
+            !["xterm-256color", "screen-256color", "rxvt", "linux", "footage", ""]
+                .iter()
+                .any(|term| is_of_those_that_break_anew(term))
         );
     }
 
