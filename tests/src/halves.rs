@@ -5,8 +5,8 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use tempfile::TempDir;
+use testbed::namespaces::try_namespaces;
 use testbed::programs::at_home;
-use testbed::swarm::try_namespaces;
 
 use crate::{Process, peer_cli, tracker};
 

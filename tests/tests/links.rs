@@ -1,6 +1,6 @@
 //! Real networks: datagrams that are lost, late, out of order or doubled, and uplinks that are slow.
 
-use testbed::swarm::try_namespaces;
+use testbed::namespaces::try_namespaces;
 use tests::swarm;
 
 #[test]

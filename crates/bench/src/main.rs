@@ -9,6 +9,7 @@ mod history;
 mod lock;
 mod memory;
 mod others;
+mod reach;
 mod report;
 mod subject;
 mod tracker;
@@ -62,6 +63,8 @@ pub enum Mode {
     Memory(memory::Arguments),
     /// How many peers a tracker can know: memory, idle time, new connections, announcements, a flash crowd
     Tracker(tracker::Arguments),
+    /// What origins and the gateway are to reach: fleets behind slow links, nginx beside the gateway, ranges of what is not here yet
+    Reach(reach::Arguments),
     /// The ratios of earlier measurements, a column a commit, as Markdown
     History(history::Arguments),
 }
@@ -110,6 +113,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         None => {}
         Some(Mode::Memory(arguments)) => return memory::run(arguments),
         Some(Mode::Tracker(arguments)) => return tracker::run(arguments),
+        Some(Mode::Reach(arguments)) => return reach::run(arguments),
         Some(Mode::History(arguments)) => return history::print(arguments),
     }
     let programs = programs::build_for_figures()?;

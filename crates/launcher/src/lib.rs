@@ -30,9 +30,12 @@ pub struct Tool {
     profile: &'static str,
     /// Whether it runs `tracker` and `peer-cli`, built with the same profile.
     runs_programs: bool,
-    /// The beginning of arguments for which the package needs a feature, and that feature.
+    /// The beginning of arguments for which something is built with features, and those.
     feature: Option<(&'static str, &'static str)>,
 }
+
+/// What the programs have that are handed out, beside what every build has.
+pub const FEATURES_FOR_PEOPLE: &str = "peer-cli/port-mapping,peer-cli/gateway,peer-cli/origins,metrics,web";
 
 /// What is optimised, and quick to build.
 const QUICK: &str = "quick";
@@ -55,7 +58,7 @@ pub const TOOLS: [Tool; 6] = [
         program: "bench",
         profile: "release",
         runs_programs: true,
-        feature: None,
+        feature: Some(("reach", FEATURES_FOR_PEOPLE)),
     },
     Tool {
         name: "chaos",
@@ -209,6 +212,13 @@ mod tests {
         assert!(parts("--netns --uplink=50mbit").ends_with("--features testbed/optimum"));
     }
 
+    #[test]
+    fn what_origins_and_gateways_reach_is_measured_with_those_built_in() {
+        let bench = tool("bench").unwrap();
+        assert!(!bench.parts(&words("--rounds 3")).contains(&"--features"));
+        assert!(bench.parts(&words("reach nginx")).ends_with(&["--features", FEATURES_FOR_PEOPLE]));
+    }
+
     /// Crates by the features that they are built with, if these packages are built.
     fn crates(packages: &[&str]) -> BTreeSet<String> {
         let mut tree = cargo();
@@ -230,6 +240,17 @@ mod tests {
             let mut together = crates(&[tool.package, "tracker", "peer-cli"]);
             together.retain(|line| names.contains(line.split(' ').next().unwrap()));
             assert_eq!(together, alone, "{}: its features belong in the root Cargo.toml", tool.package);
+        }
+    }
+
+    /// What the optional parts need slows nobody down who does not have them.
+    #[test]
+    fn the_usual_build_speaks_no_http() {
+        let usual = crates(&["tracker", "peer-cli"]);
+        let name = |line: &String| line.split(' ').next().unwrap_or_default().to_owned();
+        let names: BTreeSet<_> = usual.iter().map(name).collect();
+        for optional in ["axum", "hyper", "object_store", "reqwest"] {
+            assert!(!names.contains(optional), "{optional} is among {names:?}");
         }
     }
 

@@ -19,6 +19,7 @@
 pub mod certs;
 pub mod event;
 pub mod files;
+pub mod namespaces;
 pub mod process;
 pub mod program;
 pub mod programs;

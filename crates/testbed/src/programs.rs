@@ -73,8 +73,7 @@ pub fn build_for_figures() -> anyhow::Result<Programs> {
 /// The profile of what is handed out: optimised, and without symbols.
 pub const FOR_PEOPLE: &str = "dist";
 /// What it has beside what every build has.
-pub const FEATURES_FOR_PEOPLE: [&str; 2] =
-    ["--features", "peer-cli/port-mapping,peer-cli/gateway,peer-cli/origins,metrics,web"];
+pub const FEATURES_FOR_PEOPLE: [&str; 2] = ["--features", launcher::FEATURES_FOR_PEOPLE];
 
 /// Builds both with this profile.
 pub fn build_as(profile: &str) -> anyhow::Result<Programs> {

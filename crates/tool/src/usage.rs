@@ -162,6 +162,15 @@ pub fn context_switches() -> u64 {
     stat.lines().find_map(|line| line.strip_prefix("ctxt ")).and_then(|count| count.trim().parse().ok()).unwrap_or(0)
 }
 
+/// Hundredths of a second that this machine's processors have worked since it started, and that there were of them in all.
+pub fn processors() -> Option<[u64; 2]> {
+    // The host of a virtual machine may have taken some, which are spent all the same.
+    let stat = fs::read_to_string("/proc/stat").ok()?;
+    let times: Vec<u64> = stat.lines().next()?.split_whitespace().skip(1).take(8).flat_map(str::parse).collect();
+    let all: u64 = times.iter().sum();
+    Some([all - times.get(3)? - times.get(4)?, all])
+}
+
 /// Datagrams that this machine had no room for since it started: over loopback, all that are lost.
 pub fn datagrams_lost() -> u64 {
     let count = |path: &str, name: &str, split: bool| {
@@ -200,5 +209,7 @@ mod tests {
         let before = context_switches();
         std::thread::sleep(Duration::from_millis(1));
         assert!(context_switches() > before);
+        let [busy, all] = processors().unwrap();
+        assert!(busy > 0 && busy < all);
     }
 }

@@ -86,7 +86,7 @@ fn answer(mut client: &TcpStream, ports: &Mutex<BTreeSet<u16>>) -> std::io::Resu
     }
     let Some(port) = port_of(&question) else { return Ok(()) };
     let others: Vec<u8> = {
-        let mut ports = lock(&ports);
+        let mut ports = lock(ports);
         ports.insert(port);
         let compact = |&other: &u16| [&Ipv4Addr::LOCALHOST.octets()[..], &other.to_be_bytes()].concat();
         ports.iter().filter(|&&other| other != port).flat_map(compact).collect()

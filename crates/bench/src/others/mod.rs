@@ -230,7 +230,7 @@ impl Stage {
 }
 
 /// So many ports that are free at this moment, no two of them the same.
-fn free_ports(count: u16) -> anyhow::Result<Vec<u16>> {
+pub(crate) fn free_ports(count: u16) -> anyhow::Result<Vec<u16>> {
     let held: Vec<_> =
         (0..count).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<std::io::Result<_>>()?;
     Ok(held.iter().map(|port| port.local_addr().map(|address| address.port())).collect::<std::io::Result<_>>()?)

@@ -17,7 +17,7 @@ use anyhow::{Context, ensure};
 use bytesize::ByteSize;
 
 pub use live::Live;
-pub use network::{LinkOutcome, Network, Rates, try_namespaces};
+pub use network::{LinkOutcome, Network, Rates};
 pub use optimum::{Optimum, Took};
 pub use plan::{PeerPlan, Plan, Sharing};
 pub use report::{Outcome, PeerOutcome};

@@ -2,7 +2,6 @@
 //!
 //! The rest of a run does not care: it asks here how to start a program, and says when a peer listens.
 
-mod namespaces;
 mod relays;
 
 use std::ffi::OsStr;
@@ -10,12 +9,14 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use super::Plan;
+use super::{Plan, Sharing};
+use crate::namespaces::Namespaces;
 use crate::relay::Link;
-use namespaces::Namespaces;
-pub use namespaces::try_namespaces;
 pub use relays::LinkOutcome;
 use relays::Relays;
+
+/// The tracker's number in a network of namespaces; peers have those that follow.
+const TRACKER: usize = 1;
 
 /// What lies between peers.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -60,7 +61,7 @@ impl Network {
         Ok(match self {
             Network::Loopback => Standing::Loopback,
             Network::Links { link, far_tracker } => Standing::Links(Relays::start(link, plan, *far_tracker)?),
-            Network::Namespaces(rates) => Standing::Namespaces(Namespaces::set_up(plan, rates)?),
+            Network::Namespaces(rates) => Standing::Namespaces(namespaces(plan, rates)?),
         })
     }
 }
@@ -82,7 +83,7 @@ impl Standing {
             Standing::Links(relays) => with(loopback(), &relays.flags(number)),
             Standing::Namespaces(namespaces) => {
                 let command = namespaces.command(&plan.peers[number].name, program);
-                with(command, &["-i", &namespaces.tracker_address()])
+                with(command, &["-i", &namespaces.address(TRACKER)])
             }
         }
     }
@@ -109,6 +110,26 @@ impl Standing {
             Standing::Loopback | Standing::Namespaces(_) => None,
         }
     }
+}
+
+/// One for the tracker and one for each peer, whose links carry so much.
+fn namespaces(plan: &Plan, rates: &Rates) -> anyhow::Result<Namespaces> {
+    let mut namespaces = Namespaces::new()?;
+    namespaces.join("tracker", TRACKER)?;
+    for (number, peer) in (TRACKER + 1..).zip(&plan.peers) {
+        namespaces.join(&peer.name, number)?;
+        let (uplink, downlink) = match peer.files {
+            Sharing::Seeds => (rates.seeder_uplink.or(rates.uplink), None),
+            Sharing::Wants(_) => (rates.uplink, rates.downlink),
+        };
+        if let Some(rate) = uplink {
+            namespaces.limit_uplink(&peer.name, rate, rates.queue)?;
+        }
+        if let Some(rate) = downlink {
+            namespaces.limit_downlink(number, rate, rates.queue)?;
+        }
+    }
+    Ok(namespaces)
 }
 
 fn with(mut command: Command, flags: &[impl AsRef<OsStr>]) -> Command {

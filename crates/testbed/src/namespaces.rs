@@ -1,5 +1,5 @@
-//! Linux's network namespaces: the tracker and each peer have a network stack of their own, joined by a bridge in one
-//! more, and each peer's uplink and downlink may be as slow as a home's. The machine's own network is not touched.
+//! Linux's network namespaces: machines with a network stack of their own, joined by a bridge in one namespace more. What they
+//! send and receive may be as slow as a home's, and as late as over a long way. The machine's own network is not touched.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -8,13 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use super::Rates;
-use crate::swarm::{Plan, Sharing};
-
 /// The network inside the namespaces; it leads nowhere else.
 const NETWORK: [u8; 2] = [10, 77];
-/// The tracker's number in it; peers have those that follow.
-const TRACKER: usize = 1;
 /// Bytes that a link sends at once at least. QUIC hands over up to ten datagrams as one, some 15,000 bytes, and `tbf`
 /// cuts up what is larger than this (as TCP's segments of up to 64 KiB), which costs time but loses nothing.
 const SMALLEST_BURST: f64 = 16_384.0;
@@ -22,33 +17,19 @@ const SMALLEST_BURST: f64 = 16_384.0;
 const BURST: f64 = 0.002;
 
 /// The namespaces of a run. They are removed when it is dropped, and nothing else is.
-pub(in crate::swarm) struct Namespaces {
+pub struct Namespaces {
     /// Begins the names of this run's namespaces, and of no other's.
     run: String,
     made: Vec<String>,
 }
 
 impl Namespaces {
-    /// Makes them. Each peer's links carry so much.
-    pub(super) fn set_up(plan: &Plan, rates: &Rates) -> anyhow::Result<Self> {
+    /// A bridge, and nobody at it yet.
+    pub fn new() -> anyhow::Result<Self> {
         let mut namespaces = Namespaces::none();
         let switch = namespaces.add("switch")?;
         ip(&["-n", &switch, "link", "add", "bridge", "type", "bridge"])?;
         ip(&["-n", &switch, "link", "set", "bridge", "up"])?;
-        namespaces.join("tracker", TRACKER)?;
-        for (number, peer) in plan.peers.iter().enumerate() {
-            let own = namespaces.join(&peer.name, TRACKER + 1 + number)?;
-            let (uplink, downlink) = match peer.files {
-                Sharing::Seeds => (rates.seeder_uplink.or(rates.uplink), None),
-                Sharing::Wants(_) => (rates.uplink, rates.downlink),
-            };
-            if let Some(rate) = uplink {
-                limit(&own, "uplink", rate, rates.queue)?;
-            }
-            if let Some(rate) = downlink {
-                limit(&switch, &port(TRACKER + 1 + number), rate, rates.queue)?;
-            }
-        }
         Ok(namespaces)
     }
 
@@ -70,30 +51,48 @@ impl Namespaces {
         format!("{}-{name}", self.run)
     }
 
-    /// Makes a namespace with this address, plugged into the switch.
-    fn join(&mut self, name: &str, number: usize) -> anyhow::Result<String> {
+    /// Makes a namespace with the [address](Self::address) of this number, plugged into the bridge.
+    pub fn join(&mut self, name: &str, number: usize) -> anyhow::Result<()> {
         let (own, switch, port) = (self.add(name)?, self.name("switch"), port(number));
-        let [a, b] = NETWORK;
-        let address = format!("{a}.{b}.{}.{}/16", number >> 8, number & 0xff);
+        let address = format!("{}/16", self.address(number));
         // Made where it belongs: it never lies among the machine's own interfaces.
         ip(&["link", "add", "uplink", "netns", &own, "type", "veth", "peer", "name", &port, "netns", &switch])?;
         ip(&["-n", &switch, "link", "set", &port, "master", "bridge", "up"])?;
         ip(&["-n", &own, "address", "add", &address, "dev", "uplink"])?;
         ip(&["-n", &own, "link", "set", "lo", "up"])?;
-        ip(&["-n", &own, "link", "set", "uplink", "up"])?;
-        Ok(own)
+        ip(&["-n", &own, "link", "set", "uplink", "up"])
+    }
+
+    /// Lets a namespace send at most so many bytes a second; each waits for the link for at most this long.
+    pub fn limit_uplink(&self, name: &str, rate: f64, queue: Duration) -> anyhow::Result<()> {
+        limit(&self.name(name), "uplink", rate, queue)
+    }
+
+    /// The same for what the one of this number receives.
+    pub fn limit_downlink(&self, number: usize, rate: f64, queue: Duration) -> anyhow::Result<()> {
+        limit(&self.name("switch"), &port(number), rate, queue)
+    }
+
+    /// Lets what a namespace sends arrive this much later, at this many bytes a second.
+    pub fn delay_uplink(&self, name: &str, delay: Duration, rate: f64) -> anyhow::Result<()> {
+        // Datagrams that may be on their way or wait: enough for a link of 1 Gbit/s.
+        const ROOM: &str = "20000";
+        let (delay, rate) = (format!("{}us", delay.as_micros()), format!("{:.0}bit", rate * 8.0));
+        let netem = ["netem", "delay", &delay, "rate", &rate, "limit", ROOM];
+        call("tc", &[&["-n", &self.name(name), "qdisc", "add", "dev", "uplink", "root"], &netem[..]].concat())
     }
 
     /// A program, to be started in this namespace. `ip` becomes the program, so that it can be watched and ended.
-    pub(super) fn command(&self, name: &str, program: &Path) -> Command {
+    pub fn command(&self, name: &str, program: &Path) -> Command {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.name(name)]).arg(program);
         command
     }
 
-    pub(super) fn tracker_address(&self) -> String {
+    /// The address of the one of this number, from 1 on.
+    pub fn address(&self, number: usize) -> String {
         let [a, b] = NETWORK;
-        format!("{a}.{b}.0.{TRACKER}")
+        format!("{a}.{b}.{}.{}", number >> 8, number & 0xff)
     }
 }
 
@@ -118,7 +117,7 @@ pub fn try_namespaces() -> anyhow::Result<()> {
     )
 }
 
-/// The switch's interface that leads to a namespace.
+/// The bridge's interface that leads to a namespace.
 fn port(number: usize) -> String {
     format!("port-{number}")
 }
@@ -138,7 +137,7 @@ fn ip(arguments: &[&str]) -> anyhow::Result<()> {
 }
 
 fn call(program: &str, arguments: &[&str]) -> anyhow::Result<()> {
-    const NEEDS: &str = "--netns needs Linux, root, and the programs ip and tc (package iproute2)";
+    const NEEDS: &str = "network namespaces need Linux, root, and the programs ip and tc (package iproute2)";
     let output = Command::new(program).args(arguments).stdin(Stdio::null()).output();
     let output = output.with_context(|| format!("{program} does not run; {NEEDS}"))?;
     if !output.status.success() {
