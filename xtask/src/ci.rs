@@ -3,6 +3,7 @@
 
 mod optional;
 mod packages;
+mod stories;
 mod tests;
 
 use std::collections::BTreeMap;
@@ -41,6 +42,8 @@ enum Part {
     Fuzzed,
     /// Parts that a usual build does not have
     Optional,
+    /// What readers paste of the pages about gateways, hubs, mirrors and origins
+    Stories,
     /// Packages, the chart and the image's recipe
     Packages,
     /// Windows and macOS
@@ -132,6 +135,7 @@ impl Part {
             Part::Docs => cargo(&["doc", "--workspace", "--no-deps"]),
             Part::Fuzzed => cargo(&["test", "--manifest-path", "fuzz/Cargo.toml", "--target-dir", "target/fuzz"]),
             Part::Optional => optional::run(skipped),
+            Part::Stories => stories::run(skipped),
             Part::Packages => packages::run(skipped),
             Part::Platforms => cross::run_in_ci(skipped),
             Part::Fuzzing => fuzz(skipped),

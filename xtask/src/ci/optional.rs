@@ -61,7 +61,7 @@ pub(super) fn programs() -> anyhow::Result<Programs> {
 }
 
 /// A Python that has what tests use of it.
-fn python() -> Option<PathBuf> {
+pub(super) fn python() -> Option<PathBuf> {
     let folder = std::env::current_dir().ok()?.join(FOLDER);
     let bin = if cfg!(windows) { "Scripts" } else { "bin" };
     let python = folder.join(bin).join(if cfg!(windows) { "python.exe" } else { "python" });
