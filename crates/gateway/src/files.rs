@@ -170,11 +170,13 @@ pub(crate) fn respond_head(
 ) -> Result<Response, Refusal> {
     let mut response = Response::new(Body::empty());
     response.headers_mut().insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    if !has_it(&mut response, request, (&*file.tag_of_answer(), file.tag.as_str()), manner)? {
-        let headers = response.headers_mut();
+    let has_it = has_it(&mut response, request, (&*file.tag_of_answer(), file.tag.as_str()), manner)?;
+    let headers = response.headers_mut();
+    // The server would say 0 of a body that is not sent.
+    set(headers, CONTENT_LENGTH, &file.size.to_string());
+    if !has_it {
         set(headers, CONTENT_DISPOSITION, &disposition(&file.name));
         set(headers, CONTENT_TYPE, BYTES);
-        set(headers, CONTENT_LENGTH, &file.size.to_string());
     }
     Ok(response)
 }
@@ -190,6 +192,9 @@ async fn respond_from(
     response.headers_mut().insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     let tag = file.tag_of_answer();
     if has_it(&mut response, request, (&*tag, file.tag.as_str()), manner)? {
+        if request.method == Method::HEAD {
+            set(response.headers_mut(), CONTENT_LENGTH, &file.size.to_string());
+        }
         return Ok(response);
     }
     let headers = response.headers_mut();

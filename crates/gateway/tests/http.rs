@@ -78,6 +78,8 @@ async fn tags_say_which_version_it_is() {
     let status = async |headers: &[(&str, &str)]| client.get(&path, headers).await.status;
     assert_eq!(status(&[("if-none-match", &tag)]).await, 304);
     assert_eq!(status(&[("if-none-match", "\"other\"")]).await, 200);
+    let known = client.ask("HEAD", &path, &[("if-none-match", &tag)]).await;
+    assert_eq!((known.status, known.header("content-length")), (304, Some("5000")), "as without the condition");
     assert_eq!(status(&[("if-match", "\"other\"")]).await, 412);
     assert_eq!(status(&[("range", "bytes=1-2"), ("if-range", &tag)]).await, 206);
     assert_eq!(status(&[("range", "bytes=1-2"), ("if-range", "\"other\"")]).await, 200);
