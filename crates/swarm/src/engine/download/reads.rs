@@ -21,6 +21,8 @@ const READS: usize = 2;
 /// A read is as large as what comes in this time, and at least so many bytes.
 const RUN: Duration = Duration::from_secs(1);
 const LEAST_RUN: u64 = 128 << 10;
+/// It may be so many times what is asked of a peer at once: an origin takes longer to answer.
+const REQUESTS: u64 = 2;
 /// Peers that have the content are waited for this long, and up to twice as long: those who begin together should not read the same.
 const SETTLES: Duration = Duration::from_secs(1);
 /// Peers that have what lacks here, or say that it is on its way to them, and bring nothing for this long, and as long as a piece takes at
@@ -167,9 +169,13 @@ impl Engine {
         if free < size {
             return None;
         }
-        let run = origin.rate.bytes_in(RUN).unwrap_or(0).clamp(LEAST_RUN, self.config.request_bytes.max(LEAST_RUN));
+        let most = (self.config.request_bytes * REQUESTS).max(LEAST_RUN);
+        let run = origin.rate.bytes_in(RUN).unwrap_or(0).clamp(LEAST_RUN, most);
         // What is slow because of the cap comes in small runs.
         let run = origin.cap.map_or(run, |cap| run.min((cap as f64 * RUN.as_secs_f64()) as u64));
+        // Reads that begin together end together, and then nothing comes until the next ones are answered.
+        let mut reads = origin.requests.iter().filter_map(|request| self.downloads.requests.get(request));
+        let run = if reads.any(|read| !read.began) { run / 2 } else { run };
         Some(run.min(free).max(size))
     }
 

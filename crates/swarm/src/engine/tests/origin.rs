@@ -205,6 +205,20 @@ fn a_read_that_brings_nothing_is_given_up_and_made_again_later() {
     assert!(!reader.reads.is_empty() && reader.reads.iter().all(|(request, _)| *request > first));
 }
 
+/// Reads of one size that begin together end together, and then nothing comes for as long as the origin takes to answer.
+#[test]
+fn of_two_reads_that_begin_together_one_ends_earlier() {
+    let mut reader = Reader::new(0);
+    reader.seconds(3);
+    let counts: Vec<u32> = reader.reads.iter().map(|(_, run)| run.count).collect();
+    assert!(matches!(counts[..], [one, other] if other * 2 == one), "{counts:?}");
+    // Once the first one comes, another one may be as large.
+    let (first, second) = (reader.reads[0], reader.reads[1]);
+    reader.tell(Event::Progress { request: second.0, bytes: 1000 });
+    reader.brings(first);
+    assert_eq!(reader.reads.last().unwrap().1.count, first.1.count);
+}
+
 #[test]
 fn what_is_slow_because_of_a_cap_is_no_fault() {
     let mut reader = Reader::of(0, Some(1000), false);
