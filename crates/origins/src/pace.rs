@@ -1,7 +1,8 @@
 //! A cap on how fast an origin is read: what was read is waited for until it was due, so that the connection itself becomes as slow. It is
-//! given on in small portions, so that under a low cap, too, something comes all the time.
+//! given on in small portions, so that under a low cap, too, something comes all the time, and as well where many share it.
 
 use std::num::NonZeroU64;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,12 +20,30 @@ pub struct Pace {
     rate: NonZeroU64,
     /// Until when what was read was due.
     due: Arc<Mutex<Instant>>,
+    /// How many wait for it.
+    waiting: Arc<AtomicUsize>,
+}
+
+/// One who waits.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn of(waiting: &'a AtomicUsize) -> Self {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Waiting(waiting)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Pace {
     /// So many bytes a second.
     pub fn new(rate: NonZeroU64) -> Self {
-        Pace { rate, due: Arc::new(Mutex::new(Instant::now())) }
+        Pace { rate, due: Arc::new(Mutex::new(Instant::now())), waiting: Arc::default() }
     }
 
     /// Bytes a second.
@@ -32,9 +51,10 @@ impl Pace {
         self.rate
     }
 
-    /// Bytes that are given on at a time.
+    /// Bytes that are given on at a time: fewer, the more wait for theirs, so that each has some soon.
     pub(crate) fn portion(&self) -> usize {
-        ((self.rate.get() as f64 * PORTION) as usize).max(LEAST_PORTION)
+        let waiting = self.waiting.load(Ordering::Relaxed) + 1;
+        ((self.rate.get() as f64 * PORTION) as usize / waiting).max(LEAST_PORTION)
     }
 
     /// How many of so many reads are worth making at a time.
@@ -45,6 +65,7 @@ impl Pace {
     /// Waits until so many bytes more were due, and says for how long.
     pub(crate) async fn take(&self, bytes: usize) -> Duration {
         let began = Instant::now();
+        let _waiting = Waiting::of(&self.waiting);
         let due = {
             let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
             *due = (*due).max(began) + Duration::from_secs_f64(bytes as f64 / self.rate.get() as f64);
@@ -67,6 +88,20 @@ mod tests {
         assert_eq!((one.as_millis(), other.as_millis()), (500, 1000));
         pace.take(1000).await;
         assert_eq!(began.elapsed().as_millis(), 2000);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_of_many_readers_has_some_soon() {
+        let pace = Pace::new(NonZeroU64::new(1 << 20).unwrap());
+        let alone = pace.portion();
+        let waiting: Vec<_> = (0..31).map(|_| pace.clone()).collect();
+        let mut waiting: Vec<_> = waiting.iter().map(|pace| Box::pin(pace.take(1 << 20))).collect();
+        for wait in &mut waiting {
+            assert!(futures_util::poll!(wait).is_pending());
+        }
+        assert_eq!(pace.portion(), alone / 32);
+        drop(waiting);
+        assert_eq!(pace.portion(), alone, "those who have gone away wait no more");
     }
 
     #[test]

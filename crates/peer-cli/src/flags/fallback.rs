@@ -39,7 +39,7 @@ pub struct NamedOriginArguments {
     pub origin_allow: Vec<String>,
     /// Most bytes a second to read from origins
     ///
-    /// Most bytes a second to read from an origin, as 10MiB or in bits as 80mbit; unlimited if not given
+    /// Most bytes a second to read from all origins together, as 10MiB or in bits as 80mbit; unlimited if not given
     #[arg(long, value_name = "RATE", value_parser = sizes::rate)]
     pub origin_rate: Option<u64>,
 }

@@ -169,7 +169,6 @@ fn origins(brought: &Brought<'_>) -> Result<gateway::Origins, Failure> {
     // Those who wait for it do not wait for ever.
     let limits = Limits::default().patience(Duration::from_secs(30));
     let wrong = |error: gateway::OriginError| Failure::new(ExitCode::Usage, protocol::printable(&error.to_string()));
-    // One for all, which files of any of them are read by.
     let pace = pace(brought.rate);
     let mut origins = gateway::Origins::new(brought.folder).keep_free(brought.keep_free);
     for text in &brought.from.oci_origin {

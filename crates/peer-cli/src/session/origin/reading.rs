@@ -78,9 +78,11 @@ fn options(flags: &OriginArguments) -> Options {
     Options::default().endpoint(flags.endpoint.clone()).pace(pace(flags.origin_rate))
 }
 
-/// A cap on how fast an origin is read. Each content has its own: who reads it judges by that cap whether the origin is slow.
+/// The cap on how fast origins are read: one for all that this process reads, for what it protects is the way to them.
 pub fn pace(rate: Option<u64>) -> Option<Pace> {
-    rate.and_then(NonZeroU64::new).map(Pace::new)
+    static PACE: OnceLock<Pace> = OnceLock::new();
+    let rate = rate.and_then(NonZeroU64::new)?;
+    Some(PACE.get_or_init(|| Pace::new(rate)).clone())
 }
 
 /// What is to be shared: the manifest, with the URL if that is to be named.

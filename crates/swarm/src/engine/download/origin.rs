@@ -20,6 +20,8 @@ const FLOOR: f64 = (128 << 10) as f64;
 const SPARED: Duration = Duration::from_secs(10);
 /// Under a cap, half of that is expected: bytes come in bursts.
 const CAP_LEAVES: u64 = 2;
+/// So many contents may be read under one cap, and each of them has its part of it alone.
+const CAP_SHARED: u64 = 32;
 /// It must bring so many times what peers do.
 const FASTER: f64 = 2.0;
 /// After a failure it is left alone for about this long, after each further one for twice as long, up to so many times.
@@ -87,6 +89,11 @@ impl Origin {
     /// The lower one of a rate and what the cap leaves of it.
     pub(super) fn capped(&self, rate: u64) -> u64 {
         self.cap.map_or(rate, |cap| rate.min(cap / CAP_LEAVES)).max(1)
+    }
+
+    /// The same for one of as many contents as share a cap: it is not known how many do.
+    pub(super) fn shared(&self, rate: u64) -> u64 {
+        self.capped(rate).min(self.cap.map_or(rate, |cap| cap / CAP_LEAVES / CAP_SHARED)).max(1)
     }
 
     /// Whether it is about to bring what nobody else has.

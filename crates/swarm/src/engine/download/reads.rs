@@ -241,7 +241,7 @@ impl Engine {
             if begun.is_empty() {
                 (origin.judged, origin.came) = (self.now, 0);
             } else if elapsed >= STALLS {
-                let least = (origin.capped(LEAST) as f64 * elapsed.as_secs_f64()) as u64;
+                let least = (origin.shared(LEAST) as f64 * elapsed.as_secs_f64()) as u64;
                 if origin.came < least {
                     vain.extend(begun.iter().map(|(id, _)| *id));
                 }

@@ -230,6 +230,12 @@ fn what_is_slow_because_of_a_cap_is_no_fault() {
         reader.seconds(1);
     }
     assert!(!reader.actions.contains(&Action::Cancel { request }));
+    // Of thirty contents that share the cap, each has a part.
+    for _ in 0..60 {
+        reader.tell(Event::Progress { request, bytes: 33 });
+        reader.seconds(1);
+    }
+    assert!(!reader.actions.contains(&Action::Cancel { request }));
     // What is slower than that is.
     reader.tell(Event::Progress { request, bytes: 10 });
     reader.seconds(12);
