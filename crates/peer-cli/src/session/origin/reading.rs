@@ -229,6 +229,7 @@ fn failure(error: OriginError) -> Failure {
         OriginError::Denied { url, .. } if url.starts_with("http") => {
             (ExitCode::Refused, "Without credentials only what is open, or a signed URL, can be read")
         }
+        OriginError::Denied { reason, .. } if reason.contains("SKIP_SIGNATURE") => (ExitCode::Refused, ""),
         OriginError::Denied { .. } => (
             ExitCode::Refused,
             "Credentials come from the environment, a profile or the role of this machine; AWS_SKIP_SIGNATURE=true reads an open \
@@ -241,4 +242,18 @@ fn failure(error: OriginError) -> Failure {
     let message = if advice.is_empty() { error.to_string() } else { format!("{error}. {advice}") };
     // A server's words may stand in it.
     Failure::new(code, printable(&message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advice_is_given_once() {
+        for reason in ["it says no", "If it is open to everyone, set GOOGLE_SKIP_SIGNATURE=true"] {
+            let denied = OriginError::Denied { url: "s3://bucket/key".to_owned(), reason: reason.to_owned() };
+            let message = failure(denied).message;
+            assert_eq!(message.matches("_SKIP_SIGNATURE").count(), 1, "{message}");
+        }
+    }
 }
