@@ -198,7 +198,7 @@ fn two_contents_are_never_mixed_up() {
             Some(answer(&other[part]))
         }
         Request::Manifest { .. } => Some(frame(&Answer::Refused(RefusalReason::NotHeld).encode().unwrap()).to_vec()),
-        Request::FirstPieces { .. } | Request::UpRate { .. } => None,
+        Request::FirstPieces { .. } | Request::UpRate { .. } | Request::Receivers { .. } => None,
     });
     // It gives at once, so that it is taken up on it.
     let runs = (0..16).map(|first| PieceRange { first, count: 1 }).collect();

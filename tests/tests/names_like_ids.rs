@@ -37,7 +37,7 @@ fn announced_so(swarm: &Swarm, name: &str, bytes: &[u8]) -> Hostile {
     let script = Script::answers(content, 1, move |request| match request {
         Request::Manifest { .. } => Some(answer(&manifest)),
         Request::Pieces { .. } | Request::AwaitedPieces { .. } => Some(answer(&bytes)),
-        Request::FirstPieces { .. } | Request::UpRate { .. } => None,
+        Request::FirstPieces { .. } | Request::UpRate { .. } | Request::Receivers { .. } => None,
     });
     Hostile::seeder(&swarm.tracker_address(), content, name, script)
 }

@@ -13,7 +13,7 @@ use super::participants::room;
 use super::private::NOTHING;
 use super::state::{Driver, Fetching, PendingServe};
 use crate::event::PeerEvent;
-use crate::net::dial::{self, Dialler, DialRoute};
+use crate::net::dial::{self, DialRoute, Dialler};
 use crate::net::fetch::{ManifestFetch, ManifestProgress, PieceFetch};
 use crate::net::intake::Intake;
 use crate::net::link;

@@ -196,7 +196,8 @@ mod tests {
     #[tokio::test]
     async fn bytes_pass_both_ways_and_each_end_is_passed_on() {
         let ((one, leg), (other, second)) = (pair().await, pair().await);
-        let coupled = tokio::spawn(async move { couple(leg, second, &[], &[], &HeldByConnection::of(&Arc::default(), 1)).await });
+        let coupled =
+            tokio::spawn(async move { couple(leg, second, &[], &[], &HeldByConnection::of(&Arc::default(), 1)).await });
         let bytes: Vec<u8> = (0..3 << 20).map(|n: u32| (n % 251) as u8).collect();
         let talk = |mut socket: TcpStream| {
             let bytes = bytes.clone();
@@ -218,7 +219,8 @@ mod tests {
     #[tokio::test]
     async fn who_does_not_read_holds_up_the_sender_and_nobody_else() {
         let ((mut one, leg), (other, second)) = (pair().await, pair().await);
-        let coupled = tokio::spawn(async move { couple(leg, second, &[], &[], &HeldByConnection::of(&Arc::default(), 1)).await });
+        let coupled =
+            tokio::spawn(async move { couple(leg, second, &[], &[], &HeldByConnection::of(&Arc::default(), 1)).await });
         let chunk = vec![7; 1 << 20];
         let mut sent = 0;
         // The kernel's buffers fill, and then nothing more is taken.
@@ -307,7 +309,8 @@ mod tests {
     #[tokio::test]
     async fn a_side_that_goes_takes_the_other_with_it() {
         let ((one, leg), (mut other, second)) = (pair().await, pair().await);
-        let coupled = tokio::spawn(async move { couple(leg, second, &[], &[], &HeldByConnection::of(&Arc::default(), 1)).await });
+        let coupled =
+            tokio::spawn(async move { couple(leg, second, &[], &[], &HeldByConnection::of(&Arc::default(), 1)).await });
         drop(one);
         assert_eq!(other.read(&mut [0; 8]).await.unwrap(), 0);
         drop(other);

@@ -24,7 +24,7 @@ use transport::Leg;
 use crate::lock::lock;
 use crate::outbox::Outbox;
 use account::{Account, Accounts};
-use couple::{HeldByRelay, HeldByConnection};
+use couple::{HeldByConnection, HeldByRelay};
 
 /// The other peer's leg comes within this time.
 const OTHER_LEG: Duration = Duration::from_secs(5);

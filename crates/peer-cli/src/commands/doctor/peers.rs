@@ -271,7 +271,7 @@ mod tests {
         assert_eq!((met("quic"), met(RELAY)), (Verdict::Good, Verdict::Poor), "behind a router");
         let said = |lacking| {
             let tried = Tried { peer: peer(), met: None, udp: no(), tcp: no() };
-            tried.finding_where(false, lacking).words().join(" ")
+            tried.finding_where(false, lacking).words(None).join(" ")
         };
         let (closed, lacking) = (said(None), said(Some("IPv4")));
         assert!(

@@ -347,7 +347,7 @@ mod tests {
     #[test]
     fn a_firewall_is_here_where_others_reach_the_tracker_over_udp() {
         let error = TransportError::Unreachable("192.0.2.9:9999".parse().unwrap());
-        let said = |udp_works| whose_firewall(&error, udp_works).words().join(" ");
+        let said = |udp_works| whose_firewall(&error, udp_works).words(None).join(" ");
         assert!(said(Some(true)).contains("of this network"), "{}", said(Some(true)));
         assert!(said(Some(false)).contains("its own firewall"), "{}", said(Some(false)));
         assert!(said(None).contains("Let UDP pass"), "{}", said(None));
