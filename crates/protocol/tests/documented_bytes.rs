@@ -3,8 +3,8 @@
 use p2p_fileshare_protocol::{
     AddressToken, Announce, Answer, Carried, CodeMessage, ContentId, Digest, LeaseEvent, LeaseRequest, LegKey,
     MailboxEvent, MailboxRefusal, MailboxRequest, OriginKey, PeerId, PeerMessage, PeerProgress, PieceRange, ProbeEvent,
-    ProbeReport, ProbeRequest, RefusalReason, RelayKey, Request, Role, TrackerEvent, TrackerInstance, TrackerRequest,
-    VERSION, Wire,
+    ProbeReport, ProbeRequest, ReceiverList, RefusalReason, RelayKey, Request, Role, TrackerEvent, TrackerInstance,
+    TrackerRequest, VERSION, Wire,
 };
 
 const PROTOCOL: &str = include_str!("../../../docs/protocol.md");
