@@ -48,7 +48,7 @@ impl Counter {
     pub fn show(self) -> impl Fn(u64, u64) + Sync {
         move |done, size_in_all| {
             let Some(drawn) = self.drawn.as_ref().filter(|_| !in_background()) else { return };
-            let mut drawn = lock(&drawn);
+            let mut drawn = lock(drawn);
             let now = Instant::now();
             if drawn.last.is_some_and(|then| now - then < AGAIN) {
                 return;

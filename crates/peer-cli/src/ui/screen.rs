@@ -171,13 +171,13 @@ impl Screen {
     fn take_draws(&self) -> Option<SyncSender<Draw>> {
         let OutputMode::Terminal { draws, .. } = &self.mode else { return None };
         *lock(&LOG) = None;
-        lock(&draws).take()
+        lock(draws).take()
     }
 
     /// Hands something to the thread that draws; gives it back if there is none any more.
     fn draw(&self, draw: Draw) -> Option<Draw> {
         let OutputMode::Terminal { draws, .. } = &self.mode else { return Some(draw) };
-        let draws = lock(&draws);
+        let draws = lock(draws);
         let Some(draws) = &*draws else { return Some(draw) };
         match draws.try_send(draw) {
             // A terminal that stands still: what is replaced anyway may be left out.
