@@ -7,6 +7,7 @@ mod chart;
 mod floors;
 mod history;
 mod lock;
+mod idle;
 mod memory;
 mod others;
 mod reach;
@@ -65,6 +66,8 @@ pub enum Mode {
     Tracker(tracker::Arguments),
     /// What origins and the gateway are to reach: fleets behind slow links, nginx beside the gateway, ranges of what is not here yet
     Reach(reach::Arguments),
+    /// What peers use of a processor that have everything and are asked for nothing
+    Idle(idle::Arguments),
     /// The ratios of earlier measurements, a column a commit, as Markdown
     History(history::Arguments),
 }
@@ -114,6 +117,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         Some(Mode::Memory(arguments)) => return memory::run(arguments),
         Some(Mode::Tracker(arguments)) => return tracker::run(arguments),
         Some(Mode::Reach(arguments)) => return reach::run(arguments),
+        Some(Mode::Idle(arguments)) => return idle::run(arguments),
         Some(Mode::History(arguments)) => return history::print(arguments),
     }
     let programs = programs::build_for_figures()?;

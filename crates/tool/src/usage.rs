@@ -23,6 +23,9 @@ pub struct Usage {
     pub anonymous: u64,
     /// The most bytes of files that were mapped and present.
     pub mapped: u64,
+    /// How often a processor turned from one of its threads to another thread.
+    #[serde(default)]
+    pub switches: u64,
 }
 
 impl Usage {
@@ -32,13 +35,29 @@ impl Usage {
             cpu_seconds: most.cpu_seconds.max(usage.cpu_seconds),
             anonymous: most.anonymous.max(usage.anonymous),
             mapped: most.mapped.max(usage.mapped),
+            switches: most.switches.max(usage.switches),
         })
+    }
+}
+
+/// A process that is watched.
+struct Watched {
+    /// What it had used when that began: seconds, and each thread.
+    began: (f64, BTreeMap<u32, [u64; 2]>),
+    /// What it has used since.
+    usage: Usage,
+}
+
+impl Watched {
+    fn new(process: u32) -> Self {
+        let began = (processor_time(process).unwrap_or(0.0), by_thread(process));
+        Watched { began, usage: Usage::default() }
     }
 }
 
 /// Watches processes until it is dropped.
 pub struct Watch {
-    seen: Arc<Mutex<BTreeMap<u32, (f64, Usage)>>>,
+    seen: Arc<Mutex<BTreeMap<u32, Watched>>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -46,7 +65,7 @@ pub struct Watch {
 impl Watch {
     /// Watches these processes from now on.
     pub fn start(processes: impl IntoIterator<Item = u32>) -> Self {
-        let first = |process| (process, (processor_time(process).unwrap_or(0.0), Usage::default()));
+        let first = |process| (process, Watched::new(process));
         let seen = Arc::new(Mutex::new(processes.into_iter().map(first).collect::<BTreeMap<_, _>>()));
         let stop = Arc::new(AtomicBool::new(false));
         let (shared, stopped) = (seen.clone(), stop.clone());
@@ -61,11 +80,7 @@ impl Watch {
 
     /// Watches one more.
     pub fn add(&self, process: u32) {
-        let began = processor_time(process).unwrap_or(0.0);
-        self.seen
-            .lock()
-            .expect("a thread has panicked while it held this lock")
-            .insert(process, (began, Usage::default()));
+        self.seen.lock().expect("a thread has panicked while it held this lock").insert(process, Watched::new(process));
     }
 
     /// Watches one less.
@@ -76,7 +91,12 @@ impl Watch {
     /// What a process has used so far; nothing if it was not watched.
     pub fn usage(&self, process: u32) -> Option<Usage> {
         look(&self.seen);
-        self.seen.lock().expect("a thread has panicked while it held this lock").get(&process).map(|(_, usage)| *usage)
+        let mut seen = self.seen.lock().expect("a thread has panicked while it held this lock");
+        let Watched { began: (_, before), usage } = seen.get_mut(&process)?;
+        // To look at every thread takes longer than the rest: it is not done all the time. A process that has ended has no threads.
+        let [_, switches] = used_between(before, &by_thread(process));
+        usage.switches = usage.switches.max(switches);
+        Some(*usage)
     }
 }
 
@@ -89,10 +109,10 @@ impl Drop for Watch {
     }
 }
 
-fn look(seen: &Mutex<BTreeMap<u32, (f64, Usage)>>) {
-    for (&process, (began, usage)) in &mut *seen.lock().expect("a thread has panicked while it held this lock") {
+fn look(seen: &Mutex<BTreeMap<u32, Watched>>) {
+    for (&process, Watched { began: (before, _), usage }) in &mut *seen.lock().expect("a thread has panicked while it held this lock") {
         if let Some(now) = processor_time(process) {
-            usage.cpu_seconds = now - *began;
+            usage.cpu_seconds = now - *before;
         }
         let Some([anonymous, mapped]) = memory(process) else { continue };
         usage.anonymous = usage.anonymous.max(anonymous);
@@ -156,6 +176,33 @@ fn times(path: &str) -> Option<[f64; 2]> {
     Some([seconds(11)?, seconds(13)?])
 }
 
+/// What each thread of a process has used so far, by its number: nanoseconds, and how often a processor turned from it to another.
+/// [`processor_time`] counts hundredths of a second, which is too coarse for a process that does next to nothing.
+pub fn by_thread(process: u32) -> BTreeMap<u32, [u64; 2]> {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    let used = threads.filter_map(|thread| {
+        let ran = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        let ran = ran.split_whitespace().next()?.parse().ok()?;
+        let status = fs::read_to_string(thread.path().join("status")).ok()?;
+        Some((thread.file_name().to_str()?.parse().ok()?, [ran, switches(&status)]))
+    });
+    used.collect()
+}
+
+/// What was used between two looks, by the threads that were there at the second.
+pub fn used_between(before: &BTreeMap<u32, [u64; 2]>, now: &BTreeMap<u32, [u64; 2]>) -> [u64; 2] {
+    now.iter().fold([0; 2], |sum, (thread, used)| {
+        let before = before.get(thread).copied().unwrap_or_default();
+        [0, 1].map(|at| sum[at] + used[at].saturating_sub(before[at]))
+    })
+}
+
+/// Those that a thread waited for, and those that it did not.
+fn switches(status: &str) -> u64 {
+    let counts = status.lines().filter_map(|line| line.split_once("voluntary_ctxt_switches:"));
+    counts.filter_map(|(_, count)| count.trim().parse::<u64>().ok()).sum()
+}
+
 /// How often this machine's processors turned from one thread to another since it started; 0 if that is not known.
 pub fn context_switches() -> u64 {
     let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
@@ -205,7 +252,14 @@ mod tests {
         let usage = watch.usage(own).unwrap();
         assert!(usage.anonymous >= 32 << 20, "{usage:?}");
         assert!(usage.cpu_seconds > 0.0, "{usage:?}");
+        let used = by_thread(own);
+        assert!(used.values().all(|[ran, _]| *ran > 0), "{used:?}");
+        let ended = BTreeMap::from([(1, [50, 7]), (2, [30, 3])]);
+        assert_eq!(used_between(&ended, &BTreeMap::from([(2, [31, 5]), (3, [2, 1])])), [3, 3]);
         assert_eq!(watch.usage(1).is_some(), own == 1);
+        assert_eq!(switches("Name:\tx\nvoluntary_ctxt_switches:\t3\nnonvoluntary_ctxt_switches:\t4\n"), 7);
+        std::thread::sleep(Duration::from_millis(1));
+        assert!(watch.usage(own).unwrap().switches > 0);
         let before = context_switches();
         std::thread::sleep(Duration::from_millis(1));
         assert!(context_switches() > before);

@@ -20,7 +20,7 @@ pub use live::Live;
 pub use network::{LinkOutcome, Network, Rates};
 pub use optimum::{Optimum, Took};
 pub use plan::{PeerPlan, Plan, Sharing};
-pub use report::{Outcome, PeerOutcome};
+pub use report::{Idle, Outcome, PeerOutcome};
 pub use run::conduct;
 
 use crate::files::{random_file, run_folder};

@@ -1,6 +1,7 @@
 //! The peers of a swarm, and the command line of each.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::{Arguments, Network, Rates};
 
@@ -15,6 +16,8 @@ pub struct Plan {
     pub tracker_port: u16,
     /// Whether to call [`warm_up`](crate::files::warm_up) before the downloaders start: what is timed wants it.
     pub warm_up: bool,
+    /// For how long everyone is watched doing nothing once all have everything.
+    pub idle: Option<Duration>,
     /// What lies between the peers.
     pub network: Network,
     /// Whether everyone has, and demands, a certificate of one CA.
@@ -92,7 +95,7 @@ impl Plan {
             None => Network::Loopback,
         };
         let (tracker_port, closed) = (arguments.tracker_port.unwrap_or(0), arguments.closed);
-        Plan { files, peers, tracker_port, warm_up: false, network, closed }
+        Plan { files, peers, tracker_port, warm_up: false, idle: None, network, closed }
     }
 }
 

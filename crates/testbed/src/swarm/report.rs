@@ -47,6 +47,17 @@ pub struct PeerOutcome {
     pub uploaded: u64,
     /// What its process used from the start of the downloaders to the last download, where that can be known.
     pub usage: Option<Usage>,
+    /// What its process used while nothing was sent, where that was looked at.
+    pub idle: Option<Idle>,
+}
+
+/// What a process uses of a machine while it has nothing to do.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Idle {
+    /// Its part of one core.
+    pub of_core: f64,
+    /// How often in a second a processor turned from one of its threads to another thread.
+    pub switches: f64,
 }
 
 impl Outcome {
@@ -129,6 +140,7 @@ mod tests {
             seconds_from_start: 0.6,
             uploaded: 0,
             usage: None,
+            idle: None,
         };
         let peers = vec![seeder, downloader];
         let outcome =

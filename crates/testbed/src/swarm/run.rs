@@ -9,18 +9,20 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 
 use super::network::Standing;
-use super::{Live, Outcome, PeerOutcome, Plan, Sharing, optimum};
+use super::{Idle, Live, Outcome, PeerOutcome, Plan, Sharing, optimum};
 use crate::event::{Event, Lacking, Progress};
 use crate::files::{first_difference, warm_up};
 use crate::process::{Lines, Process, Said};
 use crate::programs::Programs;
 use crate::{certs, tracker};
-use tool::usage::{Usage, Watch};
+use tool::usage::{Usage, Watch, by_thread, used_between};
 
 /// A swarm in which nothing at all happens for this long has failed.
 const STALLED: Duration = Duration::from_secs(60);
 /// An orderly end takes at most this long.
 const GOODBYE: Duration = Duration::from_secs(15);
+/// So long after the last download everyone is taken to be idle.
+const SETTLED: Duration = Duration::from_secs(3);
 /// Time between two looks whether Ctrl-C was pressed.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -85,6 +87,7 @@ pub fn conduct(plan: &Plan, programs: &Programs, folder: &Path, live: &Live) -> 
     }
     let links = network.outcome(plan);
     drop(watch);
+    plan.idle.map_or(Ok(()), |time| run.idle(time))?;
     compare_all(plan, folder)?;
     run.goodbye()?;
     live.finish();
@@ -117,6 +120,7 @@ struct Peer {
     verified: usize,
     completed: usize,
     usage: Option<Usage>,
+    idle: Option<Idle>,
     /// By content: pieces held, pieces in all, bytes received and sent.
     progress: BTreeMap<String, [u64; 4]>,
     sources: BTreeMap<String, u64>,
@@ -205,6 +209,31 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Looks what everyone uses for this long, which begins a moment after the last byte: goodbyes and journals are over then.
+    fn idle(&mut self, time: Duration) -> anyhow::Result<()> {
+        self.hear_for(SETTLED)?;
+        let began = Instant::now();
+        let before: Vec<_> = self.processes.iter().map(|(&who, process)| (who, by_thread(process.number()))).collect();
+        self.hear_for(time)?;
+        let seconds = began.elapsed().as_secs_f64();
+        for (who, before) in before {
+            let now = by_thread(self.processes[&who].number());
+            let [ran, switches] = used_between(&before, &now).map(|used| used as f64 / seconds);
+            self.peers[who].idle = Some(Idle { of_core: ran / 1e9, switches });
+        }
+        Ok(())
+    }
+
+    fn hear_for(&mut self, time: Duration) -> anyhow::Result<()> {
+        let until = Instant::now() + time;
+        while Instant::now() < until {
+            if let Some(said) = self.lines.hear(LOOK)? {
+                self.hear(said)?;
+            }
+        }
+        Ok(())
+    }
+
     fn show(&self, who: usize) {
         let peer = &self.peers[who];
         let [have, pieces, received, sent] =
@@ -252,6 +281,7 @@ impl Run<'_> {
             seconds_from_start: peer.seconds_from_start,
             uploaded: peer.uploaded.unwrap_or_default(),
             usage: peer.usage,
+            idle: peer.idle,
         };
         self.peers.iter().map(outcome).collect()
     }
