@@ -6,8 +6,8 @@
 mod chart;
 mod floors;
 mod history;
-mod lock;
 mod idle;
+mod lock;
 mod memory;
 mod others;
 mod reach;

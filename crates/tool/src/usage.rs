@@ -110,7 +110,9 @@ impl Drop for Watch {
 }
 
 fn look(seen: &Mutex<BTreeMap<u32, Watched>>) {
-    for (&process, Watched { began: (before, _), usage }) in &mut *seen.lock().expect("a thread has panicked while it held this lock") {
+    for (&process, Watched { began: (before, _), usage }) in
+        &mut *seen.lock().expect("a thread has panicked while it held this lock")
+    {
         if let Some(now) = processor_time(process) {
             usage.cpu_seconds = now - *before;
         }

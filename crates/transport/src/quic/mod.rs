@@ -157,13 +157,12 @@ impl Quic {
         able.get(turn % able.len().max(1)).copied()
     }
 
-    /// As many as there are cores without a listener. They have ports of their own: with a shared one, packets of a
-    /// connection could reach another endpoint.
+    /// They have ports of their own: with a shared one, packets of a connection could reach another endpoint.
     fn make_dialers(&self) -> Vec<Endpoint> {
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
-        let dialers = cores.saturating_sub(self.listeners.len()).min(DIALERS);
         let address = SocketAddr::new(self.listeners[0].bound.ip(), 0);
-        (0..dialers).filter_map(|number| Endpoint::bind(address, format!("quic-dial-{number}"), None).ok()).collect()
+        let dialers = 0..dialers(cores, self.listeners.len());
+        dialers.filter_map(|number| Endpoint::bind(address, format!("quic-dial-{number}"), None).ok()).collect()
     }
 
     /// Dials a tracker as someone else than this transport is: so one process can be thousands of peers, as a measurement needs.
@@ -264,6 +263,12 @@ impl Quic {
     }
 }
 
+/// One for each core without a listener, but for the core that is left to the engine and to what hashes and writes: on two cores, another
+/// thread for packets takes more time than it saves.
+fn dialers(cores: usize, listeners: usize) -> usize {
+    cores.saturating_sub(listeners + 1).min(DIALERS)
+}
+
 impl Transport for Quic {
     fn name(&self) -> &'static str {
         "quic"
@@ -344,6 +349,12 @@ mod tests {
         if quic.dialers.get().is_some_and(|dialers| !dialers.is_empty()) {
             assert_ne!(from.first(), quic.listeners().first(), "it is another endpoint's turn at first");
         }
+    }
+
+    #[test]
+    fn few_cores_have_no_endpoints_that_only_dial() {
+        assert_eq!([1, 2, 3, 4, 64].map(|cores| dialers(cores, 1)), [0, 0, 1, 2, DIALERS]);
+        assert_eq!(dialers(4, 4), 0);
     }
 
     #[tokio::test]
