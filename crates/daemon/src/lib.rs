@@ -23,6 +23,7 @@ pub mod control;
 pub mod http;
 mod lock;
 mod nodes;
+mod origin;
 mod queue;
 mod requests;
 mod running;
@@ -30,4 +31,5 @@ mod service;
 pub mod state;
 
 pub use nodes::{Home, NewNode};
+pub use origin::{OpenUrl, Opened, Opening, Progress};
 pub use service::{Fault, Service, ServiceConfig, ServiceRun, Settings, StartError};

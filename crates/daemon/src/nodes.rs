@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use crate::control::ContentStatus;
+use crate::origin::OpenUrl;
 
 /// Nodes beside that of the daemon's own shares.
 pub(crate) const MOST_OTHERS: usize = 64;
@@ -48,6 +49,8 @@ pub struct Home {
     pub secrets: Option<Arc<dyn Fn(ContentId) -> Secret + Send + Sync>>,
     /// The private shares of this process, if the tracker runs in it.
     pub own_tracker: Option<Arc<Shares>>,
+    /// Opens what is shared from URLs, if that can be done.
+    pub open_url: Option<OpenUrl>,
 }
 
 /// What is known of a node's tracker.
@@ -215,6 +218,7 @@ pub(crate) struct Nodes {
     places: Mutex<Places>,
     pub(crate) secrets: Option<Arc<dyn Fn(ContentId) -> Secret + Send + Sync>>,
     pub(crate) own_tracker: Option<Arc<Shares>>,
+    pub(crate) open_url: Option<OpenUrl>,
     new: NewNode,
     others: Mutex<HashMap<String, Weak<Tracked>>>,
     /// Whether there was no room for one of them.
@@ -226,7 +230,7 @@ pub(crate) struct Nodes {
 impl Nodes {
     /// Starts the node for what this daemon shares.
     pub(crate) fn start(home: Home, new: NewNode) -> Self {
-        let Home { node, trackers, addresses, is_told, secrets, own_tracker } = home;
+        let Home { node, trackers, addresses, is_told, secrets, own_tracker, open_url } = home;
         let home_trackers: Vec<_> = trackers.iter().map(|tracker| tracker.id).collect();
         let home_tracker = home_trackers[0];
         let past = Arc::default();
@@ -242,6 +246,7 @@ impl Nodes {
             places: Mutex::new(Places { addresses: known, trackers: joined, found: None }),
             secrets,
             own_tracker,
+            open_url,
             new,
             others: Mutex::default(),
             scarce: watch::Sender::new(false),

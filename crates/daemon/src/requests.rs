@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::content::Run;
 use crate::control::{Answer, Answering, ContentStatus, Doing, ErrorCode, Kind, RateLimit, RateWord, Request, Which};
 use crate::nodes::MOST_OTHERS;
+use crate::origin::{NO_URLS, is_url};
 use crate::running::Running;
 use crate::service::{Inner, Service};
 use crate::state::{MOST_CONTENTS, SavedContent, StateError};
@@ -114,6 +115,7 @@ impl Service {
             None if names_folder || force || !only.is_empty() => {
                 return Err(usage("`folder`, `only` and `force` are for downloads only"));
             }
+            None if is_url(what) => self.share_url(what)?,
             None => share(Path::new(what)).await?,
         };
         let added = self.put(saved, names_folder)?;
@@ -143,6 +145,17 @@ impl Service {
             }
             None => String::new(),
         }
+    }
+
+    /// What is at a URL, to be shared.
+    fn share_url(&self, url: &str) -> Answered<SavedContent> {
+        if self.nodes.open_url.is_none() {
+            return Err(usage(NO_URLS));
+        }
+        if url.len() > LONGEST_PATH || url.chars().any(char::is_control) {
+            return Err(usage("it is too long for a URL, or has characters that no URL has"));
+        }
+        Ok(SavedContent { kind: Kind::Share, path: url.to_owned(), ..SavedContent::default() })
     }
 
     /// What a ticket is of, to be downloaded.

@@ -1,10 +1,10 @@
 //! The manifest of what an origin has: made in one read, on all cores, and kept beside the version that it is of, so that no version
 //! is read twice for it.
 
-use std::cell::Cell;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -51,12 +51,12 @@ pub async fn make_manifest(
     let total = listing.objects.iter().map(|object| object.size).sum();
     let size = part_size(piece_size);
     let identity = &origin.identity();
-    let parts = listing.objects.iter().enumerate().flat_map(|(file, object)| {
+    let parts = (0..listing.objects.len()).flat_map(|file| {
         // An empty file has one part, for its digest.
-        let count = object.size.div_ceil(size).max(1);
+        let count = listing.objects[file].size.div_ceil(size).max(1);
         (0..count).map(move |number| (file, number))
     });
-    let (came, told) = (Cell::new(0), Cell::new(Instant::now()));
+    let (came, told) = (AtomicU64::new(0), Mutex::new(Instant::now()));
     let (came, told, progress) = (&came, &told, &progress);
     let read = parts.map(|(file, number)| {
         let object = &listing.objects[file];
@@ -68,10 +68,12 @@ pub async fn make_manifest(
             let mut bytes = BytesMut::with_capacity((range.end - range.start) as usize);
             while let Some(part) = reader.next().await? {
                 bytes.extend_from_slice(&part);
-                came.set(came.get() + part.len() as u64);
-                if told.get().elapsed() >= TOLD {
-                    told.set(Instant::now());
-                    progress(came.get(), total);
+                let came = came.fetch_add(part.len() as u64, Ordering::Relaxed) + part.len() as u64;
+                let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+                if told.elapsed() >= TOLD {
+                    *told = Instant::now();
+                    drop(told);
+                    progress(came, total);
                 }
             }
             let bytes = bytes.freeze();

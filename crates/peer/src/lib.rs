@@ -145,7 +145,7 @@ pub use tracker_status::{TrackerState, TrackerStatus};
 pub use lan::Lan;
 pub use protocol::{
     Algorithm, Code, CodeError, ContentId, ContentMatch, FileEntry, MAX_TICKET_TRACKERS, Manifest, OriginKey,
-    OriginUrl, PeerAddress, PeerId, PieceRange, PieceSet, Query, QueryError, Secret, Ticket, TicketTracker,
+    OriginUrl, PeerAddress, PeerId, PieceRange, PieceSet, Query, QueryError, Secret, Ticket, TicketTracker, redacted,
 };
 pub use storage::{Backend, Fallback, FileBackend, MemoryBackend, MmapBackend, Remote, StorageError};
 pub use swarm::Shares;

@@ -9,12 +9,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use peer::Status;
+use peer::{Status, redacted};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
 use crate::control::{ContentStatus, Doing, Kind};
 use crate::nodes::Nodes;
+use crate::origin::is_url;
 use crate::state::SavedContent;
 
 /// Time between two attempts to share what cannot be shared: doubled each time up to the second.
@@ -100,8 +101,10 @@ impl Task {
     /// How a content stands that was not begun.
     pub(crate) fn first_view(saved: &SavedContent) -> ContentStatus {
         let path = if saved.complete.is_empty() { &saved.path } else { &saved.complete };
+        // A URL may be signed.
+        let path = if is_url(path) { redacted(path) } else { path.clone() };
         let name = match saved.kind {
-            Kind::Share => Path::new(&saved.path).file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            Kind::Share => Path::new(&path).file_name().unwrap_or_default().to_string_lossy().into_owned(),
             Kind::Download => saved.name.clone(),
         };
         ContentStatus {
@@ -109,7 +112,7 @@ impl Task {
             kind: saved.kind,
             content: saved.content.clone(),
             name,
-            path: path.clone(),
+            path,
             ticket: saved.ticket.clone(),
             ..ContentStatus::default()
         }

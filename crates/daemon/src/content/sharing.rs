@@ -1,14 +1,17 @@
-//! Sharing: what lies at a path is hashed and served, until its files change or it is told something else.
+//! Sharing: what lies at a path or a URL is hashed and served, until it changes or is told something else.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use peer::{ContentId, PeerEvent, Share, State};
+use peer::{ContentId, PeerEvent, Share, ShareBuilder, State};
+
+use tokio::sync::watch;
 
 use super::claim::Claimed;
 use super::{FIRST_PAUSE, LONGEST_PAUSE, Next, Run, Task, Wish};
 use crate::control::Doing;
 use crate::nodes::Tracked;
+use crate::origin::{NO_URLS, Opened, is_url};
 
 impl Task {
     pub(super) async fn share(&mut self, wish: Wish, failures: &mut u32) -> Next {
@@ -36,12 +39,41 @@ impl Task {
         self.serve(&home, share, wish).await
     }
 
-    /// Hashes what lies at the path; nothing if it is told to stop meanwhile. An error is a sentence.
+    /// Prepares to hash what lies at the path, or opens what is at the URL; nothing if it is told to stop meanwhile. An error is a sentence.
+    async fn prepare(&self, home: &Arc<Tracked>) -> Result<Option<ShareBuilder>, String> {
+        let at = &self.saved.path;
+        if !is_url(at) {
+            return Ok(Some(home.node.share(at)));
+        }
+        let open = self.nodes.open_url.as_ref().ok_or(NO_URLS)?;
+        let (read, mut reading) = watch::channel([0, 0]);
+        let progress = move |done, total| {
+            read.send_replace([done, total]);
+        };
+        let (mut opening, mut told) = (open(at.clone(), Box::new(progress)), self.wish.clone());
+        loop {
+            tokio::select! {
+                opened = &mut opening => {
+                    let Opened { manifest, storage, shown } = opened?;
+                    return Ok(Some(home.node.share(shown).remote(manifest, storage)));
+                }
+                changed = told.changed() => if changed.is_err() || told.borrow().run != Run::Go {
+                    return Ok(None);
+                },
+                Ok(()) = reading.changed() => {
+                    let hashed = *reading.borrow_and_update();
+                    self.view.send_modify(|view| view.hashed = hashed);
+                }
+            }
+        }
+    }
+
+    /// Hashes what lies at the path, or opens what is at the URL; nothing if it is told to stop meanwhile. An error is a sentence.
     async fn hash(&mut self, home: &Arc<Tracked>) -> Result<Option<Share>, String> {
         self.say(Doing::Hashing, "");
+        let Some(mut share) = self.prepare(home).await? else { return Ok(None) };
         let path = PathBuf::from(&self.saved.path);
         let mut events = home.node.events();
-        let mut share = home.node.share(&path);
         if let Some(secrets) = self.nodes.secrets.clone() {
             share = share.private(move |content| secrets(content));
         }
@@ -139,7 +171,7 @@ impl Task {
             }
             Ok(None) => false,
             Err(reason) => {
-                tracing::warn!(path = self.saved.path, reason, "it cannot be looked at anew");
+                tracing::warn!(path = self.view.borrow().path, reason, "it cannot be looked at anew");
                 false
             }
         }

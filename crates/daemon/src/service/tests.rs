@@ -32,6 +32,7 @@ async fn service_at(folder: &Path, addresses: AddressesOf) -> ServiceRun {
         is_told: true,
         secrets: None,
         own_tracker: None,
+        open_url: None,
     };
     let settings = Settings { up: None, down: None, at_once: 1 };
     let config = ServiceConfig {

@@ -11,13 +11,13 @@ use daemon::control::{
     Answer, Client, ContentStatus, ControlError, Doing, ErrorCode, Kind as ContentKind, Place, RateLimit, RateWord,
     Request, Which, line,
 };
-use protocol::{Ticket, TicketError};
+use protocol::{Ticket, TicketError, printable, redacted};
 use settings::Signals;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::error::{ExitCode, Failure};
 use crate::flags::paths::must_exist;
-use crate::flags::{patterns, sizes};
+use crate::flags::{origins, patterns, sizes};
 use crate::ui::live::Live;
 use crate::ui::screen::{complain, print, print_while_read};
 use crate::ui::signals::heard;
@@ -69,8 +69,8 @@ Examples:
 #[derive(Debug, Args)]
 #[command(before_help = ADD_EXAMPLES)]
 pub struct AddArguments {
-    /// Paths to share, and tickets of what to download
-    #[arg(required = true, value_name = "PATH|TICKET")]
+    /// Paths and URLs to share, and tickets of what to download
+    #[arg(required = true, value_name = "PATH|URL|TICKET")]
     what: Vec<String>,
     /// Folder to download into [default: the daemon's --output]
     #[arg(short, long, value_name = "FOLDER")]
@@ -225,6 +225,10 @@ fn requests(arguments: &AddArguments) -> Result<Vec<Request>, Failure> {
             requests.push(request(arguments, what.clone(), true)?);
             continue;
         }
+        if origins::url(what.as_ref()).is_some() {
+            requests.push(request(arguments, what.clone(), false)?);
+            continue;
+        }
         // A path is meant from where it is typed.
         if Ticket::is_shortened(what) && !Path::new(what).exists() {
             return Err(Failure::new(ExitCode::Usage, TicketError::Shortened.to_string()));
@@ -241,6 +245,7 @@ fn request(arguments: &AddArguments, what: String, is_ticket: bool) -> Result<Re
     let folder = arguments.output.as_deref().map(absolute_text).transpose()?;
     let (force, only) = (arguments.force, arguments.only.clone());
     if !is_ticket && (folder.is_some() || force || !only.is_empty()) {
+        let what = printable(&redacted(&what));
         let sentence = format!("--output, --force and --only are for downloads, and {what} is shared: leave them out");
         return Err(Failure::new(ExitCode::Usage, sentence));
     }
@@ -262,7 +267,11 @@ pub fn absolute(path: &Path) -> Result<PathBuf, Failure> {
 /// A name of a content as the daemon is told it: a path is meant from where it is typed.
 fn meant(name: &str) -> Result<String, Failure> {
     let is_path = name.contains(std::path::is_separator) || matches!(name, "." | "..");
-    if is_path && !Ticket::is_meant(name) { absolute_text(Path::new(name)) } else { Ok(name.to_owned()) }
+    if is_path && !Ticket::is_meant(name) && origins::url(name.as_ref()).is_none() {
+        absolute_text(Path::new(name))
+    } else {
+        Ok(name.to_owned())
+    }
 }
 
 /// `peer-cli rm`, `pause`, `resume` and `prioritise`.

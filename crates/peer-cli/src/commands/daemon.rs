@@ -272,7 +272,8 @@ async fn configure(arguments: &mut DaemonArguments, read_again: ReadAgain) -> Re
         None => home_here(arguments)?,
     };
     let node = home.node.private(!arguments.open).scan(scan.clone()).reserve([state.clone()]);
-    let home = Home { node: origin::with_named(node, &arguments.named), ..home };
+    let open_url = origin::for_daemon(arguments.named.origin_rate);
+    let home = Home { node: origin::with_named(node, &arguments.named), open_url, ..home };
     // Two nodes never have one key.
     let (peer, kept) = (PeerArguments { identity: None, ..arguments.peer.clone() }, state.clone());
     let named_origins = arguments.named.clone();
@@ -324,6 +325,7 @@ fn home_here(arguments: &DaemonArguments) -> Result<Home, Failure> {
         is_told: true,
         secrets: (!arguments.open).then(|| secrets_of(own.identity.clone())),
         own_tracker: Some(shares),
+        open_url: None,
     })
 }
 
@@ -361,6 +363,7 @@ async fn home_elsewhere(arguments: &mut DaemonArguments, given: &[String], state
         is_told,
         secrets,
         own_tracker: None,
+        open_url: None,
     })
 }
 

@@ -58,6 +58,25 @@ pub async fn open(session: &Session, request: OriginRequest<'_>) -> Result<Origi
     }
 }
 
+/// Opens what a daemon shares from URLs, read at most so fast. Nothing where this build reads none.
+#[cfg(feature = "origins")]
+pub fn for_daemon(rate: Option<u64>) -> Option<daemon::OpenUrl> {
+    let open = move |url: String, progress: daemon::Progress| -> daemon::Opening {
+        Box::pin(async move {
+            let opened = reading::open_for_daemon(&url, rate, progress).await;
+            let OriginContent { manifest, storage, shown } = opened.map_err(|failure| failure.message)?;
+            Ok(daemon::Opened { manifest, storage, shown })
+        })
+    };
+    Some(Arc::new(open))
+}
+
+/// Opens what a daemon shares from URLs, read at most so fast. Nothing where this build reads none.
+#[cfg(not(feature = "origins"))]
+pub fn for_daemon(_: Option<u64>) -> Option<daemon::OpenUrl> {
+    None
+}
+
 /// What is done about a tracker that does not answer, while what is wanted is read from its origin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SilentTracker {

@@ -9,7 +9,7 @@ use origins::{
     make_manifest,
 };
 use peer::{Fallback, Manifest, NodeBuilder};
-use protocol::{OriginUrl, printable, redacted};
+use protocol::{Algorithm, OriginUrl, printable, redacted};
 
 use super::{OriginContent, OriginRequest};
 use crate::error::{ExitCode, Failure};
@@ -22,6 +22,8 @@ use crate::ui::counter::Counter;
 
 /// In the folder for manifests, and in that for what can be made again.
 const ORIGINS: &str = "origins";
+/// Most bytes that a daemon keeps of what it reads.
+const DAEMON_CACHE: u64 = 10 << 30;
 
 /// An origin and what lies there.
 struct FoundOrigin {
@@ -32,15 +34,37 @@ struct FoundOrigin {
 }
 
 pub(super) async fn open(session: &Session, request: OriginRequest<'_>) -> Result<OriginContent, Failure> {
-    let OriginRequest { url, cut, flags, cache } = request;
+    let OriginRequest { url, cut, flags, .. } = request;
     session.shows(&format!("Looking at {}", shown(url)));
     let found = look(url, cut, flags).await;
     session.shows_no_more();
     let found = found?;
+    let path = PathBuf::from(found.origin.url());
+    content_of(found, request, |done, total| session.hashing(&path, done, total)).await
+}
+
+/// The same for a daemon, which tells nobody but `progress`.
+pub(super) async fn open_for_daemon(
+    url: &str,
+    rate: Option<u64>,
+    progress: impl Fn(u64, u64),
+) -> Result<OriginContent, Failure> {
+    let cut = Cut { hash: Algorithm::Blake3, piece_size: None };
+    let flags = OriginArguments { only: Vec::new(), endpoint: None, origin_rate: rate, name_origin: false };
+    let request = OriginRequest { url, cut: &cut, flags: &flags, cache: DAEMON_CACHE };
+    let found = look(url, &cut, &flags).await?;
+    content_of(found, request, progress).await
+}
+
+async fn content_of(
+    found: FoundOrigin,
+    request: OriginRequest<'_>,
+    progress: impl Fn(u64, u64),
+) -> Result<OriginContent, Failure> {
+    let OriginRequest { url, flags, cache, .. } = request;
     named(url, flags, &found.listing)?;
     let cache = open_cache(cache);
     let path = PathBuf::from(found.origin.url());
-    let progress = |done, total| session.hashing(&path, done, total);
     let kept = found.kept.find(&found.origin, &found.listing, found.pieces);
     let known = match kept {
         Some(manifest) => Some(manifest),

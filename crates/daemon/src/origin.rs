@@ -1,0 +1,47 @@
+//! Sharing from a URL: a bucket, a web server or a hub. How these are read is for the program to say that runs the daemon; without that
+//! a daemon shares files alone.
+
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use peer::{Manifest, Remote};
+
+/// What is at a URL.
+pub struct Opened {
+    /// What it is.
+    pub manifest: Arc<Manifest>,
+    /// Who reads it.
+    pub storage: Arc<dyn Remote>,
+    /// What it is called in messages: the URL, without what is secret in it.
+    pub shown: PathBuf,
+}
+
+/// Hears how many bytes of how many were read for the manifest.
+pub type Progress = Box<dyn Fn(u64, u64) + Send + Sync>;
+
+/// A URL that is being opened. An error is a sentence.
+pub type Opening = Pin<Box<dyn Future<Output = Result<Opened, String>> + Send>>;
+
+/// Opens a URL.
+pub type OpenUrl = Arc<dyn Fn(String, Progress) -> Opening + Send + Sync>;
+
+/// Why a URL is not shared where there is nobody who opens it.
+pub(crate) const NO_URLS: &str = "this daemon shares files alone: it was built without origins";
+
+/// Whether what is to be shared is a URL, and no path: those are absolute here.
+pub(crate) fn is_url(what: &str) -> bool {
+    let scheme = what.split_once("://").map(|(scheme, _)| scheme);
+    scheme.is_some_and(|scheme| !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_told_from_absolute_paths() {
+        assert!(["s3://bucket/key", "https://host/a?b", "hf://org/model"].into_iter().all(is_url));
+        assert!(!["/srv/s3://a", "C:\\s3://a", "://a", "/srv/a"].into_iter().any(is_url));
+    }
+}
