@@ -38,6 +38,32 @@ pub(crate) fn output_of(command: &mut Command) -> anyhow::Result<String> {
 
 fn output_within(command: &mut Command, patience: Duration) -> anyhow::Result<String> {
     let program = command.get_program().to_string_lossy().into_owned();
+    let ended = ended_within(command, patience)?;
+    ensure!(ended.success, "{program} fails: {}", ended.last_words());
+    Ok(ended.output)
+}
+
+/// How a program ended, and what it printed.
+pub(super) struct Ended {
+    pub(super) success: bool,
+    pub(super) output: String,
+    pub(super) errors: String,
+}
+
+impl Ended {
+    /// The last line of its errors.
+    pub(super) fn last_words(&self) -> &str {
+        self.errors.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it does not say why")
+    }
+}
+
+/// Runs a command until it ends; an error if it does not start, or does not end.
+pub(super) fn ended(command: &mut Command) -> anyhow::Result<Ended> {
+    ended_within(command, PATIENCE)
+}
+
+fn ended_within(command: &mut Command, patience: Duration) -> anyhow::Result<Ended> {
+    let program = command.get_program().to_string_lossy().into_owned();
     // In files: what it starts may hold a pipe open for longer than it lives.
     let (output, errors) = (tempfile::NamedTempFile::new()?, tempfile::NamedTempFile::new()?);
     command.stdin(Stdio::null()).stdout(output.reopen()?).stderr(errors.reopen()?);
@@ -58,10 +84,7 @@ fn output_within(command: &mut Command, patience: Duration) -> anyhow::Result<St
     let said = |file: &tempfile::NamedTempFile| -> anyhow::Result<String> {
         Ok(String::from_utf8_lossy(&fs::read(file.path())?).into_owned())
     };
-    let errors = said(&errors)?;
-    let last = errors.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it does not say why");
-    ensure!(status.success(), "{program} fails: {last}");
-    said(&output)
+    Ok(Ended { success: status.success(), output: said(&output)?, errors: said(&errors)? })
 }
 
 /// apt, with lists and a cache of its own.
