@@ -46,7 +46,7 @@ pub struct Arguments {
     #[arg(long, value_name = "TARGET")]
     target: Vec<String>,
     /// Run the programs for Windows that lie in this folder, as out of an archive; check and build nothing
-    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["only_check", "target"])]
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["only_check", "target", "minutes"])]
     run: Option<PathBuf>,
     /// Begin nothing that would likely not be done within so many minutes: it is skipped
     #[arg(long, value_name = "MINUTES")]
@@ -129,7 +129,7 @@ fn run_all(arguments: &Arguments, skipped: &mut Skipped) -> anyhow::Result<()> {
     if let Some(folder) = &arguments.run {
         let program = |name| folder.join(name).canonicalize().with_context(|| format!("{} in --run", name));
         let programs = Programs { tracker: program("tracker.exe")?, peer: program("peer-cli.exe")? };
-        return stories::run(&programs, &tools, time, skipped);
+        return stories::run(&programs, &tools, skipped);
     }
     let from = if arguments.from_source { From::Source } else { From::Anywhere };
     let check = |target: &str, skipped: &mut Skipped| {
@@ -159,7 +159,7 @@ fn run_all(arguments: &Arguments, skipped: &mut Skipped) -> anyhow::Result<()> {
 
 /// Runs programs for Windows under Wine, where it can be had.
 pub(crate) fn under_wine(windows: &Programs, tools: &Path, skipped: &mut Skipped) -> anyhow::Result<()> {
-    stories::run(windows, tools, Time::of_minutes(None), skipped)
+    stories::run(windows, tools, skipped)
 }
 
 /// A package of the distribution, unpacked beside with what it needs.
