@@ -51,6 +51,8 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         atomic_file::windows::set_sparse(file.as_file(), true);
         std::io::Write::write_all(&mut file, &[7; 1 << 20]).unwrap();
+        // As every download before it is complete: some file systems give a file its space only then.
+        file.as_file().sync_all().unwrap();
         end_sparse(file.as_file(), file.path());
         let attributes = file.as_file().metadata().unwrap().file_attributes();
         assert_eq!(attributes & FILE_ATTRIBUTE_SPARSE_FILE, 0);
