@@ -122,12 +122,15 @@ pub fn space_taken(file: &File) -> io::Result<u64> {
 /// A flag of file systems that have sparse files.
 const FILE_SUPPORTS_SPARSE_FILES: u32 = 0x40;
 
-/// Whether the file system of a file fills with zeros what lies before a write that is far behind.
-pub fn fills_gaps(file: &File) -> bool {
+/// Whether the file system of a folder fills with zeros what lies before a write that is far behind.
+pub fn fills_gaps(folder: &Path) -> bool {
+    let mut options = File::options();
+    let options = options.access_mode(FILE_READ_ATTRIBUTES).custom_flags(FILE_FLAG_BACKUP_SEMANTICS);
+    let Ok(folder) = options.open(folder) else { return false };
     let (mut flags, none) = (0, null_mut());
-    // SAFETY: the handle is that of an open file, `flags` is what is written to, and no names are asked for.
+    // SAFETY: the handle is that of an open folder, `flags` is what is written to, and no names are asked for.
     let known = unsafe {
-        GetVolumeInformationByHandleW(file.as_raw_handle(), none, 0, null_mut(), null_mut(), &raw mut flags, none, 0)
+        GetVolumeInformationByHandleW(folder.as_raw_handle(), none, 0, null_mut(), null_mut(), &raw mut flags, none, 0)
     };
     known != 0 && flags & FILE_SUPPORTS_SPARSE_FILES == 0
 }

@@ -65,6 +65,10 @@ impl Storage for Files {
     fn release(&self) {
         self.0.release();
     }
+
+    fn fills_gaps(&self) -> bool {
+        self.0.fills_gaps()
+    }
 }
 
 #[cfg(test)]

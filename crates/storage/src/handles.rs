@@ -326,6 +326,11 @@ impl<T: OpenFile> Handles<T> {
         Ok(opened)
     }
 
+    /// Whether a write far behind the others has what lies between filled first.
+    pub(crate) fn fills_gaps(&self) -> bool {
+        self.specs.first().is_some_and(|spec| holes::fills_gaps(&spec.path))
+    }
+
     /// Closes all files, and keeps none open from here on.
     pub(crate) fn release(&self) {
         let mut open = lock(&self.open.0);

@@ -93,6 +93,19 @@ fn makes_hole(file: &File, at: u64, len: u64) -> bool {
     atomic_file::windows::zero_range(file, at..at + len).is_ok()
 }
 
+/// Whether the file system of a file that is made at a path fills with zeros what lies before a write that is far behind, as FAT and exFAT
+/// do on Windows.
+#[cfg(windows)]
+pub(crate) fn fills_gaps(path: &std::path::Path) -> bool {
+    let folder = path.ancestors().skip(1).find(|folder| folder.is_dir());
+    folder.is_some_and(atomic_file::windows::fills_gaps)
+}
+
+#[cfg(not(windows))]
+pub(crate) fn fills_gaps(_: &std::path::Path) -> bool {
+    false
+}
+
 /// Where the next bytes lie that take space, as `seek` says; nothing if there are none up to the end. From the middle of data macOS goes on to
 /// the data behind the next hole, and says that there is none if there is no such hole. So it is asked first whether this is a hole at
 /// all.

@@ -127,6 +127,11 @@ pub trait Storage: Send + Sync {
     /// Closes every file, and keeps none open from here on: each is opened for one call at a time. For when files are about to
     /// be renamed or replaced, which Windows does not do while they, or others in their folder, are open or mapped.
     fn release(&self);
+    /// Whether a write far behind all that was written before takes long, since what lies between is filled first, as on FAT. Then
+    /// pieces are fetched in ascending order, as far as peers have them.
+    fn fills_gaps(&self) -> bool {
+        false
+    }
 }
 
 /// The backend of this name.

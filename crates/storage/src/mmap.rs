@@ -162,6 +162,10 @@ impl Storage for Maps {
     fn release(&self) {
         self.0.release();
     }
+
+    fn fills_gaps(&self) -> bool {
+        self.0.fills_gaps()
+    }
 }
 
 /// Brings the pages of a slice in, so that reading it does not wait for the disk. False if they cannot be had.

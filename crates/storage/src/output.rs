@@ -129,15 +129,6 @@ impl Output {
         })
     }
 
-    /// Whether its file system fills with zeros what lies before a write that is far behind, as FAT and exFAT do on Windows: of a large file
-    /// the first pieces take long.
-    pub fn fills_gaps(&self) -> bool {
-        #[cfg(windows)]
-        return crate::lock::lock(&self.lock).as_ref().is_some_and(atomic_file::windows::fills_gaps);
-        #[cfg(not(windows))]
-        false
-    }
-
     /// The space that was found for the download is reserved for it, as far as that can be, and watched while it is built.
     pub fn in_room(self, room: Room) -> Self {
         if self.is_folder || room.has_holes() {

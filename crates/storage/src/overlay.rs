@@ -75,4 +75,8 @@ impl Storage for OverlayStorage {
         self.built.release();
         self.in_place.release();
     }
+
+    fn fills_gaps(&self) -> bool {
+        self.built.fills_gaps()
+    }
 }

@@ -87,6 +87,8 @@ pub(crate) struct Opened {
     pub(crate) have: PieceSet,
     /// The pieces that are to be on it.
     pub(crate) goal: PieceSet,
+    /// Whether what lacks is better written in ascending order.
+    pub(crate) in_order: bool,
     /// What of an earlier download was of no use, if there was something.
     pub(crate) left_over: Option<LeftOver>,
 }

@@ -20,9 +20,6 @@ use crate::disk::settled::{hold, kept_on_disk, mend_bits, settled};
 use crate::disk::zeros;
 use crate::error::PeerError;
 
-/// A file of so many bytes takes long where all of it is filled with zeros first.
-const LARGE: u64 = 1 << 30;
-
 /// A download that is about to be opened.
 struct Opening<'a> {
     manifest: Arc<Manifest>,
@@ -84,7 +81,7 @@ impl Opening<'_> {
         }
         let Selection { wanted, names, report, .. } = selection;
         let store = ContentStore::new(manifest, storage, target, wanted).named(names, report);
-        Ok(Opened { store: Arc::new(store), have: goal.clone(), goal, left_over: None })
+        Ok(Opened { store: Arc::new(store), have: goal.clone(), goal, in_order: false, left_over: None })
     }
 
     /// Some files are built. What an earlier run left is verified again, and pieces of files to be replaced are taken over.
@@ -94,14 +91,6 @@ impl Opening<'_> {
         let wanted = self.selection.wanted.iter().copied();
         let built: Vec<usize> = wanted.filter(|file| equal.binary_search(file).is_err()).collect();
         let output = self.output(&built, replace)?;
-        let is_large = |&file: &usize| self.manifest.header().files[file].size >= LARGE;
-        if built.iter().any(is_large) && output.fills_gaps() {
-            tracing::warn!(
-                "the drive of {} has no sparse files, as with exFAT and FAT32: the first pieces of large files take a while, since \
-                 all before them is filled with zeros. With NTFS they do not",
-                self.target.display()
-            );
-        }
         let part = output.part_path();
         let earlier = if self.backend.persistent() { 0 } else { output.earlier() };
         let pieces = self.manifest.geometry().pieces();
@@ -124,6 +113,7 @@ impl Opening<'_> {
                 let _ = output.cut_back(|number| stored_ranges(&self.manifest, built[number], &have));
             }
         })?;
+        let in_order = storage.fills_gaps();
         let checkpoint = journal.map(|journal| Checkpoint::new(storage.clone(), journal));
         let all = self.read_storage(&storage, &built, equal)?;
         let Opening { manifest, backend, settings, selection, target, goal } = self;
@@ -162,7 +152,7 @@ impl Opening<'_> {
         for (file, path) in old {
             reuse(&store, file, &path, &mut have)?;
         }
-        Ok(Opened { store: Arc::new(store), have, goal, left_over })
+        Ok(Opened { store: Arc::new(store), have, goal, in_order, left_over })
     }
 
     /// The pieces of these files of which an earlier run, of another content perhaps, may have left something.

@@ -162,7 +162,7 @@ pub(crate) fn share(
     if let Some(RemoteFiles { manifest, storage }) = options.remote.clone() {
         let have = options.held.pieces(manifest.geometry().pieces());
         let store = Arc::new(ContentStore::of_remote(manifest, storage, path.to_owned()));
-        return Ok(Opened { store, have, goal: PieceSet::empty(0), left_over: None });
+        return Ok(Opened { store, have, goal: PieceSet::empty(0), in_order: false, left_over: None });
     }
     let waits = |path: &Path| {
         let _ = events.send(PeerEvent::StillWritten { path: path.to_owned(), most: PATIENCE });
@@ -215,7 +215,7 @@ pub(crate) fn share(
         if !scan.left_out.is_empty() {
             let _ = events.send(PeerEvent::Skipped { left_out: scan.left_out });
         }
-        return Ok(Opened { store: Arc::new(store), have, goal: PieceSet::empty(0), left_over: None });
+        return Ok(Opened { store: Arc::new(store), have, goal: PieceSet::empty(0), in_order: false, left_over: None });
     }
     Err(PeerError::StillWritten(written))
 }

@@ -8,6 +8,7 @@ use storage::{Fallback, Remote, StorageError};
 use swarm::Event;
 use tokio::sync::oneshot;
 
+use super::in_order::InOrder;
 use super::item::{Expected, Item, OwnTask};
 use super::state::{Driver, Setup};
 use crate::config::DownloadOptions;
@@ -181,6 +182,8 @@ impl Driver {
         item.store = Some(opened.store.clone());
         let manifest = opened.store.manifest().clone();
         let geometry = Arc::new(manifest.geometry().clone());
+        let in_order = || InOrder::new(opened.goal.clone(), geometry.piece_size(), self.setup.buffers.budget());
+        item.in_order = opened.in_order.then(in_order);
         let have = opened.goal.iter().filter(|&piece| opened.have.contains(piece)).count() as u32;
         let pieces = opened.goal.count();
         let whole = have == pieces;
@@ -219,6 +222,7 @@ impl Driver {
         self.event(Event::Content { content, geometry, have: opened.have, wanted: opened.goal });
         self.set_state(content, State::Fetching);
         self.readers_begin(content);
+        self.keep_order(content);
         if whole {
             self.finish(content);
         } else {

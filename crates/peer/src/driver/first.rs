@@ -29,6 +29,10 @@ impl Driver {
     }
 
     pub(super) fn take_first(&mut self, request: RequestId, content: ContentId, run: PieceRange) {
+        let order = self.items.get_mut(&content).and_then(|item| item.in_order.as_mut());
+        if order.is_some_and(|order| order.holds(request, run)) {
+            return;
+        }
         // Where nothing waits for it any more, its end is on its way to the engine.
         let Some((first, item)) = self.firsts.remove(&request).zip(self.items.get(&content)) else { return };
         let Some(intake) = self.intake(request, item, run) else { return };

@@ -11,6 +11,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use super::in_order::InOrder;
 use super::participants::Participants;
 use super::progress::Told;
 use super::reading::Readers;
@@ -61,6 +62,8 @@ pub(super) struct Item {
     pub(super) down: Arc<RateCap>,
     /// Those who read it in order.
     pub(super) readers: Readers,
+    /// The order of its pieces, where the storage is quicker with one.
+    pub(super) in_order: Option<InOrder>,
     /// Since when a download has met nobody, and whether it is announced to all trackers for that.
     pub(super) alone_since: Option<Instant>,
     pub(super) everywhere: bool,
@@ -101,6 +104,7 @@ impl Item {
             up,
             down,
             readers: Readers::new(),
+            in_order: None,
             alone_since: None,
             everywhere: false,
             told: None,

@@ -8,6 +8,7 @@ mod approached;
 mod commands;
 mod contents;
 mod first;
+mod in_order;
 mod introduced;
 mod item;
 mod joining;

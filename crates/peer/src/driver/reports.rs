@@ -187,6 +187,7 @@ impl Driver {
             });
         }
         self.serve_readers(content);
+        self.keep_order(content);
     }
 
     /// Where what comes of a request is counted: as a peer's, as relayed, or as an origin's.

@@ -35,6 +35,11 @@ impl Buffers {
         Arc::new(Buffers { budget, units, room: Arc::new(Semaphore::new(units)), free: Mutex::new(Vec::new()) })
     }
 
+    /// Bytes of pieces that may be under way.
+    pub(crate) fn budget(&self) -> u64 {
+        self.budget as u64
+    }
+
     /// Whether two pieces of this size, which must always pass, are more than the budget.
     pub(crate) fn exceeded_by(&self, piece: usize) -> bool {
         2 * piece > self.budget

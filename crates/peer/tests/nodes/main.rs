@@ -3,6 +3,7 @@
 mod asked_again;
 mod disks;
 mod first_pieces;
+mod in_order;
 mod origin;
 mod private;
 mod remote;

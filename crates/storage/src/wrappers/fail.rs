@@ -94,4 +94,8 @@ impl Storage for Fragile {
     fn release(&self) {
         self.inner.release();
     }
+
+    fn fills_gaps(&self) -> bool {
+        self.inner.fills_gaps()
+    }
 }

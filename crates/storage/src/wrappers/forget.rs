@@ -154,4 +154,8 @@ impl Storage for Cached {
     fn release(&self) {
         self.inner.release();
     }
+
+    fn fills_gaps(&self) -> bool {
+        self.inner.fills_gaps()
+    }
 }

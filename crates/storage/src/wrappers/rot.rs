@@ -62,4 +62,8 @@ impl Storage for Rotting {
     fn release(&self) {
         self.inner.release();
     }
+
+    fn fills_gaps(&self) -> bool {
+        self.inner.fills_gaps()
+    }
 }

@@ -67,4 +67,8 @@ impl Storage for Slow {
     fn release(&self) {
         self.inner.release();
     }
+
+    fn fills_gaps(&self) -> bool {
+        self.inner.fills_gaps()
+    }
 }
