@@ -141,12 +141,12 @@ pub(crate) async fn respond_held(
     Ok(response)
 }
 
-/// The one range that is asked for, if it is one.
-pub(crate) fn one_range(request: &RequestParts, file: &ServedFile) -> Option<Range<u64>> {
+/// The one range that is asked for, if it ends before the file does.
+pub(crate) fn range_within(request: &RequestParts, file: &ServedFile) -> Option<Range<u64>> {
     let range = ranges(&request.headers, &file.tag_of_answer(), file.spoiled.in_doubt)?;
     let RequestedRange::Parts(ranges) = wanted(Some(range), file.size) else { return None };
     let [range] = &ranges[..] else { return None };
-    Some(range.clone())
+    (range.end < file.size).then(|| range.clone())
 }
 
 /// Answers with that range, whose bytes are here.

@@ -62,7 +62,7 @@ impl Held {
     }
 
     /// Whether any were sent so.
-    pub(crate) fn went_out(&self) -> bool {
+    pub(super) fn went_out(&self) -> bool {
         self.went_out.load(Ordering::SeqCst)
     }
 

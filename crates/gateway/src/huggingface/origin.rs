@@ -153,12 +153,10 @@ async fn respond_file(
     let asked = Asked { digest, size: Some(file.size), most: file.size, published, origin: known };
     let held = origins.blobs.get(&served.contents, asked, served.wait).await?;
     let file = files::ServedFile::of_held(&held, name, tag, origins.blobs.spoiled(digest));
-    // Of this one, or of another one that broke off.
-    let went_out = held.went_out() || file.spoiled.times > 0;
     if held.awaited().is_some()
         && origins.blobs.refused(&origin, &object).is_none()
-        && let Some(range) = files::one_range(request, &file)
-        && let Some(bytes) = hub.ranges.read((&origin, &object, digest), &range, went_out).await
+        && let Some(range) = files::range_within(request, &file)
+        && let Some(bytes) = hub.ranges.read((&origin, &object, digest), &range).await
     {
         return files::respond_known(request, (range, bytes), &file, manner).await;
     }
