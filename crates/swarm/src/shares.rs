@@ -277,10 +277,11 @@ impl Shares {
         Some(NamedReceivers { most, number: receivers.changes, receivers: receivers.with_place() })
     }
 
-    /// A peer says that it shares a content, and with whom alone: nobody else gets it from here. The first one that says so is believed.
+    /// The peer that shares a content says with whom alone: nobody else gets it from here. Who shares it itself is told nothing.
     pub fn name(&self, content: ContentId, sharer: PeerId, mut list: NamedReceivers) {
         let mut shares = self.lock();
-        let Some(share) = shares.get_mut(&content).filter(|share| share.most.is_none()) else { return };
+        let is_own = |share: &Share| share.most.is_some() || share.about.is_some();
+        let Some(share) = shares.get_mut(&content).filter(|share| !is_own(share)) else { return };
         let is_news = |named: &Named| named.sharer == sharer && named.list.number < list.number;
         if share.named.as_ref().is_none_or(is_news) {
             list.receivers.sort_unstable();

@@ -55,6 +55,9 @@ impl Driver {
             Some((_, Ok(place))) => {
                 // Once it is gone, it is known that it has answered.
                 self.setup.book.begins(connection.peer_id(), &[connection.remote_addr()]);
+                if let Some(item) = self.items.get_mut(&content) {
+                    item.sharer = Some(connection.peer_id());
+                }
                 self.let_in(LetIn { connection, dialled: true, control, proven: vec![content], places: vec![place] })
             }
             _ => connection.close(1, "it proves nothing"),

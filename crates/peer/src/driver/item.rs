@@ -42,6 +42,8 @@ pub(super) struct Item {
     pub(super) lan: Option<ContentKey>,
     /// Only who has proven to have its secret learns of it.
     pub(super) private: bool,
+    /// Who has proven that, at an address of the ticket: its sharer.
+    pub(super) sharer: Option<PeerId>,
     pub(super) options: DownloadOptions,
     /// Where it can be read that nobody has it, once its manifest is here; and what was said of that.
     pub(super) origin: Option<Arc<dyn Fallback>>,
@@ -89,6 +91,7 @@ impl Item {
             participants: Participants::default(),
             wanted: false,
             private: false,
+            sharer: None,
             lan: None,
             options: DownloadOptions::default(),
             origin: None,

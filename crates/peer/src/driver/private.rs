@@ -124,7 +124,7 @@ impl Driver {
                 && link.admitted.insert(content)
             {
                 self.event(Event::Admitted { conn, content, late: true });
-                self.name_receivers(content);
+                self.name_receivers(content, Some(conn));
             }
         }
     }
@@ -173,7 +173,9 @@ impl Driver {
         if let Err(reason) = &may
             && !self.sharer_decides(content)
         {
-            link.connection.close(SHARE_OVER, reason);
+            // Whether a share is over is for its sharer to say.
+            let is_named = self.setup.gate.shares.named_by(content).is_some();
+            link.connection.close(if is_named { 1 } else { SHARE_OVER }, reason);
         }
         may.is_ok()
     }
@@ -185,17 +187,21 @@ impl Driver {
         self.links.values().any(|link| link.connection.peer_id() == sharer && link.admitted.contains(&content))
     }
 
-    /// The other side of a connection says with whom it shares a content.
+    /// The other side of a connection says with whom it shares a content. Only the peer at the ticket's address is known to share it:
+    /// anyone else who has the ticket could keep others from it.
     pub(super) fn receivers_named(&mut self, conn: ConnId, content: ContentId, list: NamedReceivers) {
-        if let Some(link) = self.links.get(&conn).filter(|_| self.is_private(content)) {
-            self.setup.gate.shares.name(content, link.connection.peer_id(), list);
+        let sharer = self.items.get(&content).and_then(|item| item.sharer);
+        if let Some(sharer) = sharer.filter(|&sharer| self.links.get(&conn).is_some_and(|link| link.connection.peer_id() == sharer)) {
+            self.setup.gate.shares.name(content, sharer, list);
         }
     }
 
-    /// Tells all who take part in a share of this node that is for so many receivers who these are, unless they know.
-    pub(super) fn name_receivers(&mut self, content: ContentId) {
+    /// Tells those who take part in a share of this node that is for so many receivers who these are, unless they know: one that has just
+    /// come, or, now and then, all.
+    pub(super) fn name_receivers(&mut self, content: ContentId, only: Option<ConnId>) {
         let Some(list) = self.setup.gate.shares.listed(content) else { return };
-        for link in self.links.values_mut().filter(|link| link.admitted.contains(&content)) {
+        let told = self.links.iter_mut().filter(|(conn, _)| only.is_none_or(|only| **conn == only));
+        for link in told.map(|(_, link)| link).filter(|link| link.admitted.contains(&content)) {
             if link.listed.insert(content, list.number) != Some(list.number) {
                 let telling = link::name_receivers(link.connection.clone(), content, list.clone());
                 link.connection.spawn(Box::pin(telling));
@@ -219,7 +225,7 @@ impl Driver {
             self.links.iter().flat_map(|(&conn, link)| link.receivers.keys().map(move |&content| (conn, content)));
         let all: Vec<_> = all.filter(|(_, content)| shares.is_limited(*content)).collect();
         let limited = self.items.keys().copied().filter(|content| shares.is_limited(*content));
-        limited.collect::<Vec<_>>().into_iter().for_each(|content| self.name_receivers(content));
+        limited.collect::<Vec<_>>().into_iter().for_each(|content| self.name_receivers(content, None));
         for (conn, content) in all {
             self.count_sent(conn, content);
             let have = self.engine.participant_view(conn, content).map_or(0, |view| view.have);

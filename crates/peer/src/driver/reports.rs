@@ -299,7 +299,7 @@ impl Driver {
         self.event(Event::Connected { conn, peer, remote, dialled, relayed });
         for content in proven {
             self.event(Event::Admitted { conn, content, late: false });
-            self.name_receivers(content);
+            self.name_receivers(content, Some(conn));
         }
     }
 

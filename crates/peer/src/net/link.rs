@@ -155,7 +155,7 @@ pub(crate) async fn answer(mut stream: Box<dyn SendStream>, answer: Answer) {
 /// Says with whom a content is shared. A peer that does not know of that takes no notice.
 pub(crate) async fn name_receivers(connection: Arc<dyn Connection>, content: ContentId, list: NamedReceivers) {
     let NamedReceivers { most, number, receivers } = list;
-    let Ok((mut send, _)) = connection.open().await else { return };
+    let Ok(Ok((mut send, _))) = timeout(SEND, connection.open()).await else { return };
     if send_message(&mut *send, &Request::Receivers { content, most, number }, SEND).await.is_ok()
         && send_message(&mut *send, &ReceiverList { receivers }, SEND).await.is_ok()
     {

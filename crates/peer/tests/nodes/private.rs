@@ -307,6 +307,7 @@ async fn a_receiver_of_a_share_for_one_sends_it_to_nobody_else() {
     let (sharer, _, content, _events) = share_for_one(&world).await;
     let shares = Arc::<Shares>::default();
     let receiver = world.builder("receiver").shares(shares.clone()).start();
+    receiver.approach(vec![sharer.listeners()[0]], secret_of(1)).await.unwrap();
     get(&receiver, content, Some(1), &sharer).await;
     let named = async {
         while shares.named_by(content) != Some(sharer.id()) {

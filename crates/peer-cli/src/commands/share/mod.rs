@@ -121,7 +121,7 @@ pub struct ShareArguments {
     expires: Option<Duration>,
     /// End when so many receivers have it
     ///
-    /// End when so many receivers have it; neither this machine nor they send others anything
+    /// End when so many receivers have it; this machine sends others nothing
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "open")]
     receivers: Option<u32>,
     /// How long a code lives, as 2h [default: 1h]
