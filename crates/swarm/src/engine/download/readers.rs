@@ -18,6 +18,8 @@ const UNBEGUN: usize = 2;
 /// A request for a reader is as large as what comes in this time, and at least so many bytes.
 const RUN: Duration = Duration::from_millis(50);
 const LEAST_RUN: u64 = 512 << 10;
+/// Pieces of a window that are looked at for one that somebody can bring now.
+const TRIED: usize = 16;
 /// Most requests for readers that are made in one go.
 const AT_ONCE: usize = 32;
 /// A peer that has refused to bring something for a reader is asked for nothing of that kind for so long.
@@ -79,8 +81,10 @@ impl Engine {
     fn next_for_readers(&self, id: ContentId) -> Option<(ConnId, u64, PieceRange)> {
         let content = self.contents.get(&id)?;
         content.readers.in_turn().find_map(|(reader, window)| {
-            let first = window.pieces().find(|&piece| content.picker.is_open(piece))?;
-            let (conn, room) = self.who_brings(id, content, first)?;
+            // What nobody has, or can bring now, holds up nothing behind it.
+            let open = |&piece: &u32| content.picker.is_open(piece) && content.picker.availability(piece) > 0;
+            let mut tried = window.pieces().filter(open).take(TRIED);
+            let (first, (conn, room)) = tried.find_map(|piece| Some((piece, self.who_brings(id, content, piece)?)))?;
             let state = self.conns.get(&conn)?;
             let most = content.within(first, room) as usize;
             let fits = |&piece: &u32| content.picker.is_open(piece) && state.has(&id, piece);
