@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use peer::{Glob, Ticket};
+use peer::{Glob, Ticket, redacted};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -394,7 +394,7 @@ impl Inner {
                 [number] if numbers.contains(&number) => {}
                 [number] => numbers.push(number),
                 [] => {
-                    let name = shortened(name);
+                    let name = if is_url(name) { shortened(&redacted(name)) } else { shortened(name) };
                     let sentence = format!("the daemon has no content {name:?}: `peer-cli status` lists them");
                     return Err(RequestError(ErrorCode::NotFound, sentence));
                 }

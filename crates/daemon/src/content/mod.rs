@@ -21,6 +21,8 @@ use crate::state::SavedContent;
 /// Time between two attempts to share what cannot be shared: doubled each time up to the second.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// The pause where a URL was read in vain, or before a new version of what lies there is read: reading may cost money.
+const URL_PAUSE: Duration = Duration::from_secs(600);
 
 /// What a content is to do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use peer::{ContentId, PeerEvent, Share, ShareBuilder, State};
 use tokio::sync::watch;
 
 use super::claim::Claimed;
-use super::{FIRST_PAUSE, LONGEST_PAUSE, Next, Run, Task, Wish};
+use super::{FIRST_PAUSE, LONGEST_PAUSE, Next, Run, Task, URL_PAUSE, Wish};
 use crate::control::Doing;
 use crate::nodes::Tracked;
 use crate::origin::{NO_URLS, Opened, is_url};
@@ -20,8 +20,10 @@ impl Task {
             Ok(Some(share)) => share,
             Ok(None) => return Next::Again,
             Err(reason) => {
+                let has_read = is_url(&self.saved.path) && self.view.borrow().hashed[0] > 0;
                 self.say(Doing::Failed, &reason);
                 let pause = (FIRST_PAUSE * 2u32.saturating_pow((*failures).min(8))).min(LONGEST_PAUSE);
+                let pause = if has_read { URL_PAUSE } else { pause };
                 *failures += 1;
                 return self.told_within(pause).await;
             }
@@ -130,7 +132,7 @@ impl Task {
                     self.keep_counts(&now);
                     home.release(self.saved.number);
                     // It may be in the middle of a change.
-                    return self.told_within(FIRST_PAUSE).await;
+                    return self.told_within(if is_url(&self.saved.path) { URL_PAUSE } else { FIRST_PAUSE }).await;
                 }
                 State::Stopped | State::Failed(_) => {
                     self.keep_counts(&now);

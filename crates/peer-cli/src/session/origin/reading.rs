@@ -160,6 +160,9 @@ async fn make(
     cache: Option<&Arc<Cache>>,
     progress: impl Fn(u64, u64),
 ) -> Result<Manifest, Failure> {
+    // Each takes 48 MiB of memory; a daemon may have many to make.
+    static MAKING: tokio::sync::Semaphore = tokio::sync::Semaphore::const_new(2);
+    let _turn = MAKING.acquire().await;
     let FoundOrigin { origin, listing, pieces, kept } = found;
     let manifest = make_manifest(origin, listing, *pieces, cache, progress).await.map_err(failure)?;
     if let Err(error) = kept.keep(origin, listing, &manifest) {
