@@ -36,7 +36,7 @@ enum Weighed {
     Both,
 }
 
-struct Shape {
+struct ContentShape {
     name: String,
     seeders: u16,
     downloaders: u16,
@@ -47,8 +47,8 @@ struct Shape {
     weighed: Weighed,
 }
 
-fn shapes() -> Vec<Shape> {
-    let pair = |name: &str, bytes, sparse, piece_size| Shape {
+fn shapes() -> Vec<ContentShape> {
+    let pair = |name: &str, bytes, sparse, piece_size| ContentShape {
         name: name.to_owned(),
         seeders: 1,
         downloaders: 1,
@@ -58,13 +58,13 @@ fn shapes() -> Vec<Shape> {
         weighed: Weighed::Both,
     };
     vec![
-        Shape {
+        ContentShape {
             name: format!("1 seeder, {CONNECTIONS} downloaders"),
             downloaders: CONNECTIONS,
             weighed: Weighed::Seeders,
             ..pair("", 256 << 20, false, None)
         },
-        Shape {
+        ContentShape {
             name: format!("{CONNECTIONS} seeders, 1 downloader"),
             seeders: CONNECTIONS,
             weighed: Weighed::Downloaders,
@@ -81,7 +81,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let programs = programs::build_for_figures()?;
     watch_interrupts()?;
     let chosen =
-        |shape: &Shape| arguments.only.is_empty() || arguments.only.iter().any(|text| shape.name.contains(text));
+        |shape: &ContentShape| arguments.only.is_empty() || arguments.only.iter().any(|text| shape.name.contains(text));
     let shapes: Vec<_> = shapes().into_iter().filter(chosen).collect();
     ensure!(!shapes.is_empty(), "no shape has such a name");
     println!("{:28}{:>14}{:>14}  (MiB, the most at once)", "", "of its own", "mapped");
@@ -105,7 +105,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
 
 /// Runs the swarm, and says what the peers took that are weighed.
 fn weigh(
-    shape: &Shape,
+    shape: &ContentShape,
     transport: &str,
     programs: &Programs,
     folder: &Path,

@@ -113,7 +113,13 @@ impl Page {
         path.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
         let said = File::create(at("said"))?;
         let mut story = Command::new("timeout");
-        story.arg(TO_END).arg(PATIENCE.as_secs().to_string()).arg("unshare").args(namespaces).arg("bash").arg(at("story.sh"));
+        story
+            .arg(TO_END)
+            .arg(PATIENCE.as_secs().to_string())
+            .arg("unshare")
+            .args(namespaces)
+            .arg("bash")
+            .arg(at("story.sh"));
         without_settings(&mut story);
         at_home(&mut story, &at("home"));
         for name in SETTINGS {

@@ -2,13 +2,9 @@
 //! piece on comes before the rest, as if somebody read it. It is larger than what may be under way, so that nothing behind it is asked of a
 //! peer that has something in it.
 
-use protocol::{ContentId, PieceRange, PieceSet};
-use swarm::{Event, RequestId};
+use protocol::{PieceRange, PieceSet};
+use swarm::RequestId;
 
-use super::state::Driver;
-
-/// The number that the engine knows this by: those of readers count from 0.
-const READER: u64 = u64::MAX;
 /// The window in budgets: one may be under way, and nearly as much may have come and wait for the disk.
 const BUDGETS: u64 = 3;
 /// The engine is told again when so large a part of the window is here.
@@ -19,9 +15,9 @@ pub(super) struct InOrder {
     goal: PieceSet,
     /// Pieces of the window that lack.
     most: u32,
-    told: Option<PieceRange>,
+    pub(super) told: Option<PieceRange>,
     /// The first pieces, which came with the manifest, until the engine has been told what is to come first.
-    first: Option<(RequestId, PieceRange)>,
+    pub(super) first: Option<(RequestId, PieceRange)>,
 }
 
 impl InOrder {
@@ -40,7 +36,7 @@ impl InOrder {
     }
 
     /// Whether the engine is to be told of another window: `told` then.
-    fn moves(&mut self, have: &PieceSet) -> bool {
+    pub(super) fn moves(&mut self, have: &PieceSet) -> bool {
         let from = self.told.map_or(0, |told| told.first);
         let mut lacking = (from..self.goal.len()).filter(|&piece| self.goal.contains(piece) && !have.contains(piece));
         let first = lacking.next();
@@ -52,24 +48,6 @@ impl InOrder {
             PieceRange { first, count: last - first + 1 }
         });
         std::mem::replace(&mut self.told, window) != window
-    }
-}
-
-impl Driver {
-    /// Some pieces of a content were stored, or it is open now: says which are to come next if they are to come in order.
-    pub(super) fn keep_order(&mut self, content: ContentId) {
-        let Some(have) = self.engine.have(content) else { return };
-        let order = self.items.get_mut(&content).and_then(|item| item.in_order.as_mut());
-        let Some(order) = order else { return };
-        if order.moves(have) {
-            // Nothing lacks once it is complete.
-            let (window, first) = (order.told, order.first.take());
-            self.event(Event::Reading { content, reader: READER, window });
-            // If they lie behind the window they were given up just now, and are stored by nobody.
-            if let Some((request, run)) = first {
-                self.take_first(request, content, run);
-            }
-        }
     }
 }
 

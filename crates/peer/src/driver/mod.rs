@@ -12,6 +12,7 @@ mod in_order;
 mod introduced;
 mod item;
 mod joining;
+mod keeping_order;
 mod lan;
 mod origin;
 mod participants;

@@ -191,7 +191,9 @@ impl Driver {
     /// anyone else who has the ticket could keep others from it.
     pub(super) fn receivers_named(&mut self, conn: ConnId, content: ContentId, list: NamedReceivers) {
         let sharer = self.items.get(&content).and_then(|item| item.sharer);
-        if let Some(sharer) = sharer.filter(|&sharer| self.links.get(&conn).is_some_and(|link| link.connection.peer_id() == sharer)) {
+        if let Some(sharer) =
+            sharer.filter(|&sharer| self.links.get(&conn).is_some_and(|link| link.connection.peer_id() == sharer))
+        {
             self.setup.gate.shares.name(content, sharer, list);
         }
     }

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use protocol::{ContentId, PeerMessage, PieceRange};
 
-use super::connection::Connection;
 use crate::engine::Engine;
 use crate::event::ConnId;
 
@@ -197,8 +196,7 @@ impl Engine {
 
     /// Counts the strangers of each address. Many that have nothing to do with each other come from that of a relay.
     pub(crate) fn count_strangers(&mut self) {
-        let is_stranger = |state: &&Connection| !state.was_of_use() && state.peer.relayed.is_none();
-        let strangers = self.conns.values().filter(is_stranger);
+        let strangers = self.conns.values().filter(|state| !state.was_of_use() && state.peer.relayed.is_none());
         self.peers.count_strangers(strangers.map(|state| state.peer.address.ip()));
     }
 

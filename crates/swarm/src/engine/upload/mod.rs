@@ -23,7 +23,7 @@ use protocol::{ContentId, PieceRange, PieceSet};
 use crate::event::{ConnId, ServeId};
 use meter::Meter;
 use promises::Promise;
-use unannounced::{Shares, Unannounced};
+use unannounced::{Unannounced, UplinkShares};
 use width::Width;
 
 /// What has waited this long is served before rarer pieces.
@@ -161,7 +161,7 @@ pub(crate) struct Uploads {
     found: VecDeque<Duration>,
     meter: Meter,
     width: Width,
-    shares: Shares,
+    shares: UplinkShares,
     /// The longest round trip to anyone who takes pieces from us.
     pub(crate) longest_rtt: Duration,
 }
@@ -358,7 +358,9 @@ impl Uploads {
         };
         let able = self.waiting.iter().enumerate().filter(|(_, question)| may_start(question.conn));
         let Some(next) = able.min_by_key(|(_, question)| rank(question)).map(|(at, _)| at) else {
-            let mut kept_waiting = self.waiting.iter().map(|question| question.conn);
+            // Who holds its own answer up waits for nobody else.
+            let kept_waiting = self.waiting.iter().map(|question| question.conn);
+            let mut kept_waiting = kept_waiting.filter(|&conn| !askers.is_held_up(conn));
             if let Some(conn) = kept_waiting.find(|&conn| askers.owed_word(conn).is_none()) {
                 self.shares.contend(now, conn);
             }

@@ -123,7 +123,7 @@ impl Upload {
 
 /// What those who swallow got, and the others.
 #[derive(Debug, Default)]
-pub(super) struct Shares {
+pub(super) struct UplinkShares {
     swallowed: u64,
     others: u64,
     /// When somebody who owes no word was last kept waiting, and who; and whether that was a short time ago.
@@ -131,7 +131,7 @@ pub(super) struct Shares {
     contended: bool,
 }
 
-impl Shares {
+impl UplinkShares {
     /// Whether somebody who owes no word is kept waiting.
     pub(super) fn is_contended(&self) -> bool {
         self.contended
@@ -228,7 +228,7 @@ mod tests {
 
     #[test]
     fn those_who_swallow_get_a_part_of_what_others_get() {
-        let mut shares = Shares::default();
+        let mut shares = UplinkShares::default();
         shares.count(BEYOND, true);
         assert!(!shares.is_spent());
         shares.count(1 << 20, true);
