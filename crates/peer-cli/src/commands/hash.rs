@@ -64,7 +64,8 @@ pub fn verify(file: &Path, against: &Against, hashes: Option<&Path>) -> Result<(
     must_be_kept(file, "verify")?;
     must_exist(file)?;
     let manifest = manifest(file, against, hashes)?;
-    let [entry] = &manifest.header().files[..] else {
+    // A folder may hold a single file.
+    let Some([entry]) = Some(&manifest.header().files[..]).filter(|_| !file.is_dir()) else {
         let what = if file.is_dir() { file.display().to_string() } else { format!("content {}", manifest.id()) };
         let sentence = format!(
             "verify checks a file, and {what} is a folder. `peer-cli hash` tells its content id, which stays the same as long as nothing \
