@@ -26,6 +26,7 @@ pub struct Terminal {
     seen: String,
     /// What is on its screen now.
     screen: vt100::Parser,
+    first_modes: LocalModes,
 }
 
 /// Lines that scrolled off the screen and are kept.
@@ -70,6 +71,7 @@ impl Terminal {
         let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
         let slave = File::from(open(name.as_c_str(), flags, Mode::empty()).unwrap());
         tcsetwinsize(&slave, winsize(columns, rows)).unwrap();
+        let first_modes = tcgetattr(&slave).unwrap().local_modes;
         command.stdin(slave.try_clone().unwrap()).stdout(slave.try_clone().unwrap()).stderr(slave);
         let child = command.spawn().unwrap();
         // A process that keeps the program's end open never sees the end of what it says.
@@ -86,7 +88,14 @@ impl Terminal {
                 }
             }
         });
-        Terminal { child, keys, shown, seen: String::new(), screen: vt100::Parser::new(rows, columns, SCROLLED) }
+        Terminal {
+            child,
+            keys,
+            shown,
+            seen: String::new(),
+            screen: vt100::Parser::new(rows, columns, SCROLLED),
+            first_modes,
+        }
     }
 
     /// Makes the terminal larger or smaller.
@@ -140,6 +149,11 @@ impl Terminal {
                 Err(_) => panic!("{text:?} was not shown, but {:?}", self.seen),
             }
         }
+    }
+
+    /// The terminal's modes before a program had it.
+    pub fn first_modes(&self) -> LocalModes {
+        self.first_modes
     }
 
     /// The terminal's modes, as the program that has it left them.
