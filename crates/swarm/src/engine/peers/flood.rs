@@ -102,14 +102,19 @@ impl MessageBudget {
         BURST + self.granted * TIMES
     }
 
+    /// What it has earned since that was last added.
+    fn earned(&self, now: Duration, rate: u64) -> u64 {
+        earned(now.saturating_sub(self.since).min(SAVED), rate)
+    }
+
     /// Whether there would be enough left for this much work.
     fn affords(&self, now: Duration, rate: u64, units: u64) -> bool {
-        self.units + earned(now.saturating_sub(self.since).min(SAVED), rate) >= units
+        self.units + self.earned(now, rate) >= units
     }
 
     /// Whether there is enough left for this much work.
     fn spend(&mut self, now: Duration, rate: u64, units: u64) -> bool {
-        let earned = earned(now.saturating_sub(self.since).min(SAVED), rate);
+        let earned = self.earned(now, rate);
         if earned > 0 {
             self.units = (self.units + earned).min(self.most().max(self.units));
             self.since = now;

@@ -230,7 +230,6 @@ impl Engine {
     /// Starts what waits, as far as there is room.
     pub(crate) fn serve_next(&mut self) {
         self.find_held_up();
-        let was_contended = self.uploads.shares.is_contended();
         self.uploads.shares.review(self.now);
         let slots = self.config.upload_slots;
         loop {
@@ -240,12 +239,8 @@ impl Engine {
                 state.upload.waiting -= 1;
                 let piece = self.contents.get(&question.content).map_or(0, Content::piece_size);
                 state.upload.begins(question.bytes, piece);
-                self.uploads.recount(&mut state.upload);
             }
             self.actions.serve(question.serve);
-        }
-        if self.uploads.shares.is_contended() != was_contended {
-            self.conns.values_mut().for_each(|state| self.uploads.recount(&mut state.upload));
         }
         // What somebody who downloads has is new to most: each piece should be whole soon.
         let has_all = !self.contents.values().any(|content| content.wanted && content.takers > 0);
