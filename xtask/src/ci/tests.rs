@@ -31,18 +31,23 @@ pub(super) fn run(arguments: &[&str], set_up: impl Fn(&mut Command) + Sync) -> a
     let next = || programs.lock().expect("a thread has panicked while it held this lock").next();
     let worker = || {
         while let Some(program) = next() {
-            if !passes(&program, &set_up) {
-                failed.lock().expect("a thread has panicked while it held this lock").push(program.name);
+            if let Err(which) = passes(&program, &set_up) {
+                failed
+                    .lock()
+                    .expect("a thread has panicked while it held this lock")
+                    .push(format!("{} ({which})", program.name));
             }
         }
     };
     thread::scope(|scope| (0..SIDE_BY_SIDE).for_each(|_| drop(scope.spawn(worker))));
-    let failed = failed.into_inner().expect("a thread has panicked while it held this lock");
-    ensure!(failed.is_empty(), "tests failed in {}", failed.join(", "));
+    let mut failed = failed.into_inner().expect("a thread has panicked while it held this lock");
     let mut examples = super::command();
     examples.arg("test").args(arguments).arg("--doc");
     set_up(&mut examples);
-    ensure!(examples.status()?.success(), "examples in the documentation failed");
+    if !examples.status()?.success() {
+        failed.push("examples in the documentation".to_owned());
+    }
+    ensure!(failed.is_empty(), "tests failed in {}", failed.join(", "));
     Ok(())
 }
 
@@ -70,8 +75,8 @@ fn program(message: &Value) -> Option<Program> {
     Some(Program { name, executable: path(&message["executable"])?, folder })
 }
 
-/// Runs it, and says in a line how that went, or all that it has said if it failed.
-fn passes(program: &Program, set_up: impl Fn(&mut Command)) -> bool {
+/// Runs it, and says in a line how that went, or all that it has said if it failed; which of its tests did is the error.
+fn passes(program: &Program, set_up: impl Fn(&mut Command)) -> Result<(), String> {
     let began = Instant::now();
     eprintln!("          {} begins", program.name);
     let mut command = Command::new(&program.executable);
@@ -81,15 +86,15 @@ fn passes(program: &Program, set_up: impl Fn(&mut Command)) -> bool {
     match status_and_words(&mut command) {
         Ok((status, said)) if status.success() => {
             eprintln!("{:>6} s  {}: {}", seconds(), program.name, result(&said));
-            true
+            Ok(())
         }
         Ok((status, said)) => {
             eprintln!("{said}{:>6} s  {}: {status}", seconds(), program.name);
-            false
+            Err(which_failed(&said).unwrap_or_else(|| status.to_string()))
         }
         Err(error) => {
             eprintln!("{}: {error}", program.executable.display());
-            false
+            Err(error.to_string())
         }
     }
 }
@@ -108,4 +113,38 @@ fn status_and_words(command: &mut Command) -> anyhow::Result<(ExitStatus, String
 fn result(said: &str) -> String {
     let results: Vec<_> = said.lines().filter_map(|line| line.strip_prefix("test result: ok. ")).collect();
     results.join("; ")
+}
+
+/// Most characters of a test's last words that are repeated at the end, where a long run's reader looks first.
+const REPEATED: usize = 600;
+
+/// Which tests failed, each with the first of its last words. By what the program says while it runs: at its end it lists them once
+/// more, but one that was ended does not.
+fn which_failed(said: &str) -> Option<String> {
+    let failed = |line: &str| Some(line.strip_prefix("test ")?.strip_suffix(" ... FAILED")?.to_owned());
+    let names: Vec<_> =
+        said.lines().filter_map(failed).map(|name| format!("{name}{}", last_words(said, &name))).collect();
+    (!names.is_empty()).then(|| names.join("; "))
+}
+
+/// Where a test panicked, and what it said.
+fn last_words(said: &str, test: &str) -> String {
+    let thread = format!("thread '{test}'");
+    let lines = said.lines().skip_while(|line| !(line.starts_with(&thread) && line.contains("panicked at")));
+    let words: Vec<_> = lines.take(4).take_while(|line| !line.starts_with("note: ") && *line != "stack backtrace:").collect();
+    let words: String = words.join(" ").chars().take(REPEATED).collect();
+    if words.is_empty() { words } else { format!(": {words}") }
+}
+
+#[cfg(test)]
+mod of_words {
+    use super::*;
+
+    #[test]
+    fn failed_tests_are_named_with_what_they_said() {
+        let said = "running 3 tests\ntest a::b ... ok\ntest a::c ... FAILED\ntest d ... FAILED\n\nfailures:\n\n\
+                    ---- a::c stdout ----\n\nthread 'a::c' (7) panicked at src/a.rs:3:5:\nno line\nnote: run with\n";
+        assert_eq!(which_failed(said).unwrap(), "a::c: thread 'a::c' (7) panicked at src/a.rs:3:5: no line; d");
+        assert_eq!(which_failed("running 1 test\ntest a ... ok\n"), None);
+    }
 }
