@@ -4,7 +4,7 @@
 //! A mailbox costs next to nothing and its number is public, so what is scarce is the owner's attention: exchanges of a mailbox
 //! have few places, which are shared out by address as handshakes are, and a few seconds each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -26,11 +26,38 @@ const ANSWERS: usize = 2;
 const LIFE: Duration = Duration::from_secs(25 * 3600);
 /// Mailboxes of a network (IPv4 /24, IPv6 /48) once half of all numbers are taken.
 const OF_ONE_NETWORK: usize = 64;
+/// So many numbers that were given back last are given to nobody else: who was told a code that is over comes late, and would guess at
+/// the next one by it.
+const RESTING: usize = 8;
 
 /// All mailboxes, by their numbers.
 #[derive(Default)]
 pub(crate) struct Mailboxes {
-    table: Mutex<BTreeMap<u16, Mailbox>>,
+    table: Mutex<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    taken: BTreeMap<u16, Mailbox>,
+    /// Numbers that were given back, the last one at the end.
+    resting: VecDeque<u16>,
+}
+
+impl Table {
+    fn give_back(&mut self, number: u16) {
+        self.taken.remove(&number);
+        self.resting.retain(|other| *other != number);
+        self.resting.push_back(number);
+        if self.resting.len() > RESTING {
+            self.resting.pop_front();
+        }
+    }
+
+    /// The smallest number that is free, of those that do not rest if there are any.
+    fn smallest(&self) -> Option<u16> {
+        let free = || (1..=MAX_MAILBOX).filter(|number| !self.taken.contains_key(number));
+        free().find(|number| !self.resting.contains(number)).or_else(|| free().next())
+    }
 }
 
 struct Mailbox {
@@ -53,8 +80,8 @@ struct Claim<'a> {
 impl Drop for Claim<'_> {
     fn drop(&mut self) {
         let mut table = self.mailboxes.lock();
-        if table.get(&self.number).is_some_and(|mailbox| mailbox.session == self.session) {
-            table.remove(&self.number);
+        if table.taken.get(&self.number).is_some_and(|mailbox| mailbox.session == self.session) {
+            table.give_back(self.number);
         }
     }
 }
@@ -75,7 +102,7 @@ struct Exchange<'a> {
 impl Drop for Exchange<'_> {
     fn drop(&mut self) {
         if let Some(mailbox) =
-            self.mailboxes.lock().get_mut(&self.number).filter(|mailbox| mailbox.session == self.session)
+            self.mailboxes.lock().taken.get_mut(&self.number).filter(|mailbox| mailbox.session == self.session)
         {
             mailbox.exchanges.remove(&self.id);
         }
@@ -87,12 +114,12 @@ impl Drop for Exchange<'_> {
 }
 
 impl Mailboxes {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<u16, Mailbox>> {
+    fn lock(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Gives a mailbox to a session: of the number that it wishes if that is free, or its own from before, or else of the
-    /// smallest that is free.
+    /// smallest that is free and does not rest.
     fn claim(
         &self,
         session: u64,
@@ -101,28 +128,24 @@ impl Mailboxes {
     ) -> Result<(Claim<'_>, mpsc::Receiver<MailboxEvent>), MailboxRefusal> {
         let mut table = self.lock();
         let network = AddressOrigin::of(from).network;
-        let of_network = || table.values().filter(|mailbox| mailbox.network == network).count();
-        if table.len() > usize::from(MAX_MAILBOX / 2) && of_network() >= OF_ONE_NETWORK {
+        let of_network = || table.taken.values().filter(|mailbox| mailbox.network == network).count();
+        if table.taken.len() > usize::from(MAX_MAILBOX / 2) && of_network() >= OF_ONE_NETWORK {
             return Err(MailboxRefusal::Full);
         }
-        let is_open = |number: &u16| table.get(number).is_none_or(|mailbox| mailbox.owner == owner);
+        let is_open = |number: &u16| table.taken.get(number).is_none_or(|mailbox| mailbox.owner == owner);
         let wished = wish.filter(|number| (1..=MAX_MAILBOX).contains(number) && is_open(number));
-        let smallest = || {
-            let gap = (1..).zip(table.keys()).find(|(number, taken)| number != *taken).map(|(number, _)| number);
-            gap.or_else(|| u16::try_from(table.len() + 1).ok().filter(|&number| number <= MAX_MAILBOX))
-        };
-        let number = wished.or_else(smallest).ok_or(MailboxRefusal::Full)?;
+        let number = wished.or_else(|| table.smallest()).ok_or(MailboxRefusal::Full)?;
         let (events, received) = mpsc::channel(WAITING);
         let (places, exchanges) = (Handshakes::new(EXCHANGES), BTreeMap::new());
         // One that it had over a connection that is not known to be dead ends with this.
-        table.insert(number, Mailbox { session, owner, network, events, places, exchanges, last: 0 });
+        table.taken.insert(number, Mailbox { session, owner, network, events, places, exchanges, last: 0 });
         Ok((Claim { mailboxes: self, number, session }, received))
     }
 
     /// Begins an exchange with the owner of a mailbox.
     fn open(&self, number: u16) -> Option<Exchange<'_>> {
         let mut table = self.lock();
-        let mailbox = table.get_mut(&number)?;
+        let mailbox = table.taken.get_mut(&number)?;
         mailbox.last = mailbox.last.wrapping_add(1);
         let (id, (answer, answers)) = (mailbox.last, mpsc::channel(ANSWERS));
         mailbox.exchanges.insert(id, answer);
@@ -132,7 +155,7 @@ impl Mailboxes {
 
     /// The owner's answer, which nobody may wait for any more.
     fn answer(&self, claim: &Claim<'_>, exchange: u32, message: Vec<u8>) {
-        if let Some(mailbox) = self.lock().get(&claim.number).filter(|mailbox| mailbox.session == claim.session)
+        if let Some(mailbox) = self.lock().taken.get(&claim.number).filter(|mailbox| mailbox.session == claim.session)
             && let Some(answers) = mailbox.exchanges.get(&exchange)
         {
             let _ = answers.try_send(message);
@@ -280,11 +303,30 @@ mod tests {
         assert_eq!((first.0.number, second.0.number), (1, 2));
         let (wished, taken) = (claim(3, Some(77)), claim(4, Some(77)));
         assert_eq!((wished.0.number, taken.0.number), (77, 3));
-        drop(first);
-        assert_eq!(claim(5, None).0.number, 1, "it is free again");
-        for wrong in [0, MAX_MAILBOX + 1] {
-            assert_eq!(claim(6, Some(wrong)).0.number, 1);
+        for (wrong, next) in [(0, 4), (MAX_MAILBOX + 1, 5)] {
+            assert_eq!(claim(6, Some(wrong)).0.number, next);
         }
+    }
+
+    #[test]
+    fn a_number_that_was_given_back_rests() {
+        let mailboxes = Mailboxes::default();
+        let claim = |session, wish| mailboxes.claim(session, from(session as u32), wish).ok().unwrap();
+        drop(claim(1, None));
+        assert_eq!(claim(1, Some(1)).0.number, 1, "who wishes for it may have it");
+        // Each is given back at once.
+        let numbers: Vec<_> = (2..11).map(|session| claim(session, None).0.number).collect();
+        assert_eq!(numbers, [2, 3, 4, 5, 6, 7, 8, 9, 1], "it is free again");
+    }
+
+    #[test]
+    fn where_all_others_are_taken_one_that_rests_is_given() {
+        let mailboxes = Mailboxes::default();
+        let claim = |session: u32| mailboxes.claim(session.into(), from(session << 8), None).map(|(claim, _)| claim);
+        let mut claims: Vec<_> = (1..=u32::from(MAX_MAILBOX)).map(|session| claim(session).ok().unwrap()).collect();
+        assert!(claim(MAX_MAILBOX.into()).is_err());
+        let last = claims.pop().map(|claim| claim.number);
+        assert_eq!(claim(0).ok().map(|claim| claim.number), last);
     }
 
     #[tokio::test]

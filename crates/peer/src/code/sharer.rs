@@ -183,8 +183,19 @@ pub(crate) fn offer(
 ) -> CodeOffer {
     let places = std::iter::once(place).chain(std::mem::take(&mut options.others)).collect();
     let ((report, events), (ticket, told)) = (mpsc::channel(EVENTS), watch::channel(ticket));
-    let (number, current) = (None, None);
-    let offer = Offer { transport, places, ticket: told, options, report, numbers, number, current, used: 0, burnt: 0 };
+    let offer = Offer {
+        transport,
+        places,
+        ticket: told,
+        options,
+        report,
+        numbers,
+        number: None,
+        spent: None,
+        current: None,
+        used: 0,
+        burnt: 0,
+    };
     CodeOffer { events, ticket, task: tokio::spawn(offer.run()).abort_handle() }
 }
 
@@ -198,6 +209,9 @@ struct Offer {
     numbers: Numbers,
     /// The number of its mailbox, also while there is no connection: it is claimed again.
     number: Option<Number>,
+    /// The number of a code that was used, until another is claimed: others who were told the same code come late, and would guess
+    /// at the next one by it.
+    spent: Option<Number>,
     /// The code that is good, or that was the last.
     current: Option<Current>,
     /// How often codes were used.
@@ -323,7 +337,7 @@ impl Offer {
             Some(own) if !own.is_at(tracker) => {
                 self.numbers.take(tracker, own.get()).or_else(|| self.numbers.any(tracker, OWN_NUMBERS))
             }
-            None if self.options.own_tracker => self.numbers.any(tracker, OWN_NUMBERS),
+            None if self.options.own_tracker || self.spent.is_some() => self.numbers.any(tracker, OWN_NUMBERS),
             _ => None,
         };
         let wish = free.as_ref().or(self.number.as_ref()).map(Number::get);
@@ -337,6 +351,7 @@ impl Offer {
                     let taken = || TransportError::Lost(format!("another code of this node has the number {number}"));
                     self.number = Some(got.ok_or_else(taken)?);
                 }
+                self.spent = None;
                 Ok(Mailbox { connection, send, recv, number })
             }
             Ok(Some(TrackerEvent::Refused(_))) => Err(NoCode::NotHere),
@@ -415,7 +430,7 @@ impl Offer {
             let answer = TrackerRequest::Mailbox(MailboxRequest::Answer { exchange, message });
             let sent = send.send(&answer).await;
             // What has come of it is so, whether the answer arrives or not.
-            if let Err(end) = self.settle(verdict, number, me, tracker).await {
+            if let Err(end) = self.settle(verdict, number).await {
                 // The answer is to arrive before the connection goes.
                 let _ = send.finish();
                 sleep(LINGER).await;
@@ -424,13 +439,19 @@ impl Offer {
             if sent.is_err() {
                 break Ok(());
             }
+            // It was used, and the next one has another number.
+            if self.current.is_none() {
+                let _ = send.finish();
+                sleep(LINGER).await;
+                break Ok(());
+            }
         };
         reader.abort();
         result
     }
 
     /// What follows from a proof.
-    async fn settle(&mut self, verdict: GuessOutcome, number: u16, me: PeerId, tracker: PeerId) -> Result<(), End> {
+    async fn settle(&mut self, verdict: GuessOutcome, number: u16) -> Result<(), End> {
         let Some(current) = &mut self.current else { return Ok(()) };
         let code = current.guesses.code();
         match verdict {
@@ -449,7 +470,8 @@ impl Offer {
                 self.used += 1;
                 let last = self.options.uses.is_some_and(|uses| self.used >= uses);
                 self.say(CodeEvent::Used { code, peer, from, last }).await?;
-                if last { Err(End::Silent) } else { self.renew(number, me, tracker).await }
+                (self.current, self.spent) = (None, self.number.take());
+                if last { Err(End::Silent) } else { Ok(()) }
             }
         }
     }
