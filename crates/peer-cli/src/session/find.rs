@@ -92,6 +92,7 @@ pub async fn find_ahead(
     let most = patience.at_most(ANSWER);
     let mut notice = DelayedNotice::new(tell, format!("The tracker has not answered yet; waiting for it, {most}."));
     let mut said = false;
+    let mut is_doubted = false;
     loop {
         // The last answer, too, takes its time.
         let ask = async {
@@ -116,6 +117,11 @@ pub async fn find_ahead(
             name_silent(node, tell);
         }
         match found.len() {
+            // Who has not all of it may be leaving just now, and nobody else would ever be there to wait for.
+            1 if found[0].seeders == 0 && !is_doubted && !patience.waits() => {
+                is_doubted = true;
+                tokio::time::sleep(ASK_AGAIN).await;
+            }
             1 => {
                 let ContentMatch { content, name, size, seeders, others, .. } = found.remove(0);
                 let asked = matches!(query, Query::Name(_)).then(|| wanted.to_owned());
