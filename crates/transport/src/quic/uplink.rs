@@ -30,6 +30,9 @@ const WAIT: Duration = Duration::from_millis(20);
 const SAMPLE: Duration = Duration::from_millis(50);
 /// What has been on its way for so long and four round trips is held up by the other side, and holds up nobody else.
 const HELD_UP: Duration = Duration::from_secs(1);
+/// What a connection has taken all of has left after so many times what the uplink needs for everything that is on its way, though that is
+/// known only once its stream ends: streams that are all half sent would otherwise wait for each other.
+const LEAVES: f64 = 2.0;
 
 /// A connection's way through the uplink.
 pub(super) struct ConnectionPacer {
@@ -84,6 +87,8 @@ struct Taken {
     bytes: u64,
     since: Instant,
     rtt: Duration,
+    /// Whether all of it is in the connection's window.
+    all: bool,
 }
 
 impl State {
@@ -95,7 +100,11 @@ impl State {
 
     /// Nothing if there is room; or else when there will be at the latest.
     fn wait(&self, connection: usize, now: Instant) -> Option<Duration> {
-        let left = |taken: &Taken| (HELD_UP + 4 * taken.rtt).saturating_sub(now - taken.since);
+        let leaves = self.leaves();
+        let left = |taken: &Taken| {
+            let most = if taken.all { leaves } else { HELD_UP };
+            (most + 4 * taken.rtt).saturating_sub(now - taken.since)
+        };
         // What a connection has under way itself is bounded by its window, and holds up nobody: a sender that waits for
         // more than its congestion control would never learn how much a long path takes.
         let others = self.streams.values().filter(|taken| taken.connection != connection);
@@ -108,6 +117,13 @@ impl State {
         let own = self.streams.values().filter(|taken| taken.connection == connection).map(|taken| taken.bytes);
         let has_part = own.sum::<u64>() >= limit / self.sending.len().max(1) as u64;
         (has_part && bytes >= limit).then(|| moving.map(left).min().unwrap_or_default())
+    }
+
+    /// How long what is on its way takes to leave, at the most.
+    fn leaves(&self) -> Duration {
+        let bytes: u64 = self.streams.values().map(|taken| taken.bytes).sum();
+        let takes = Duration::try_from_secs_f64(LEAVES * bytes as f64 / self.rate.max(1.0)).unwrap_or(HELD_UP);
+        (takes + WAIT).min(HELD_UP)
     }
 
     fn measure(&mut self, now: Instant, bytes: u64) {
@@ -162,9 +178,9 @@ impl Uplink {
             // Until now there was nothing to send: that time tells nothing.
             (state.sample, state.arrived) = (Some(now), 0);
         }
-        let taken = state.streams.entry(stream).or_insert(Taken { connection, bytes: 0, since: now, rtt });
+        let taken = state.streams.entry(stream).or_insert(Taken { connection, bytes: 0, since: now, rtt, all: false });
         taken.bytes += bytes;
-        taken.since = now;
+        (taken.since, taken.all) = (now, false);
         stream
     }
 
@@ -174,7 +190,7 @@ impl Uplink {
         let Some(rtt) = state.streams.get(&stream).map(|taken| taken.rtt) else { return };
         let most = state.limit(rtt);
         let Some(taken) = state.streams.get_mut(&stream) else { return };
-        taken.since = now;
+        (taken.since, taken.all) = (now, true);
         let over = taken.bytes.saturating_sub(most);
         taken.bytes -= over;
         if over > 0 {
@@ -217,12 +233,26 @@ mod tests {
         let mut state = State { rate: 1e4, ..State::default() };
         state.sending.extend((0..10).map(|connection| (connection, 1)));
         state.streams.extend((1..10).map(|slow| {
-            let taken = Taken { connection: slow as usize, bytes: 256 << 10, since: now, rtt };
+            let taken = Taken { connection: slow as usize, bytes: 256 << 10, since: now, rtt, all: false };
             (slow, taken)
         }));
         assert_eq!(state.wait(0, now), None);
-        state.streams.insert(10, Taken { connection: 0, bytes: LEAST, since: now, rtt });
+        state.streams.insert(10, Taken { connection: 0, bytes: LEAST, since: now, rtt, all: false });
         assert_eq!(state.wait(0, now), Some(HELD_UP), "it has its part on its way");
         assert_eq!(state.wait(1, now), Some(HELD_UP));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn streams_that_are_half_sent_wait_no_longer_for_each_other_than_that_takes_to_leave() {
+        let (now, rtt) = (Instant::now(), Duration::ZERO);
+        let mut state = State { rate: 1e8, ..State::default() };
+        state.sending.extend((0..5).map(|connection| (connection, 1)));
+        let half = |connection| Taken { connection, bytes: 1_000_000, since: now, rtt, all: true };
+        state.streams.extend((0..5).map(|stream| (stream, half(stream as usize))));
+        assert_eq!(state.wait(0, now), Some(Duration::from_millis(120)), "5 MB at 100 MB/s, twice, and a moment");
+        assert_eq!(state.wait(0, now + Duration::from_millis(120)), None);
+        // One that a connection does not take is held up by its other side.
+        state.streams.values_mut().for_each(|taken| taken.all = false);
+        assert_eq!(state.wait(0, now), Some(HELD_UP));
     }
 }
