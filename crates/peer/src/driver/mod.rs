@@ -138,7 +138,11 @@ impl Driver {
         } = builder;
         let hello = PeerMessage::Hello { version: VERSION, listeners: listeners.borrow().clone(), site: site.clone() };
         let buffers = Buffers::new(builder.engine.budget);
-        let engine = Engine::new(builder.engine, transport.peer_id(), hello, seed);
+        // What is asked for can all be on loan at once. Otherwise connections fill with what waits for a buffer, and what has one cannot
+        // come: everybody waits for everybody.
+        let mut config = builder.engine;
+        config.budget = buffers.most_on_loan();
+        let engine = Engine::new(config, transport.peer_id(), hello, seed);
         let dialled = Arc::new(DialFilter::new(dial_private, &transport.listeners()));
         let gate = Arc::new(Gate::new(transport.peer_id(), shares));
         let announced = (listeners.borrow().clone(), Vec::new());

@@ -40,6 +40,11 @@ impl Buffers {
         self.budget as u64
     }
 
+    /// Bytes that may be on loan at a time.
+    pub(crate) fn most_on_loan(&self) -> u64 {
+        (self.units * UNIT) as u64
+    }
+
     /// Whether two pieces of this size, which must always pass, are more than the budget.
     pub(crate) fn exceeded_by(&self, piece: usize) -> bool {
         2 * piece > self.budget
