@@ -15,6 +15,9 @@ use crate::event::{ConnId, RequestId};
 /// be here long before.
 const PATIENCE: Duration = Duration::from_secs(1);
 const LITTLE_PATIENCE: Duration = Duration::from_millis(250);
+/// Patience lasts no longer than so many such requests take at the pace of the fastest peer, and at least this long.
+const LEAST_PATIENCE: Duration = Duration::from_millis(100);
+const SEVERAL: u64 = 8;
 /// Bytes of such a request, if pieces are small.
 const OWN_ACCOUNT: u64 = 1 << 20;
 
@@ -55,12 +58,14 @@ impl Engine {
     /// Where nothing is under way and nobody offers anything, one peer is asked all the same.
     pub(crate) fn ask_on_own_account(&mut self) {
         let wanted: Vec<ContentId> = self.contents.iter().filter(|(_, c)| c.wanted).map(|(&id, _)| id).collect();
+        let several = (SEVERAL * OWN_ACCOUNT) as f64 / self.downloads.fastest.max(1.0);
+        let several = Duration::try_from_secs_f64(several).unwrap_or(PATIENCE).max(LEAST_PATIENCE);
         for id in wanted {
             let moves = self.is_moving(id);
             let Some(content) = self.contents.get_mut(&id).filter(|content| content.geometry.is_some()) else {
                 continue;
             };
-            let patience = if content.total() <= OWN_ACCOUNT { LITTLE_PATIENCE } else { PATIENCE };
+            let patience = if content.total() <= OWN_ACCOUNT { LITTLE_PATIENCE } else { PATIENCE }.min(several);
             if moves {
                 content.busy = self.now;
             } else if self.now.saturating_sub(content.busy) >= patience

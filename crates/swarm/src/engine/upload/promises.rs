@@ -9,6 +9,10 @@ use crate::event::ConnId;
 
 /// An offer must be answered, and a piece that was sent be announced, within this time and two round trips.
 pub(crate) const ANSWER: Duration = Duration::from_secs(1);
+/// What was declined is offered again sooner while nobody wants anything else of us: once so many bytes could have been sent, and not before
+/// this. Those who were to bring it may have left, having all.
+const SENT_SOON: f64 = (8 << 20) as f64;
+const LEAST_REST: Duration = Duration::from_millis(100);
 /// No further offers to a peer that has not answered one for this long and two round trips.
 const PATIENCE: Duration = Duration::from_millis(250);
 /// Longest pause in offers to someone who does not answer them.
@@ -94,6 +98,7 @@ impl Engine {
     pub(crate) fn review_promises(&mut self) {
         let (mut broken, mut ignoring) = (Vec::new(), Vec::new());
         self.uploads.longest_rtt = Duration::ZERO;
+        let declined = self.uploads.rests_after_decline();
         for (&conn, state) in &mut self.conns {
             let rtt = state.round_trip();
             let patience = rtt * 2 + PATIENCE;
@@ -109,7 +114,8 @@ impl Engine {
                     // A peer without the manifest cannot answer.
                     late |= theirs.manifest && promise.stage == Stage::Offered && age.min(silent) > patience;
                     let stranger = theirs.manifest && !state.upload.has_answered && promise.stage == Stage::Offered;
-                    let most = if stranger { patience } else { rtt * 2 + ANSWER };
+                    let answer = if promise.stage == Stage::Declined { declined } else { ANSWER };
+                    let most = if stranger { patience } else { rtt * 2 + answer };
                     if promise.stage != Stage::Asked && age > most {
                         broken.push((conn, id, piece));
                     }
@@ -122,6 +128,15 @@ impl Engine {
         }
         ignoring.into_iter().for_each(|conn| self.recount(conn));
         broken.into_iter().for_each(|(conn, id, piece)| self.break_promise(conn, id, piece));
+    }
+}
+
+impl super::Uploads {
+    /// How long a piece that was declined is not offered again.
+    fn rests_after_decline(&self) -> Duration {
+        let rate = self.rate().filter(|_| self.promised == 0);
+        let sent = rate.and_then(|rate| Duration::try_from_secs_f64(SENT_SOON / rate).ok());
+        sent.map_or(ANSWER, |sent| sent.clamp(LEAST_REST, ANSWER))
     }
 }
 
