@@ -117,6 +117,23 @@ fn an_id_that_nobody_shares_yet_is_waited_for() {
     assert!(swarm.output("there", "real.bin") == bytes);
 }
 
+/// Who only waits for it, too, would be waited for without end.
+#[test]
+fn one_that_waits_for_an_id_is_not_one_that_shares_it() {
+    let swarm = Swarm::new();
+    let (mut seeder, content, _) = honest(&swarm, &noise(400_000, 1));
+    seeder.type_line("exit");
+    seeder.ends_with(0);
+    let (id, port) = (content.to_string(), swarm.port.to_string());
+    let mut waiting = swarm.peer("first", &["-f", &id, "--wait=5m", "--exit-when-done"]);
+    waiting.line("Nobody shares ");
+    for output in [&["-o", "out"][..], &["-o", "-"]] {
+        let output = run(&swarm, &[&["get", &id, "-i", "127.0.0.1", "-d", &port], output].concat());
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(4), "{errors}");
+    }
+}
+
 /// A digest, a date and a word of six letters from a to f are names of many files. Their sharer is told how they are found.
 #[test]
 fn a_file_that_is_called_like_an_id_is_had_by_its_own() {

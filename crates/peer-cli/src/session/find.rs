@@ -28,6 +28,8 @@ pub struct Wanted {
     pub name: String,
     /// Peers that have all of it, if the tracker knew of no others when it was asked.
     pub seeders: Option<u32>,
+    /// The tracker knew only of peers that have not all of it. They may all be waiting for it.
+    pub is_in_doubt: bool,
 }
 
 /// A content that answers to what was asked for.
@@ -40,6 +42,8 @@ pub struct Found {
     pub asked: Option<String>,
     /// Peers that have all of it, if nobody else takes part in it.
     pub seeders: Option<u32>,
+    /// The tracker knows only of peers that have not all of it.
+    pub is_in_doubt: bool,
     /// The secret of a private share.
     pub secret: Option<Secret>,
 }
@@ -56,7 +60,7 @@ impl Found {
 
     /// What is to be said of it while it is waited for.
     pub fn wanted(&self) -> Wanted {
-        Wanted { name: self.called(), seeders: self.seeders }
+        Wanted { name: self.called(), seeders: self.seeders, is_in_doubt: self.is_in_doubt }
     }
 
     /// A name led to it, and what came has another one.
@@ -125,8 +129,8 @@ pub async fn find_ahead(
             1 => {
                 let ContentMatch { content, name, size, seeders, others, .. } = found.remove(0);
                 let asked = matches!(query, Query::Name(_)).then(|| wanted.to_owned());
-                let seeders = (others == 0).then_some(seeders);
-                return Ok(Found { content, name, size, asked, seeders, secret: None });
+                let (is_in_doubt, seeders) = (seeders == 0, (others == 0).then_some(seeders));
+                return Ok(Found { content, name, size, asked, seeders, is_in_doubt, secret: None });
             }
             0 if patience.waits() => {
                 if !said {
@@ -172,8 +176,8 @@ async fn private(
 ) -> Result<Found, Failure> {
     let secret = ticket.secret();
     if let Some(ContentMatch { content, name, size, seeders, others, .. }) = told {
-        let seeders = (others == 0).then_some(seeders);
-        return Ok(Found { content, name, size, asked: None, seeders, secret });
+        let (is_in_doubt, seeders) = (seeders == 0, (others == 0).then_some(seeders));
+        return Ok(Found { content, name, size, asked: None, seeders, is_in_doubt, secret });
     }
     let (Some(content), Some(secret)) = (ticket.content(), secret) else {
         let sentence = "only the ticket's own tracker knows its content: use `peer-cli get TICKET`";

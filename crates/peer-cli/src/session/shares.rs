@@ -55,7 +55,7 @@ impl Session {
     /// Takes over what is shared, and says so.
     pub(super) fn adopt(&self, share: Share) -> ContentId {
         let (content, status) = (share.content(), share.status().borrow().clone());
-        let wanted = Wanted { name: printable(&status.name), seeders: None };
+        let wanted = Wanted { name: printable(&status.name), seeders: None, is_in_doubt: false };
         let entry = Content::new(Handle::Share(share), wanted, self.began);
         self.state.borrow_mut().contents.insert(content, entry);
         self.shared(content, status);

@@ -24,6 +24,9 @@ const FAILED_ORIGIN: Duration = Duration::from_secs(60);
 /// Where the sharer has said that its share is over, others who have the rest are waited for so long.
 const OVER: Duration = Duration::from_secs(15);
 
+/// Where the tracker knew only of peers that have not all of it, one of them is given so long to send the first thing.
+const DOUBT: Duration = Duration::from_secs(30);
+
 /// Time between two looks.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
@@ -71,7 +74,11 @@ pub async fn manifest(
             still.manifest(now, came);
         }
         let words = words(&waiting, &wanted, &Dialling::of(node, transport));
-        let wait = bound(wait, &waiting, has_origin, false);
+        let (doubt, wait) = (doubt(wait, &waiting, &wanted, has_origin), bound(wait, &waiting, has_origin, false));
+        let (words, late, wait) = match doubt {
+            Some(doubt) => (after_doubt(&wanted, &words), ExitCode::NotFound, Some(doubt)),
+            None => (words, late, wait),
+        };
         if still.is_over(now, wait) {
             return Err(gave_up(late, &wanted.name, wait, &words, false));
         }
@@ -89,6 +96,19 @@ pub fn bound(wait: Option<Duration>, waiting: &WaitingFor, has_origin: bool, is_
         WaitingFor::Tracker | WaitingFor::Peers { .. } if has_origin => Some(FAILED_ORIGIN),
         _ => is_over.then_some(OVER),
     })
+}
+
+/// For how long is waited where the tracker knew only of peers that have not all of it, and none of them has sent anything: all of them
+/// may be waiting for it, and then for each other. With `--wait`, or with an origin, that is fine.
+pub fn doubt(wait: Option<Duration>, waiting: &WaitingFor, wanted: &Wanted, has_origin: bool) -> Option<Duration> {
+    let has_sent_nothing =
+        matches!(waiting, WaitingFor::Peers { .. } | WaitingFor::Answers { .. } | WaitingFor::Manifest { came: 0, .. });
+    (wait.is_none() && !has_origin && wanted.is_in_doubt && has_sent_nothing).then_some(DOUBT)
+}
+
+/// Sentences about a download of which nobody had all, and nothing has come.
+pub fn after_doubt(wanted: &Wanted, words: &str) -> String {
+    format!("The tracker knew of nobody who has all of {}. {words}", wanted.name)
 }
 
 /// Whether nobody who is connected has anything of what is missing.
@@ -264,7 +284,11 @@ mod tests {
     }
 
     fn said(waiting: &WaitingFor, seeders: Option<u32>, transport: Kind) -> String {
-        words(waiting, &Wanted { name: "x".to_owned(), seeders }, &Dialling { transport, trackers: Vec::new() })
+        words(
+            waiting,
+            &Wanted { name: "x".to_owned(), seeders, is_in_doubt: false },
+            &Dialling { transport, trackers: Vec::new() },
+        )
     }
 
     #[test]
@@ -365,7 +389,7 @@ mod tests {
         assert_eq!(bound(None, &WaitingFor::Tracker, true), Some(FAILED_ORIGIN));
         assert_eq!((bound(None, &peers, false), bound(None, &pieces, true)), (None, None), "others may come");
         assert_eq!(bound(Some(ORIGIN * 9), &peers, true), Some(ORIGIN * 9));
-        let wanted = Wanted { name: "x".to_owned(), seeders: None };
+        let wanted = Wanted { name: "x".to_owned(), seeders: None, is_in_doubt: false };
         let words = after_origin(&peers, &wanted, "https://host/x is not there").unwrap();
         assert_eq!(words, "https://host/x is not there. No other peer of x is known.");
         assert_eq!(after_origin(&pieces, &wanted, "it fails"), None);

@@ -99,6 +99,8 @@ impl Session {
             if let WaitingFor::Manifest { came, .. } = waiting {
                 entry.still.manifest(now, came);
             }
+            // Somebody has sent the manifest, or it was here.
+            entry.wanted.is_in_doubt &= entry.status.borrow().pieces == 0;
             let failure = entry.origin_failure.as_deref();
             let has_origin = self.options.origin.is_some() || failure.is_some();
             let is_alone = !has_origin && standstill::is_alone(&waiting, &entry.status.borrow());
@@ -117,16 +119,23 @@ impl Session {
             let words = words.unwrap_or_else(|| standstill::words(&waiting, &entry.wanted, &dialling()));
             let words = standstill::after_liars(liars, words);
             // A session that never ends by itself keeps waiting, and says so.
-            let wait = match self.options.end {
-                End::Never => wait,
-                _ => standstill::bound(wait, &waiting, has_origin, over.is_some()),
+            let (doubt, wait) = match self.options.end {
+                End::Never => (None, wait),
+                _ => (
+                    standstill::doubt(wait, &waiting, &entry.wanted, has_origin),
+                    standstill::bound(wait, &waiting, has_origin, over.is_some()),
+                ),
+            };
+            let (words, code, wait) = match doubt {
+                Some(doubt) => (standstill::after_doubt(&entry.wanted, &words), ExitCode::NotFound, Some(doubt)),
+                None => (words, ExitCode::NobodyHasAPiece, wait),
             };
             let wait = wait.map(|wait| if pieces { wait.max(SPEAK) } else { wait });
             match over {
                 Some(reason) if entry.still.is_over(now, wait) => Err(reason.to_owned()),
                 None if entry.still.is_over(now, wait) => {
                     let name = &entry.wanted.name;
-                    return Err(standstill::gave_up(ExitCode::NobodyHasAPiece, name, wait, &words, self.keeps()));
+                    return Err(standstill::gave_up(code, name, wait, &words, self.keeps()));
                 }
                 _ => {
                     let long = if busy { String::new() } else { format!(" Waiting {}.", how_long(wait)) };

@@ -114,7 +114,15 @@ impl Search<'_> {
         let found = joined.map(|_| {
             session.joined(id);
             let asked = matches!(query, Query::Name(_)).then(|| name.clone());
-            Found { content, name, size, asked, seeders: (others == 0).then_some(seeders), secret: None }
+            Found {
+                content,
+                name,
+                size,
+                asked,
+                seeders: (others == 0).then_some(seeders),
+                is_in_doubt: seeders == 0,
+                secret: None,
+            }
         });
         let is_silent = found.is_err();
         let found = session.or_from_origin(found, Some(content), None, SilentTracker::AskedAgain)?;
@@ -229,7 +237,7 @@ async fn of_ticket(
 
 /// A content of which nobody has said more than its id.
 fn found_without_tracker(content: ContentId, secret: Option<Secret>) -> Found {
-    Found { content, name: String::new(), size: 0, asked: None, seeders: None, secret }
+    Found { content, name: String::new(), size: 0, asked: None, seeders: None, is_in_doubt: false, secret }
 }
 
 /// The failure for a ticket whose tracker does not answer: the sharer is gone or unreachable. It names the content if
