@@ -131,7 +131,8 @@ fn which_failed(said: &str) -> Option<String> {
 fn last_words(said: &str, test: &str) -> String {
     let thread = format!("thread '{test}'");
     let lines = said.lines().skip_while(|line| !(line.starts_with(&thread) && line.contains("panicked at")));
-    let words: Vec<_> = lines.take(4).take_while(|line| !line.starts_with("note: ") && *line != "stack backtrace:").collect();
+    let words: Vec<_> =
+        lines.take(4).take_while(|line| !line.starts_with("note: ") && *line != "stack backtrace:").collect();
     let words: String = words.join(" ").chars().take(REPEATED).collect();
     if words.is_empty() { words } else { format!(": {words}") }
 }

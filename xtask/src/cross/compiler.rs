@@ -102,10 +102,13 @@ impl Compiler {
         Ok(())
     }
 
-    /// Checks the whole workspace, with the optional parts that are handed out, and with warnings denied.
-    pub(crate) fn check(&self) -> anyhow::Result<()> {
+    /// Checks the workspace, with warnings denied.
+    pub(crate) fn check(&self, breadth: Breadth) -> anyhow::Result<()> {
         let mut command = self.command("clippy");
-        command.args(["--workspace", "--all-targets", "--keep-going"]).args(programs::FEATURES_FOR_PEOPLE);
+        command.args(["--workspace", "--keep-going"]);
+        if breadth == Breadth::All {
+            command.arg("--all-targets").args(programs::FEATURES_FOR_PEOPLE);
+        }
         programs::without_cargo(command.args(["--", "-D", "warnings"]));
         ensure!(command.status()?.success(), "it does not compile for {}", self.target);
         Ok(())
@@ -139,6 +142,15 @@ impl Compiler {
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command
     }
+}
+
+/// How much of the workspace is checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Breadth {
+    /// Tests, too, and the optional parts that are handed out.
+    All,
+    /// Libraries and programs, as the README builds them.
+    Programs,
 }
 
 /// MinGW's compiler.

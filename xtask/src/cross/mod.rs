@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use testbed::programs::Programs;
 
-pub(crate) use compiler::Compiler;
+pub(crate) use compiler::{Breadth, Compiler};
 pub(crate) use debian::{once, output_of};
 pub(crate) use library::From;
 
@@ -33,8 +33,9 @@ const TOOLS: &str = "target/cross";
 
 /// Minutes that a run of all checks has for this.
 const MINUTES_OF_CI: u64 = 12;
-/// What a check of the workspace takes where nothing of it is built yet, on two cores.
+/// What a check of the workspace takes where nothing of it is built yet, on two cores; and of the programs and libraries alone.
 const CHECK: Duration = Duration::from_secs(200);
+const SHORT_CHECK: Duration = Duration::from_secs(110);
 
 /// What is done.
 #[derive(Debug, clap::Args)]
@@ -94,17 +95,23 @@ impl Time {
         Time { ends: minutes.map(|minutes| Instant::now() + Duration::from_secs(60 * minutes)) }
     }
 
-    /// Whether something that takes so long would be done in time; otherwise it is skipped.
+    fn left(self) -> Option<Duration> {
+        self.ends.map(|ends| ends.saturating_duration_since(Instant::now()))
+    }
+
+    /// Whether something that takes so long would be done in time.
+    fn is_enough_for(self, takes: Duration) -> bool {
+        self.left().is_none_or(|left| left >= takes)
+    }
+
+    /// The same; otherwise it is skipped.
     pub(crate) fn is_enough(self, what: &str, takes: Duration, skipped: &mut Skipped) -> bool {
-        let left = self.ends.map(|ends| ends.saturating_duration_since(Instant::now()));
-        match left {
-            Some(left) if left < takes => {
-                let (takes, left) = (takes.as_secs(), left.as_secs());
-                skipped.say(&format!("{what}: it may take {takes} s, and {left} s of this run's time are left"));
-                false
-            }
-            _ => true,
+        let is_enough = self.is_enough_for(takes);
+        if !is_enough {
+            let (takes, left) = (takes.as_secs(), self.left().unwrap_or_default().as_secs());
+            skipped.say(&format!("{what}: it may take {takes} s, and {left} s of this run's time are left"));
         }
+        is_enough
     }
 }
 
@@ -133,11 +140,17 @@ fn run_all(arguments: &Arguments, skipped: &mut Skipped) -> anyhow::Result<()> {
     }
     let from = if arguments.from_source { From::Source } else { From::Anywhere };
     let check = |target: &str, skipped: &mut Skipped| {
-        if !time.is_enough(target, CHECK, skipped) {
-            return Ok(None);
-        }
+        let all = format!("{target} (its tests and optional parts, where the rest is checked)");
+        let breadth = match time.is_enough_for(CHECK) {
+            true => Breadth::All,
+            false if !time.is_enough(target, SHORT_CHECK, skipped) => return Ok(None),
+            false => {
+                time.is_enough(&all, CHECK, skipped);
+                Breadth::Programs
+            }
+        };
         let compiler = skipped.unless(target, Compiler::for_target(target, &tools, from));
-        compiler.as_ref().map_or(Ok(()), Compiler::check)?;
+        compiler.as_ref().map_or(Ok(()), |compiler| compiler.check(breadth))?;
         anyhow::Ok(compiler)
     };
     if !arguments.target.is_empty() {
@@ -145,8 +158,6 @@ fn run_all(arguments: &Arguments, skipped: &mut Skipped) -> anyhow::Result<()> {
     }
     // In the order of what is worth most, should the time not be enough for all.
     let windows = check(WINDOWS, skipped)?;
-    let [apple_silicon, intel] = MACOS;
-    check(apple_silicon, skipped)?;
     if let Some(windows) = windows.filter(|_| !arguments.only_check) {
         stories::build_and_run(&windows, &tools, time, skipped)?;
         match time.ends {
@@ -154,7 +165,7 @@ fn run_all(arguments: &Arguments, skipped: &mut Skipped) -> anyhow::Result<()> {
             Some(_) => skipped.say("tests of crates under Wine: `cargo xtask cross` without --minutes runs them"),
         }
     }
-    check(intel, skipped).map(drop)
+    MACOS.iter().try_for_each(|target| check(target, skipped).map(drop))
 }
 
 /// Runs programs for Windows under Wine, where it can be had.
