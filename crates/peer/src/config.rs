@@ -280,7 +280,8 @@ impl NodeBuilder {
         self
     }
 
-    /// Bytes of pieces in flight over all connections. Default: 32 MiB.
+    /// Bytes of pieces in flight over all connections. Default: 32 MiB. Three fourths are asked for at a time: the rest is for what
+    /// transports hold.
     pub fn budget(mut self, bytes: u64) -> Self {
         self.engine.budget = bytes;
         self
