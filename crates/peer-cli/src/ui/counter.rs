@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use settings::Signals;
@@ -89,13 +89,16 @@ fn clear() {
     }
 }
 
-/// A signal ends the program, and no row stays that looks as if it went on.
+/// A signal ends the program, and no row stays that looks as if it went on. Nothing is drawn before signals are heard.
 fn clear_when_stopped(drawn: Arc<Mutex<Drawn>>) {
+    let (listens, listening) = mpsc::channel();
     let hear = move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let Ok(runtime) = runtime else { return };
         runtime.block_on(async {
-            let signal = Signals::listen().next().await;
+            let mut signals = Signals::listen();
+            let _ = listens.send(());
+            let signal = signals.next().await;
             // Held until the end: nothing is drawn again.
             let _drawn = lock(&drawn);
             clear();
@@ -104,4 +107,5 @@ fn clear_when_stopped(drawn: Arc<Mutex<Drawn>>) {
     };
     // Where the system grants no thread, the row stays.
     let _ = std::thread::Builder::new().spawn(hear);
+    let _ = listening.recv();
 }
