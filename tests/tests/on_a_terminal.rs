@@ -1,6 +1,8 @@
 //! What is typed on a terminal, keys and all: the line editor only runs on one, so the programs get a pseudo-terminal.
 #![cfg(target_os = "linux")]
 
+use std::time::Duration;
+
 use tests::machines::{Machines, ticket};
 use tests::terminal::{CTRL_C, CTRL_D, Terminal};
 use tests::{Process, Swarm, noise};
@@ -85,8 +87,14 @@ fn ctrl_c_interrupts_and_what_is_there_is_kept() {
     let slow = swarm.seeder("seeder", 1, &["--up-rate=64KiB"]);
     let mut terminal = Terminal::start(&mut swarm.command("peer", &["-f", "file"]));
     terminal.shows("Downloading file");
-    terminal.press("prog\r");
-    terminal.shows("Download in Progress...");
+    // Until it is known what the file consists of, nothing can be kept.
+    let is_known = |_| {
+        std::thread::sleep(Duration::from_millis(50));
+        terminal.press("prog\r");
+        terminal.shows("Download in Progress...");
+        !terminal.shows(" downloaded.").contains("0/0 ")
+    };
+    assert!((0..100).any(is_known));
     terminal.press(CTRL_C);
     let said = terminal.ends_with(130);
     assert!(said.contains("what is verified is kept"), "{said}");
