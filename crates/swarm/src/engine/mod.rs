@@ -91,8 +91,6 @@ pub struct Engine {
     early: Duration,
     /// When the first of the contents is announced of which there is something new, or earlier.
     announce_at: Option<Duration>,
-    /// When to look again at what waits for the uplink, though nothing has changed.
-    serve_at: Option<Duration>,
     contents: BTreeMap<ContentId, Content>,
     conns: BTreeMap<ConnId, Connection>,
     /// How often anyone began to take part in a content.
@@ -132,7 +130,6 @@ impl Engine {
             next_tick: Duration::ZERO,
             early: Duration::ZERO,
             announce_at: None,
-            serve_at: None,
             contents: BTreeMap::new(),
             conns: BTreeMap::new(),
             turns: 0,
@@ -198,8 +195,7 @@ impl Engine {
 
     /// When to send the next [`Event::Tick`] at the latest.
     pub fn next_timeout(&self) -> Duration {
-        let due = self.announce_at.into_iter().chain(self.serve_at).chain(self.dial_backs.next(self.now));
-        due.fold(self.next_tick, Duration::min)
+        self.announce_at.into_iter().chain(self.dial_backs.next(self.now)).fold(self.next_tick, Duration::min)
     }
 
     /// How a content stands.
@@ -306,9 +302,6 @@ impl Engine {
     fn on_time(&mut self) {
         self.announce_pieces();
         self.dial_back();
-        if self.serve_at.is_some_and(|at| self.now >= at) {
-            self.serve_next();
-        }
         if self.now >= self.next_tick {
             self.next_tick = self.now + TICK;
             self.count_strangers();

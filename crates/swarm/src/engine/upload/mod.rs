@@ -23,7 +23,7 @@ use protocol::{ContentId, PieceRange, PieceSet};
 use crate::event::{ConnId, ServeId};
 use meter::Meter;
 use promises::Promise;
-use unannounced::{Unannounced, UplinkShares, a_moment};
+use unannounced::{Unannounced, UplinkShares};
 use width::Width;
 
 /// What has waited this long is served before rarer pieces.
@@ -347,8 +347,7 @@ impl Uploads {
             let single = held_up || askers.is_stranger(conn);
             let has_turn = !full || held_up || (wider && !peers.contains(&conn));
             let owes_word = || askers.owed_word(conn).is_some();
-            let others_wait = || self.shares.others_wait(now, conn, a_moment(self.longest_rtt));
-            let waits = if askers.swallows(conn) { spent } else { others_wait() && owes_word() };
+            let waits = if askers.swallows(conn) { spent } else { self.shares.others_wait(now, conn) && owes_word() };
             has_turn && !(single && busy.contains(&conn)) && !waits
         };
         let rank = |question: &Question| {
@@ -372,11 +371,6 @@ impl Uploads {
         self.shares.count(bytes, askers.swallows(conn));
         self.active.insert(serve, Serve { conn, content, run, bytes, urgent, began: now });
         Some(question)
-    }
-
-    /// When to look again, if the uplink stands idle though somebody waits.
-    fn looks_again(&self) -> Option<Duration> {
-        (self.active.is_empty() && !self.waiting.is_empty()).then(|| a_moment(self.longest_rtt))
     }
 
     /// How many answers may be sent side by side, with so many bytes that move now: one more than fills the uplink.

@@ -242,7 +242,6 @@ impl Engine {
             }
             self.actions.serve(question.serve);
         }
-        self.serve_at = self.uploads.looks_again().map(|soon| self.now + soon);
         // What somebody who downloads has is new to most: each piece should be whole soon.
         let has_all = !self.contents.values().any(|content| content.wanted && content.takers > 0);
         let takes = |state: &Connection| state.participations.values().any(|theirs| theirs.takes);

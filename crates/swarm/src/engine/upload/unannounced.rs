@@ -22,10 +22,9 @@ const BEYOND: u64 = 2 << 20;
 /// What both got counts half once others have got so many bytes since.
 const REMEMBERED: u64 = 64 << 20;
 /// Others were kept waiting if that is no longer ago than this, since between two of their questions there is always a moment; and less long ago
-/// for one that only owes word, since the uplink may be idle meanwhile: two round trips and a little, or this at most.
+/// for one that only owes word, since the uplink may be idle meanwhile.
 const CONTENDED: Duration = Duration::from_millis(500);
 const A_MOMENT: Duration = Duration::from_millis(100);
-const A_LITTLE: Duration = Duration::from_millis(20);
 
 /// What one taker was sent, and has not said to have.
 #[derive(Debug, Default)]
@@ -122,11 +121,6 @@ impl Upload {
     }
 }
 
-/// How long somebody who asks again and again may take between two questions, over such a round trip.
-pub(super) fn a_moment(rtt: Duration) -> Duration {
-    (rtt * 2 + A_LITTLE).min(A_MOMENT)
-}
-
 /// What those who swallow got, and the others.
 #[derive(Debug, Default)]
 pub(super) struct UplinkShares {
@@ -149,8 +143,8 @@ impl UplinkShares {
     }
 
     /// Whether one that is not this one was kept waiting a moment ago.
-    pub(super) fn others_wait(&self, now: Duration, conn: ConnId, moment: Duration) -> bool {
-        self.waited.is_some_and(|(at, other)| other != conn && now.saturating_sub(at) <= moment)
+    pub(super) fn others_wait(&self, now: Duration, conn: ConnId) -> bool {
+        self.waited.is_some_and(|(at, other)| other != conn && now.saturating_sub(at) <= A_MOMENT)
     }
 
     /// Time has passed.
