@@ -86,10 +86,8 @@ class End:
         if self.pid == 0:
             os.chdir(folder)
             os.environ.update(dict(environment), TERM="xterm-256color", COLUMNS=str(COLUMNS), HOME=str(folder))
-            arguments = command if isinstance(command, list) else ["sh", "-c", "exec " + command]
-            os.execvp("ip", ["ip", "netns", "exec", namespace] + arguments)
+            os.execvp("ip", ["ip", "netns", "exec", namespace, "sh", "-c", "exec " + command])
         fcntl.ioctl(self.terminal, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
-        self.undecoded = b""
 
     def look(self, seconds):
         """Takes in what it prints within this time; whether it goes on."""
@@ -320,7 +318,7 @@ PROGRAMS = {
 def digest(path):
     """Of a file, or of all files of a folder."""
     if path.is_file():
-        return hashlib.file_digest(path.open("rb"), "sha256").hexdigest() if hasattr(hashlib, "file_digest") else sha256(path)
+        return sha256(path)
     files = sorted(file.relative_to(path) for file in path.rglob("*") if file.is_file())
     return hashlib.sha256("".join(f"{file} {digest(path / file)}\n" for file in files).encode()).hexdigest()
 

@@ -117,7 +117,7 @@ fn an_id_that_nobody_shares_yet_is_waited_for() {
     assert!(swarm.output("there", "real.bin") == bytes);
 }
 
-/// Who only waits for it, too, would be waited for without end.
+/// Otherwise the two would wait for each other for ever.
 #[test]
 fn one_that_waits_for_an_id_is_not_one_that_shares_it() {
     let swarm = Swarm::new();

@@ -113,7 +113,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
     took.sum_up();
     skipped.sum_up();
-    // What they said may be far above, or cut off by who keeps it.
+    // What they said may be far above, or not kept.
     failed.iter().for_each(|failed| eprintln!("failed: {failed}"));
     ensure!(failed.is_empty(), "{} failed; what each said stands above", failed.len());
     Ok(())

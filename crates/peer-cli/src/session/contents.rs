@@ -169,16 +169,7 @@ mod tests {
         let content = seeder.node.share(&path).await.unwrap().content();
         let getter = session(&network, &folder.path().join("getter"), End::Done);
         let events = getter.node.events();
-        let found = Found {
-            content,
-            name: String::new(),
-            size: 0,
-            asked: None,
-            seeders: None,
-            is_in_doubt: false,
-            secret: None,
-        };
-        getter.download(found, &[]).await.unwrap();
+        getter.download(Found::untold(content, None), &[]).await.unwrap();
         let addresses = seeder.node.listeners().to_vec();
         getter.node.add_peer(content, PeerAddress { id: seeder.node.id(), addresses }).await.unwrap();
         while getter.node.status(content).await.is_some_and(|status| !status.is_complete()) {

@@ -49,6 +49,18 @@ pub struct Found {
 }
 
 impl Found {
+    /// What a tracker has said of a content, which was asked for by this name.
+    pub fn told(found: ContentMatch, asked: Option<String>, secret: Option<Secret>) -> Self {
+        let ContentMatch { content, name, size, seeders, others, .. } = found;
+        let (is_in_doubt, seeders) = (seeders == 0, (others == 0).then_some(seeders));
+        Found { content, name, size, asked, seeders, is_in_doubt, secret }
+    }
+
+    /// A content of which nobody has said more than its id.
+    pub fn untold(content: ContentId, secret: Option<Secret>) -> Self {
+        Found { content, name: String::new(), size: 0, asked: None, seeders: None, is_in_doubt: false, secret }
+    }
+
     /// What to call it in a sentence.
     pub fn called(&self) -> String {
         if self.name.is_empty() {
@@ -127,10 +139,8 @@ pub async fn find_ahead(
                 tokio::time::sleep(ASK_AGAIN).await;
             }
             1 => {
-                let ContentMatch { content, name, size, seeders, others, .. } = found.remove(0);
                 let asked = matches!(query, Query::Name(_)).then(|| wanted.to_owned());
-                let (is_in_doubt, seeders) = (seeders == 0, (others == 0).then_some(seeders));
-                return Ok(Found { content, name, size, asked, seeders, is_in_doubt, secret: None });
+                return Ok(Found::told(found.remove(0), asked, None));
             }
             0 if patience.waits() => {
                 if !said {
@@ -175,9 +185,8 @@ async fn private(
     tell: &dyn Fn(String),
 ) -> Result<Found, Failure> {
     let secret = ticket.secret();
-    if let Some(ContentMatch { content, name, size, seeders, others, .. }) = told {
-        let (is_in_doubt, seeders) = (seeders == 0, (others == 0).then_some(seeders));
-        return Ok(Found { content, name, size, asked: None, seeders, is_in_doubt, secret });
+    if let Some(told) = told {
+        return Ok(Found::told(told, None, secret));
     }
     let (Some(content), Some(secret)) = (ticket.content(), secret) else {
         let sentence = "only the ticket's own tracker knows its content: use `peer-cli get TICKET`";

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use lan::Lan;
 use peer::{TrackerAddress, content_of_ticket, received_manifest};
-use protocol::{Code, ContentId, ContentMatch, Query, Secret, Ticket, printable};
+use protocol::{Code, ContentId, ContentMatch, Query, Ticket, printable};
 
 use super::GetArguments;
 use super::wanted::{What, content_of};
@@ -110,19 +110,11 @@ impl Search<'_> {
         let &Search { session, finding, tell, .. } = self;
         let (id, trackers) = (tracker.id, vec![tracker]);
         let joined = connect::join(&session.node, trackers.clone(), NamedBy::Lan, finding, tell).await;
-        let ContentMatch { content, name, size, seeders, others, .. } = found;
+        let content = found.content;
         let found = joined.map(|_| {
             session.joined(id);
-            let asked = matches!(query, Query::Name(_)).then(|| name.clone());
-            Found {
-                content,
-                name,
-                size,
-                asked,
-                seeders: (others == 0).then_some(seeders),
-                is_in_doubt: seeders == 0,
-                secret: None,
-            }
+            let asked = matches!(query, Query::Name(_)).then(|| found.name.clone());
+            Found::told(found, asked, None)
         });
         let is_silent = found.is_err();
         let found = session.or_from_origin(found, Some(content), None, SilentTracker::AskedAgain)?;
@@ -143,7 +135,7 @@ impl Search<'_> {
         match holder {
             Some(holder) => {
                 session.note(&format!("{} on this network has it.", holder.address));
-                Ok(found_without_tracker(content, None))
+                Ok(Found::untold(content, None))
             }
             None => {
                 let sentence =
@@ -220,7 +212,7 @@ async fn of_ticket(
                 let address = holder.address;
                 session.note(&format!("The tracker does not answer: going on with {address}, on this network."));
                 network::join_later(session.node.clone(), TrackerAddress::all_of(ticket));
-                return Ok(found_without_tracker(content, ticket.secret()));
+                return Ok(Found::untold(content, ticket.secret()));
             }
             (Raced::Holder(holder), None) => also_at.extend(holder.tracker),
         }
@@ -228,16 +220,11 @@ async fn of_ticket(
     session.joined(joined.tracker);
     match (by_ticket(&session.node, ticket, joined.told, &ahead, patience, tell).await, ticket.content()) {
         (Err(failure), Some(content)) if failure.code == ExitCode::NotFound => match holders.soon(|_| true).await {
-            Some(_) => Ok(found_without_tracker(content, ticket.secret())),
+            Some(_) => Ok(Found::untold(content, ticket.secret())),
             None => Err(failure),
         },
         (found, _) => found,
     }
-}
-
-/// A content of which nobody has said more than its id.
-fn found_without_tracker(content: ContentId, secret: Option<Secret>) -> Found {
-    Found { content, name: String::new(), size: 0, asked: None, seeders: None, is_in_doubt: false, secret }
 }
 
 /// The failure for a ticket whose tracker does not answer: the sharer is gone or unreachable. It names the content if

@@ -132,7 +132,7 @@ impl Session {
             self.note(&format!("{}. {sentence}", capitalised(printable(&failure.message))));
         }
         self.note("Nobody is known who shares it: it is read from its origin, and shared on.");
-        Ok(Found { content, name: String::new(), size: 0, asked: None, seeders: None, is_in_doubt: false, secret })
+        Ok(Found::untold(content, secret))
     }
 
     /// For how long others are waited for before a content is looked for at its origin: where there is one, nobody need be.
