@@ -97,11 +97,14 @@ class Table {
   later() {
     if (this.isDue) return;
     this.isDue = true;
-    requestAnimationFrame(() => {
-      this.isDue = false;
-      this.make();
-      this.draw();
-    });
+    requestAnimationFrame(() => this.draw());
+  }
+
+  // Who scrolls or presses a key before the next frame means the rows as they are by now.
+  catchUp() {
+    if (!this.isDue) return;
+    this.isDue = false;
+    this.make();
   }
 
   make() {
@@ -125,6 +128,7 @@ class Table {
   }
 
   draw() {
+    this.catchUp();
     const first = Math.max(0, Math.floor(this.scroll.scrollTop / ROW) - BEYOND);
     const seen = Math.ceil(this.scroll.clientHeight / ROW) + 2 * BEYOND;
     const last = Math.min(this.view.length, first + seen);
@@ -177,6 +181,7 @@ class Table {
   }
 
   key(event) {
+    this.catchUp();
     const at = this.view.indexOf(this.current);
     const page = Math.max(1, Math.floor(this.scroll.clientHeight / ROW) - 1);
     const moves = { ArrowDown: at + 1, ArrowUp: at - 1, PageDown: at + page, PageUp: at - page, Home: 0, End: Infinity };

@@ -223,7 +223,8 @@ mod tests {
         let auto = Auto::bind_with(config(), reserved).unwrap();
         assert!(auto.quic.is_some(), "it has not become TCP alone");
         let asked = asked.take();
-        assert!(asked.len() == 3 && asked[0] == 0 && asked[1] > 0 && asked[2] == 0, "{asked:?}");
+        // More follow where another program has the port for TCP that UDP got.
+        assert!(matches!(asked[..], [0, 1.., 0, ..]), "{asked:?}");
 
         let always = |config: Config| Err(TransportError::AddressInUse(config.listeners[0]));
         assert!(matches!(Auto::bind_with(config(), always).err(), Some(TransportError::AddressInUse(_))));
