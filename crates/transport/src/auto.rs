@@ -224,7 +224,7 @@ mod tests {
         assert!(auto.quic.is_some(), "it has not become TCP alone");
         let asked = asked.take();
         // More follow where another program has the port for TCP that UDP got.
-        assert!(matches!(asked[..], [0, 1.., 0, ..]), "{asked:?}");
+        assert!(matches!(asked[..], [0, chosen, 0, ..] if chosen > 0), "{asked:?}");
 
         let always = |config: Config| Err(TransportError::AddressInUse(config.listeners[0]));
         assert!(matches!(Auto::bind_with(config(), always).err(), Some(TransportError::AddressInUse(_))));

@@ -18,8 +18,8 @@ use super::{Identity, IdentityError, Trust, pem};
 
 /// How long an authority lasts. To replace it is work for everyone, and nothing is gained by doing it often.
 const LIFETIME: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
-/// Certificates are valid from a little earlier than they were made: clocks differ.
-const CLOCKS: Duration = Duration::from_secs(60 * 60);
+/// Certificates are valid from a little earlier than they were made: clocks differ, by half a day where a time zone is set wrongly.
+const CLOCKS: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A certificate authority with its secret key.
 pub struct Authority {
