@@ -205,7 +205,7 @@ mod tests {
         let address = server.address().unwrap();
         let metrics = || {
             let received = ("p2p_received", "Payload bytes received", Some(Unit::Bytes));
-            let buckets = vec![(1.0, 2), (f64::MAX, 1)];
+            let buckets = vec![(1.0, 2), (f64::INFINITY, 1)];
             vec![
                 Metric::by("source", received, [("peer", Value::Counter(7)), ("relay", Value::Counter(1))]),
                 Metric::new("p2p_completion", "Time", Some(Unit::Seconds), Value::Histogram { sum: 4.5, buckets }),
@@ -217,6 +217,7 @@ mod tests {
             "p2p_received_bytes_total{source=\"peer\"} 7",
             "# TYPE p2p_completion_seconds histogram",
             "p2p_completion_seconds_bucket{le=\"1.0\"} 2",
+            "p2p_completion_seconds_bucket{le=\"+Inf\"} 3",
             "p2p_completion_seconds_count 3",
             "# EOF",
             OPEN_METRICS,

@@ -13,7 +13,7 @@ pub fn of_counters(counters: &Counters) -> Vec<Metric> {
         Metric::by("source", (name, help, Some(Unit::Bytes)), values)
     };
     let time = |name, help, times: &Times| {
-        let bounds = TIME_BOUNDS.into_iter().chain([f64::MAX]);
+        let bounds = TIME_BOUNDS.into_iter().chain([f64::INFINITY]);
         let buckets = bounds.zip(times.counts).collect();
         Metric::new(name, help, Some(Unit::Seconds), Value::Histogram { sum: times.sum, buckets })
     };
