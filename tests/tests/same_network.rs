@@ -73,6 +73,32 @@ fn a_code_works_without_an_address() {
 }
 
 #[test]
+fn several_shares_of_one_user_are_all_found() {
+    let Some(network) = network() else { return };
+    let machines = Machines::new();
+    let share = |name: &str, number| {
+        machines.put("a", name, &noise(1000, number));
+        let mut open = network.start_for_user(&machines, "a", &["share", "--open", "--json", name]);
+        let id = open.event::<Ready>().tracker;
+        let mut private = network.start_for_user(&machines, "a", &["share", "--json", name]);
+        let command = private.event::<event::Code>().command;
+        (id, command.split_whitespace().last().unwrap().to_owned(), [open, private])
+    };
+    let (one, other) = (share("one", 1), share("other", 2));
+    assert_eq!(one.0, other.0, "they have one key");
+    let mut ls = network.start_for_user(&machines, "b", &["ls", "--json"]);
+    let mut names = [ls.event::<Listed>().name, ls.event::<Listed>().name];
+    names.sort();
+    assert_eq!(names, ["one", "other"]);
+    network.start_for_user(&machines, "b", &["get", "other", "--tracker-id", &one.0]).ends_with(0);
+    assert!(machines.read("b", "other") == noise(1000, 2));
+    for (code, name, number) in [(&one.1, "one", 1), (&other.1, "other", 2)] {
+        network.start_for_user(&machines, "c", &["get", code]).ends_with(0);
+        assert!(machines.read("c", name) == noise(1000, number));
+    }
+}
+
+#[test]
 fn two_contents_of_one_name_are_ambiguous() {
     let Some(network) = network() else { return };
     let machines = Machines::new();

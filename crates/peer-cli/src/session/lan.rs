@@ -76,11 +76,10 @@ pub async fn sharers(
     ask: impl AsyncFn(&Node) -> Result<Vec<ContentMatch>, Failure>,
 ) -> Result<Vec<NearbySharer>, Failure> {
     let mut sharers = Vec::new();
-    for (id, addresses) in trackers(lan, Wanted::Open, arguments).await? {
-        if !arguments.tracker_id.is_empty() && !arguments.tracker_id.contains(&id) {
+    for tracker in trackers(lan, Wanted::Open, arguments).await? {
+        if !arguments.tracker_id.is_empty() && !arguments.tracker_id.contains(&tracker.id) {
             continue;
         }
-        let tracker = TrackerAddress { addresses, id, name: None };
         let node = bind::start(arguments, 0, 1, Path::new("output"))?;
         let asked = async {
             node.join(tracker.clone()).await?;
@@ -100,16 +99,12 @@ pub async fn sharers(
 
 /// Trackers of sharers on the local network that may know a code.
 pub async fn knowing_codes(lan: &Lan, arguments: &PeerArguments) -> Result<Vec<TrackerAddress>, Failure> {
-    let found = trackers(lan, Wanted::Codes, arguments).await?;
-    Ok(found.into_iter().map(|(id, addresses)| TrackerAddress { addresses, id, name: None }).collect())
+    trackers(lan, Wanted::Codes, arguments).await
 }
 
-/// Trackers of sharers on the local network, by the ids that they prove to have.
-async fn trackers(
-    lan: &Lan,
-    wanted: Wanted,
-    arguments: &PeerArguments,
-) -> Result<BTreeMap<PeerId, Vec<SocketAddr>>, Failure> {
+/// Trackers of sharers on the local network, with the ids that they prove to have. Several shares of one user have one id, and each its
+/// own port: they are as many trackers.
+async fn trackers(lan: &Lan, wanted: Wanted, arguments: &PeerArguments) -> Result<Vec<TrackerAddress>, Failure> {
     let trust = bind::trust(arguments)?;
     let mut found = lan.trackers(wanted);
     let mut trackers: BTreeMap<u64, Vec<SocketAddr>> = BTreeMap::new();
@@ -119,7 +114,7 @@ async fn trackers(
     }
     drop(found);
     let mut probes = JoinSet::new();
-    let mut ids: BTreeMap<PeerId, Vec<SocketAddr>> = BTreeMap::new();
+    let mut proven = BTreeSet::new();
     // An address of a link tells people less, and means nothing without the interface.
     trackers.values_mut().for_each(|addresses| addresses.sort_by_key(SocketAddr::is_ipv6));
     let mut waiting = trackers.into_values();
@@ -138,12 +133,14 @@ async fn trackers(
             });
         }
         match probes.join_next().await {
-            Some(Ok(Some((id, address)))) => ids.entry(id).or_default().push(address),
+            Some(Ok(Some(tracker))) => {
+                proven.insert(tracker);
+            }
             Some(_) => {}
             None => break,
         }
     }
-    Ok(ids)
+    Ok(proven.into_iter().map(|(id, address)| TrackerAddress { addresses: vec![address], id, name: None }).collect())
 }
 
 /// Listens for those who hold what a ticket is of.

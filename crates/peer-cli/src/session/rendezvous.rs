@@ -178,7 +178,13 @@ fn refused(error: &RedeemError, named_by: NamedBy, places: &[TrackerAddress]) ->
              one, or for the ticket."
                 .to_owned(),
         ),
-        RedeemError::Wrong | RedeemError::NoMailbox => (
+        RedeemError::NoMailbox => (
+            ExitCode::Refused,
+            "Nobody on this network offers that code: it is wrong or not good any more, or its sharer is elsewhere. Ask for a new \
+             one, or for the ticket."
+                .to_owned(),
+        ),
+        RedeemError::Wrong => (
             ExitCode::Refused,
             "That code is wrong, or it has been used. Ask for a new one, or for the ticket.".to_owned(),
         ),

@@ -221,8 +221,10 @@ pub async fn sharer(
             format!("  {content}  {size}  {name}  from {}, tracker id {}", sharer.address(), sharer.tracker.id)
         };
         let lines = sharers.iter().flat_map(|sharer| sharer.contents.iter().map(|found| line(sharer, found)));
-        let last = "Choose one by its id, or a sharer by --tracker-id".to_owned();
-        let lines = lines.chain([last]).collect();
+        // Several shares of one user have one tracker id.
+        let are_several = sharers.iter().any(|sharer| sharer.tracker.id != sharers[0].tracker.id);
+        let last = if are_several { "Choose one by its id, or a sharer by --tracker-id" } else { "Choose one by its id" };
+        let lines = lines.chain([last.to_owned()]).collect();
         let message = format!("{} contents on this network answer to {wanted:?}:", contents.len());
         return Err(Failure { lines, ..Failure::new(ExitCode::Usage, message) });
     }
