@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::process::Command;
 
 use protocol::Ticket;
-use testbed::event::{self, Listed, Ready, TrackerLost};
+use testbed::event::{self, Kind, Listed, Ready, TrackerLost};
 use tests::machines::{Machines, another_code, ticket};
 use tests::namespaces::Network;
 use tests::{Process, Swarm, noise};
@@ -96,6 +96,28 @@ fn several_shares_of_one_user_are_all_found() {
         network.start_for_user(&machines, "c", &["get", code]).ends_with(0);
         assert!(machines.read("c", name) == noise(1000, number));
     }
+}
+
+#[test]
+fn a_machine_without_a_network_is_told_so() {
+    let Some(network) = network() else { return };
+    let machines = Machines::new();
+    machines.put("a", "file", &noise(1000, 1));
+    let mut sharer = network.start_for_user(&machines, "a", &["share", "--open", "--json", "file"]);
+    let id = sharer.event::<Ready>().tracker;
+    let ticket = ticket(&mut sharer);
+    let named = ["get", "file", "-i", A, "--tracker-id", &id];
+    for change in ["link set eth0 down", "addr flush dev eth0"] {
+        network.ip("b", change);
+        for asked in [&["get", &*ticket][..], &named, &["get", "file"], &["get", "7-aardvark-zucchini"], &["ls"]] {
+            let mut peer = network.start_for_user(&machines, "b", asked);
+            peer.ends_with(3);
+            assert!(peer.errors().contains("no address in any network"), "{change}: {asked:?}: {}", peer.errors());
+        }
+    }
+    network.start_for_user(&machines, "b", &["doctor", "--json"]).find_event("its network", |event| {
+        event::Check::from_event(event).filter(|check| check.check == "network" && check.status == "poor").map(drop)
+    });
 }
 
 #[test]

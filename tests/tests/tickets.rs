@@ -39,7 +39,8 @@ fn what_stands_behind_a_ticket_is_not_passed_over() {
         assert!(getter.errors().contains("is no part of the ticket"), "{}", getter.errors());
         assert_eq!(getter.errors().contains("get one after the other"), behind == two, "{}", getter.errors());
     }
-    for (together, status) in [(format!("{one} {two}"), 2), (format!("{one}\n{one}\nthat is all"), 0)] {
+    let joined = [" ", ",", ";", "|", "/"].map(|between| (format!("{one}{between}{two}"), 2));
+    for (together, status) in joined.into_iter().chain([(format!("{one}\n{one}\nthat is all"), 0)]) {
         let mut getter = machines.get("there", &[&together]);
         getter.ends_with(status);
         assert_eq!(getter.errors().contains("is no part of the ticket"), status == 2, "{}", getter.errors());

@@ -25,8 +25,8 @@ pub enum StorageError {
     #[error("no more files fit on the file system of {0}: it has as many as it can hold (df -i)")]
     NoMoreFiles(PathBuf),
     /// Not even looked at: what is free is not enough, or would leave less than is to be kept free.
-    #[error("no room for {path}: it needs {}, {} are free, and {} are kept free (--keep-free)",
-        shown(*.needs), shown(*.free), shown(*.keeps))]
+    #[error("no room for {path}: {}{} are free, and {} are kept free (--keep-free)",
+        needed(*.needs), shown(*.free), shown(*.keeps))]
     NoRoom {
         /// What it is for.
         path: PathBuf,
@@ -168,6 +168,11 @@ impl StorageError {
             _ => return None,
         })
     }
+}
+
+/// What is needed, if that is known: less than is to be kept may be free as it is.
+fn needed(bytes: u64) -> String {
+    if bytes > 0 { format!("it needs {}, ", shown(bytes)) } else { String::new() }
 }
 
 /// A size for people.

@@ -6,7 +6,7 @@
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
-use if_addrs::{IfAddr, IfOperStatus, Interface};
+use if_addrs::{IfAddr, Interface};
 
 /// How likely another machine reaches an address: the first variant is the likeliest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -123,8 +123,8 @@ fn ordered(interfaces: Vec<Interface>, routed: &[IpAddr]) -> Vec<(IpAddr, Likeli
 fn likelihood(interface: &Interface, routed: &[IpAddr]) -> Likelihood {
     let ip = interface.ip();
     let link = matches!(ip, IpAddr::V4(ip) if ip.is_link_local());
-    let down =
-        matches!(interface.oper_status, IfOperStatus::Down | IfOperStatus::NotPresent | IfOperStatus::LowerLayerDown);
+    // Of one that is off, or without its cable, Unix says no more than that it does not run.
+    let down = !interface.is_oper_up();
     if ip.is_loopback() {
         Likelihood::Loopback
     } else if routed.contains(&ip) {
@@ -199,7 +199,7 @@ fn routed() -> Vec<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use if_addrs::{Ifv4Addr, Ifv6Addr};
+    use if_addrs::{IfOperStatus, Ifv4Addr, Ifv6Addr};
 
     use super::*;
 
@@ -210,7 +210,7 @@ mod tests {
             }
             IpAddr::V6(ip) => IfAddr::V6(Ifv6Addr { ip, netmask: [0xffff; 8].into(), prefixlen: 128, broadcast: None }),
         };
-        let oper_status = if up { IfOperStatus::Up } else { IfOperStatus::Down };
+        let oper_status = if up { IfOperStatus::Up } else { IfOperStatus::Unknown };
         Interface {
             name: name.to_owned(),
             addr,

@@ -33,11 +33,13 @@ pub fn bind(arguments: &PeerArguments, first: u16, count: u16) -> Result<NodeBui
     Ok(node(arguments, transport))
 }
 
-/// Binds one port for a node and for a tracker: this one, or 9999 and any free one if that is in use.
+/// Binds one port for a node and for a tracker: this one, or 9999 and any free one if that is in use. `failed` says what to do about
+/// one that cannot be bound.
 pub fn bind_with_tracker(
     arguments: &PeerArguments,
     port: Option<u16>,
     tracker: Identity,
+    failed: impl FnOnce(TransportError) -> Failure,
 ) -> Result<(NodeBuilder, Arc<dyn Transport>), Failure> {
     let config = config(arguments, std::iter::once(port.unwrap_or(TRACKER_PORT)))?;
     let bound = match (arguments.transport.bind_with_tracker(config.clone(), tracker.clone()), port) {
@@ -47,7 +49,7 @@ pub fn bind_with_tracker(
         }
         (bound, _) => bound,
     };
-    let SharedPort { peer, tracker } = bound.map_err(not_bound)?;
+    let SharedPort { peer, tracker } = bound.map_err(failed)?;
     Ok((node(arguments, peer), tracker))
 }
 
@@ -73,7 +75,8 @@ fn must_be_here(ip: IpAddr) -> Result<(), Failure> {
     }
 }
 
-fn not_bound(error: TransportError) -> Failure {
+/// A port cannot be bound that `-p` names.
+pub fn not_bound(error: TransportError) -> Failure {
     match error {
         TransportError::AddressInUse(address) => {
             let sentence = format!("port {} is in use. Choose another with -p, or -p 0 for any", address.port());

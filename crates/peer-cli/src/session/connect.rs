@@ -13,7 +13,7 @@ use transport::{TransportError, Untrusted, is_near};
 use crate::error::{ExitCode, Failure, failure};
 use crate::session::notice::DelayedNotice;
 use crate::session::patience::{ONE_TRY, Patience, TRY_AGAIN};
-use crate::session::place::is_public;
+use crate::session::place::{is_public, no_network};
 
 /// A share that is for so many receivers may have a place after this long: that of one that crashed is kept until its silence is noticed.
 const FOR_A_PLACE: Duration = Duration::from_secs(15);
@@ -225,6 +225,11 @@ impl AwaitedPlace {
 /// What to try where a tracker at these addresses does not answer.
 pub(super) fn unreached<'a>(named_by: NamedBy, tried: impl IntoIterator<Item = &'a SocketAddr>) -> String {
     let tried: Vec<_> = tried.into_iter().copied().collect();
+    if tried.iter().any(|address| !address.ip().to_canonical().is_loopback())
+        && let Some(sentence) = no_network()
+    {
+        return sentence.to_owned();
+    }
     let ports: BTreeSet<_> = tried.iter().map(SocketAddr::port).collect();
     let its_port = match ports.first() {
         Some(port) if ports.len() == 1 => format!("is {port} its port"),

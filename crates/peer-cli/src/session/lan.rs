@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::error::{ExitCode, Failure};
 use crate::flags::peer::PeerArguments;
 use crate::session::bind;
+use crate::session::place::no_network;
 
 /// Sharers are listened to for so long: two questions, and the answers to them.
 const LISTEN: Duration = Duration::from_millis(1200);
@@ -139,6 +140,11 @@ async fn trackers(lan: &Lan, wanted: Wanted, arguments: &PeerArguments) -> Resul
             Some(_) => {}
             None => break,
         }
+    }
+    if proven.is_empty()
+        && let Some(sentence) = no_network()
+    {
+        return Err(Failure::new(ExitCode::TrackerUnreachable, sentence));
     }
     Ok(proven.into_iter().map(|(id, address)| TrackerAddress { addresses: vec![address], id, name: None }).collect())
 }

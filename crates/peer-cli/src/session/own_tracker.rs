@@ -71,7 +71,10 @@ impl OwnTracker {
                 let transport = arguments.transport.bind(transport_config(identity.clone(), trust, listener));
                 (bind::bind(arguments, port, 1)?, transport.map_err(not_bound)?)
             }
-            None => bind::bind_with_tracker(arguments, port.or(tracker_port), identity.clone())?,
+            None => {
+                let failed = if tracker_port.is_some() { not_bound } else { bind::not_bound };
+                bind::bind_with_tracker(arguments, port.or(tracker_port), identity.clone(), failed)?
+            }
         };
         Ok((node, OwnTracker { transport, identity, id }))
     }
@@ -92,6 +95,7 @@ impl OwnTracker {
     }
 }
 
+/// A port cannot be bound that `-d` names.
 fn not_bound(error: TransportError) -> Failure {
     match error {
         TransportError::AddressInUse(address) => {

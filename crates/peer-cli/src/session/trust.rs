@@ -223,7 +223,8 @@ pub async fn sharer(
         let lines = sharers.iter().flat_map(|sharer| sharer.contents.iter().map(|found| line(sharer, found)));
         // Several shares of one user have one tracker id.
         let are_several = sharers.iter().any(|sharer| sharer.tracker.id != sharers[0].tracker.id);
-        let last = if are_several { "Choose one by its id, or a sharer by --tracker-id" } else { "Choose one by its id" };
+        let last =
+            if are_several { "Choose one by its id, or a sharer by --tracker-id" } else { "Choose one by its id" };
         let lines = lines.chain([last.to_owned()]).collect();
         let message = format!("{} contents on this network answer to {wanted:?}:", contents.len());
         return Err(Failure { lines, ..Failure::new(ExitCode::Usage, message) });

@@ -93,7 +93,7 @@ async fn look(arguments: DoctorArguments) -> Result<(), Failure> {
         Ok::<_, Failure>(())
     };
     say(machine::sockets(&arguments.query.peer))?;
-    say(vec![machine::descriptors(), machine::clock()])?;
+    say(vec![machine::descriptors(), machine::clock(), network::own()])?;
     let output = arguments.output();
     let disk = tokio::task::spawn_blocking(move || machine::disk(&output)).await;
     say(disk.map_err(|_| Failure::new(ExitCode::Other, "the disk could not be tried"))?)?;

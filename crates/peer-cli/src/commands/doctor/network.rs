@@ -16,7 +16,7 @@ use super::local_network;
 use super::router::{self, Over};
 use crate::error::{ExitCode, Failure};
 use crate::session::audience::Audience;
-use crate::session::place::is_public;
+use crate::session::place::{is_public, no_network};
 use crate::session::query::TrackerQuery;
 use crate::session::{bind, connect};
 
@@ -24,6 +24,22 @@ use crate::session::{bind, connect};
 const PATIENCE: Duration = Duration::from_secs(6);
 /// In this time a path of up to some hundred milliseconds has been searched for the largest datagram it carries.
 const SEARCH: Duration = Duration::from_millis(1500);
+
+/// Whether this machine is in a network.
+pub(super) fn own() -> Finding {
+    match no_network() {
+        Some(_) => Finding::poor("network", "this machine has no address in any network", "Is its network on?"),
+        None => Finding::good("network", own_likeliest()),
+    }
+}
+
+/// The address at which others reach this machine likeliest.
+fn own_likeliest() -> String {
+    let everywhere = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
+    interface_addresses(&[everywhere])
+        .first()
+        .map_or_else(String::new, |address| address.ip().to_canonical().to_string())
+}
 
 /// Everything about the way to this tracker.
 pub(super) async fn way_to_tracker(query: &TrackerQuery, tracker: &TrackerAddress) -> Vec<Finding> {

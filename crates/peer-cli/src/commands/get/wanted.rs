@@ -11,6 +11,9 @@ use super::GetArguments;
 use crate::error::{ExitCode, Failure};
 use crate::flags::guess::quoted;
 
+/// What may stand between two codes, beside spaces. A full stop may as well stand in a name.
+const BETWEEN_CODES: [char; 4] = [',', ';', '|', '/'];
+
 /// What is asked for on the command line.
 pub(super) enum Asked {
     Placed(What),
@@ -80,9 +83,14 @@ pub(super) fn asked(arguments: &GetArguments) -> Result<Asked, Failure> {
         None => {}
     }
     let line = arguments.what.join(" ");
-    let is_code = |word: &str| word.len() < line.trim().len() && matches!(Code::find(word), Some(Ok(_)));
-    if !arguments.as_name && line.split_whitespace().any(is_code) {
-        return usage("That line has a code: paste only what follows its colon".to_owned());
+    // Nor is a line sent that has one.
+    let parts = line.split(|between: char| between.is_whitespace() || BETWEEN_CODES.contains(&between));
+    let is_code = |part: &&str| part.len() < line.trim().len() && matches!(Code::find(part), Some(Ok(_)));
+    match parts.filter(is_code).count() {
+        _ if arguments.as_name => {}
+        0 => {}
+        1 => return usage("That line has a code and more: give the code alone".to_owned()),
+        _ => return usage("That line has several codes: get one after the other".to_owned()),
     }
     let [what] = &arguments.what[..] else {
         return usage(match Ticket::damage(&line) {
@@ -114,7 +122,7 @@ fn behind_ticket(words: &[String]) -> Option<String> {
     if let Some(word) = other.iter().find(|word| word.chars().any(char::is_alphanumeric)) {
         return Some((*word).to_owned());
     }
-    let parts: Vec<&str> = own.iter().flat_map(|word| word.split_whitespace()).collect();
+    let parts: Vec<&str> = own.iter().flat_map(|word| word.split(|letter: char| !letter.is_alphanumeric())).collect();
     let (own, rest) = parts.split_at(end_of_ticket(&parts)?);
     let second = ticket_in(rest).filter(|second| Some(second) != ticket_in(own).as_ref());
     second.map(|_| rest.join(" "))

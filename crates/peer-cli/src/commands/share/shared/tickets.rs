@@ -6,7 +6,7 @@ use protocol::{PeerId, Query, Ticket, TicketTracker};
 use transport::{Likelihood, OwnAddress};
 
 use super::Shared;
-use crate::error::{ExitCode, Failure};
+use crate::error::{ExitCode, Failure, RAISE_LIMIT};
 use crate::flags::guess::quoted;
 use crate::session::Session;
 use crate::session::bind::TRACKER_PORT;
@@ -45,7 +45,11 @@ impl Shared {
         of_several: Option<&str>,
     ) -> Result<(), Failure> {
         let no_ticket = |error| Failure::new(ExitCode::Other, format!("there is no ticket: {error}"));
-        let addresses = self.told.iter().map(|own| own.address).collect();
+        let addresses: Vec<_> = self.told.iter().map(|own| own.address).collect();
+        if addresses.is_empty() && self.others.is_empty() {
+            let sentence = format!("there is no ticket: the addresses of this machine cannot be read. {RAISE_LIMIT}");
+            return Err(Failure::new(ExitCode::Other, sentence));
+        }
         let (content, secret) = self.contents[number];
         let ticket = match secret {
             _ if !self.others.is_empty() => Ticket::of_trackers(self.all_trackers(addresses), content, secret),
