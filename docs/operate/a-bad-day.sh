@@ -118,20 +118,20 @@ typed() {
   (at "$@") >> "$work/typed" 2>&1 || echo "(status $?)" >> "$work/typed"
   sed -E "s/p2p[a-z0-9]{30,}/p2p…/g; s#$work/$1#~#g" "$work/typed"
 }
-# A page, with the content chosen: machine, port, password, name of the picture.
+# A page, with the content chosen: machine, port, password, name of the picture, its height.
 picture() {
   [[ -n $pictures ]] || return 0
-  timeout 40 ip netns exec "$run-$1" env PYTHONPATH="$repository/crates/page/python" "$python" - "$2" "$3" "$4" "$pictures" << 'PYTHON'
+  timeout 40 ip netns exec "$run-$1" env PYTHONPATH="$repository/crates/page/python" "$python" - "${@:2}" "$pictures" << 'PYTHON'
 import sys
 from browser import opened, picture
-port, token, name, folder = sys.argv[1:]
+port, token, name, height, folder = sys.argv[1:]
 with opened("/usr/bin/chromium", f"http://127.0.0.1:{port}/" + ("page" if token else ""), token) as page:
     page.locator("#contents-table .cell", has_text="model.bin").first.wait_for()
     page.locator("#contents-table [role=grid]").focus()
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
     page.locator("#peers-table .scroll .row").first.wait_for()
-    page.set_viewport_size({"width": 1000, "height": 760})
+    page.set_viewport_size({"width": 1000, "height": int(height)})
     page.wait_for_timeout(3000)
     picture(page, folder, name, dark=False)
 PYTHON
@@ -163,7 +163,7 @@ sampled() { awk -v time="$1" '$1 <= time { bytes = $2 } END { print bytes + 0 }'
 done_at() { awk -v column="$(($1 + 2))" -v count=$((peers + 1)) '$column >= count { print $1; exit }' "$work/router/out"; }
 both_done() { [[ -n $(done_at 1) && -n $(done_at 2) ]]; }
 rate() { awk -v bytes=$(($(sampled "$2") - $(sampled "$1"))) -v ms=$(($2 - $1)) 'BEGIN { printf "%.1f Mbit/s", bytes / 125 / ms }'; }
-events() { cat "$work"/peer-*/out | grep -c "\"event\":\"$1\"" || true; }
+events() { cat "$work"/{peer-*,newcomer}/out | grep -cE "\"event\":\"$1" || true; }
 fact() { printf '%-56s %s\n' "$1" "$2"; }
 
 # --- The rehearsal ---
@@ -196,7 +196,6 @@ ticket=$(jq -r 'select(.event == "ticket").ticket' "$work/seeder-1/out" | head -
 start_daemon daemon-1 one
 start_daemon daemon-2 two
 
-# Each minute of the rules is a second.
 sed -E 's/\b([0-9]+)m\b/\1s/g' "$repository/packaging/prometheus/p2p-fileshare.rules.yml" > "$work/watch/rules.yml"
 cat > "$work/watch/prometheus.yml" << 'YAML'
 global: {scrape_interval: 1s, evaluation_interval: 1s}
@@ -239,13 +238,13 @@ await 30 grep -qs '"received":[1-9]' "$work/newcomer/out"
 served=$(now)
 
 typed daemon-2 peer-cli status
+picture daemon-2 8642 "$(cat "$work/daemon-2/token")" page-rehearsal-daemon 1180
 typed daemon-2 peer-cli limit --down 4mbit
 typed daemon-2 peer-cli pause model.bin
 sleep 1
 typed daemon-2 peer-cli resume model.bin
 typed daemon-2 peer-cli limit --down none
-picture tracker-1 9102 "" page-rehearsal-tracker
-picture daemon-2 8642 "$(cat "$work/daemon-2/token")" page-rehearsal-daemon
+picture tracker-1 9102 "" page-rehearsal-tracker 760
 typed daemon-2 peer-cli add notes.bin
 notes=$(grep -oE 'p2p[a-z0-9]{30,}' "$work/typed")
 typed daemon-1 peer-cli add "$notes"
@@ -266,9 +265,8 @@ end=$(now)
 
 # --- What came of it ---
 
-one=$(done_at 1) two=$(done_at 2)
+one=$(done_at 1) two=$(done_at 2) bytes=$((mebibytes << 20))
 last=$((one > two ? one : two))
-bytes=$((mebibytes << 20))
 equal=0 alive=0
 for file in "$work"/{peer-*,daemon-*,newcomer}/model.bin; do cmp -s "$work/model.bin" "$file" && equal=$((equal + 1)); done
 unset 'process[watch]' 'process[router]'
@@ -282,7 +280,7 @@ there=$(cat "$work"/{peer-1-*,seeder-*}/out | jq -c 'select(.event == "ready").i
 fact "copies that site two kept from there (without daemons)" "$(cat "$work"/peer-2-*/out | jq -s --argjson there "$there" --argjson bytes $bytes \
   '[.[] | select(.event == "completed").sources | to_entries[] | select(.key | IN($there[])).value] | add / $bytes * 100 | round / 100')"
 fact "the thin link in the 5 s before that, and after" "$(rate $((killed - 5000)) "$killed"), $(rate "$killed" $((killed + 5000)))"
-fact "peers that said a tracker was lost, or to wait" "$(events tracker_lost), $(events waiting)"
+fact "events: a tracker lost, one silent, nothing for 3 s" "$(events tracker_), $(events 'waiting".*tracker'), $(events waiting)"
 fact "lines of peers on standard error" "$(cat "$work"/{peer-*,newcomer,seeder-*,daemon-*}/err | wc -l)"
 fact "a newcomer $(seconds "$killed" "$came") s later: first bytes, all of it" \
   "$(seconds "$came" "$served") s, $(jq -r 'select(.event == "completed").seconds_durable * 10 | round / 10' "$work/newcomer/out") s"
