@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use protocol::{ContentId, PieceRange};
 
-use super::SLOW;
+use super::{Download, SLOW};
 use super::origin::ORIGIN;
 use super::request::{Cause, Open, Outgoing};
 use crate::engine::Engine;
@@ -86,12 +86,14 @@ impl Engine {
             || self.conns.values().any(|state| self.may_ask(state) && offers(state))
     }
 
-    /// Whom to ask for what, of those that offer nothing: around the rarest piece, wherever that is.
+    /// Whom to ask for what, of those that offer nothing: around the rarest piece, wherever that is. Those who have given something go
+    /// first: the last pieces may be open because somebody let us wait for them.
     fn pick_on_own_account(&mut self, id: ContentId) -> Option<(ConnId, PieceRange)> {
         let able = |(_, state): &(&ConnId, &Connection)| self.may_ask(state);
         let mut conns: Vec<ConnId> = self.conns.iter().filter(able).map(|(&conn, _)| conn).collect();
         self.rng.shuffle(&mut conns);
-        conns.sort_by_key(|conn| self.conns.get(conn).map(|state| state.download.is_useless()));
+        let rank = |download: &Download| (download.is_useless(), !download.credit.proven);
+        conns.sort_by_key(|conn| self.conns.get(conn).map(|state| rank(&state.download)));
         let mut rng = self.rng.fork();
         let content = self.contents.get(&id)?;
         let (total, size) = (content.total(), content.piece_size());
