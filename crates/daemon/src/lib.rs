@@ -28,6 +28,7 @@ mod queue;
 mod requests;
 mod running;
 mod service;
+mod silence;
 pub mod state;
 
 pub use nodes::{Home, NewNode};

@@ -17,6 +17,7 @@ use tokio::task::AbortHandle;
 
 use crate::control::ContentStatus;
 use crate::origin::OpenUrl;
+use crate::silence::watch_trackers;
 
 /// Nodes beside that of the daemon's own shares.
 pub(crate) const MOST_OTHERS: usize = 64;
@@ -78,7 +79,11 @@ pub(crate) struct Tracked {
     pub(crate) told: watch::Receiver<Told>,
     /// So that nobody takes the end of the attempts for that of the node.
     _tell: watch::Sender<Told>,
+    /// Why nobody new finds what is shared here, while none of its trackers answers; empty otherwise. Nothing is said of the tracker of
+    /// a private share, which ends with that.
+    pub(crate) silence: watch::Receiver<String>,
     joining: AbortHandle,
+    watching: Option<AbortHandle>,
     /// Who has taken which content: nobody while one is stopped.
     claims: Mutex<HashMap<ContentId, Option<Owner>>>,
     /// Tells that a content was let go of.
@@ -95,6 +100,7 @@ impl Drop for Tracked {
         past.0.add(&ended);
         past.1.add(&self.node.waits());
         self.joining.abort();
+        self.watching.iter().for_each(AbortHandle::abort);
     }
 }
 
@@ -106,12 +112,20 @@ impl Tracked {
         past: Arc<Mutex<(Counters, Waits)>>,
     ) -> Arc<Self> {
         let (tell, told) = watch::channel(Told::Asking(String::new()));
+        let (say, silence) = watch::channel(String::new());
+        let watching = secret.is_none().then(|| {
+            let (statuses, trackers) = (node.watch_trackers(), trackers.clone());
+            let is_up = |all: &Vec<TrackerStatus>| TrackerStatus::up_and_lost(all)[0] > 0;
+            tokio::spawn(async move { watch_trackers(&trackers, statuses, is_up, say).await }).abort_handle()
+        });
         let joining = tokio::spawn(join(node.clone(), trackers, secret, tell.clone())).abort_handle();
         Arc::new(Tracked {
             node,
             told,
             _tell: tell,
+            silence,
             joining,
+            watching,
             claims: Mutex::default(),
             released: watch::Sender::new(()),
             past,

@@ -1,5 +1,6 @@
 //! The task of one content: it shares or downloads it, follows the requests of users, and publishes its state.
 
+mod alone;
 mod claim;
 mod downloading;
 mod sharing;

@@ -112,6 +112,7 @@ impl Task {
     async fn serve(&mut self, home: &Arc<Tracked>, share: Share, mut wish: Wish) -> Next {
         let (content, mut status) = (share.content(), share.status());
         let (mut addresses, mut trackers) = (home.node.addresses(), home.node.watch_trackers());
+        let mut silence = home.silence.clone();
         self.tell_ticket(content);
         loop {
             let told = *self.wish.borrow_and_update();
@@ -140,7 +141,10 @@ impl Task {
                     self.say(Doing::Failed, "it was stopped");
                     return self.told_within(FIRST_PAUSE).await;
                 }
-                _ => self.show(Doing::Sharing, "", &now),
+                _ => {
+                    let silent = silence.borrow_and_update().clone();
+                    self.show(Doing::Sharing, &silent, &now);
+                }
             }
             tokio::select! {
                 changed = status.changed() => if changed.is_err() { return Next::End },
@@ -156,6 +160,7 @@ impl Task {
                     }
                     self.tell_ticket(content);
                 }
+                Ok(()) = silence.changed() => {}
                 changed = self.wish.changed() => if changed.is_err() { return Next::End },
             }
         }
