@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use crate::control::ContentStatus;
-use crate::origin::OpenUrl;
+use crate::origin::{CheckUrl, OpenUrl};
 use crate::silence::watch_trackers;
 
 /// Nodes beside that of the daemon's own shares.
@@ -52,6 +52,8 @@ pub struct Home {
     pub own_tracker: Option<Arc<Shares>>,
     /// Opens what is shared from URLs, if that can be done.
     pub open_url: Option<OpenUrl>,
+    /// Refuses URLs that can never be opened, before they are stored.
+    pub check_url: Option<CheckUrl>,
 }
 
 /// What is known of a node's tracker.
@@ -233,6 +235,7 @@ pub(crate) struct Nodes {
     pub(crate) secrets: Option<Arc<dyn Fn(ContentId) -> Secret + Send + Sync>>,
     pub(crate) own_tracker: Option<Arc<Shares>>,
     pub(crate) open_url: Option<OpenUrl>,
+    pub(crate) check_url: Option<CheckUrl>,
     new: NewNode,
     others: Mutex<HashMap<String, Weak<Tracked>>>,
     /// Whether there was no room for one of them.
@@ -244,7 +247,7 @@ pub(crate) struct Nodes {
 impl Nodes {
     /// Starts the node for what this daemon shares.
     pub(crate) fn start(home: Home, new: NewNode) -> Self {
-        let Home { node, trackers, addresses, is_told, secrets, own_tracker, open_url } = home;
+        let Home { node, trackers, addresses, is_told, secrets, own_tracker, open_url, check_url } = home;
         let home_trackers: Vec<_> = trackers.iter().map(|tracker| tracker.id).collect();
         let home_tracker = home_trackers[0];
         let past = Arc::default();
@@ -261,6 +264,7 @@ impl Nodes {
             secrets,
             own_tracker,
             open_url,
+            check_url,
             new,
             others: Mutex::default(),
             scarce: watch::Sender::new(false),

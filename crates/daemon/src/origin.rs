@@ -26,6 +26,9 @@ pub type Opening = Pin<Box<dyn Future<Output = Result<Opened, String>> + Send>>;
 /// Opens a URL.
 pub type OpenUrl = Arc<dyn Fn(String, Progress) -> Opening + Send + Sync>;
 
+/// Says what is wrong with a URL that can never be opened. Nobody is asked. An error is a sentence.
+pub type CheckUrl = Arc<dyn Fn(&str) -> Result<(), String> + Send + Sync>;
+
 /// Why a URL is not shared where there is nobody who opens it.
 pub(crate) const NO_URLS: &str = "this daemon shares files alone: it was built without origins";
 

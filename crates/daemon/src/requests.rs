@@ -159,6 +159,9 @@ impl Service {
         if url.len() > LONGEST_PATH || url.chars().any(char::is_control) {
             return Err(usage("it is too long for a URL, or has characters that no URL has"));
         }
+        if let Some(check) = &self.nodes.check_url {
+            check(url).map_err(usage)?;
+        }
         Ok(SavedContent { kind: Kind::Share, path: url.to_owned(), ..SavedContent::default() })
     }
 

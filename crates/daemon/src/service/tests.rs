@@ -33,6 +33,7 @@ async fn service_at(folder: &Path, addresses: AddressesOf) -> ServiceRun {
         secrets: None,
         own_tracker: None,
         open_url: None,
+        check_url: None,
     };
     let settings = Settings { up: None, down: None, at_once: 1 };
     let config = ServiceConfig {

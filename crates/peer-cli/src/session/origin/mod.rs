@@ -77,6 +77,14 @@ pub fn for_daemon(_: Option<u64>) -> Option<daemon::OpenUrl> {
     None
 }
 
+/// Refuses URLs that a daemon can never read. Nothing where this build reads none.
+pub fn check_for_daemon() -> Option<daemon::CheckUrl> {
+    #[cfg(feature = "origins")]
+    return Some(Arc::new(|url| reading::check(url).map_err(|failure| failure.message)));
+    #[cfg(not(feature = "origins"))]
+    None
+}
+
 /// What is done about a tracker that does not answer, while what is wanted is read from its origin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SilentTracker {
