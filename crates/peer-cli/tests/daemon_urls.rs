@@ -74,3 +74,18 @@ fn a_url_that_can_never_be_read_is_refused_and_not_stored() {
     let state = std::fs::read_to_string(user.folder.path().join("state/daemon.json")).unwrap_or_default();
     assert!(!state.contains("SECRET"), "{state}");
 }
+
+#[test]
+fn the_status_of_add_says_why_a_url_is_not_shared() {
+    let user = User::new();
+    let server = WebServer::start(|request| match request.path.as_str() {
+        "/denied" => Response::new(403, ""),
+        "/unknown" => Response::new(401, ""),
+        _ => Response::new(404, ""),
+    });
+    let _running = daemon(&user);
+    for (path, status) in [("none", 4), ("denied", 10), ("unknown", 10)] {
+        let added = control(&user, &["add", &format!("{}/{path}", server.url())]);
+        assert_eq!(added.status.code(), Some(status), "{path}: {}", said(&added));
+    }
+}

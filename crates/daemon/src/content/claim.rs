@@ -48,6 +48,7 @@ impl Task {
             let before = view.clone();
             view.content = content.to_string();
             (view.rate, view.peers, view.hashed) = (0, 0, [0, 0]);
+            view.code = None;
             (view.state, view.reason) = match self.saved.kind {
                 Kind::Download if has_the_files && there.state == Doing::Sharing => {
                     (view.size, view.have, view.pieces) = (there.size, there.have, there.pieces);

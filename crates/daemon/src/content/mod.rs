@@ -15,7 +15,7 @@ use peer::{Status, redacted};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
-use crate::control::{ContentStatus, Doing, Kind};
+use crate::control::{ContentStatus, Doing, ErrorCode, Kind};
 use crate::nodes::Nodes;
 use crate::origin::is_url;
 use crate::state::SavedContent;
@@ -170,8 +170,12 @@ impl Task {
     }
 
     fn say(&mut self, state: Doing, reason: &str) {
+        self.say_with_code(state, reason, None);
+    }
+
+    fn say_with_code(&mut self, state: Doing, reason: &str, code: Option<ErrorCode>) {
         self.view.send_modify(|view| {
-            view.state = state;
+            (view.state, view.code) = (state, code);
             reason.clone_into(&mut view.reason);
             (view.rate, view.peers, view.hashed) = (0, 0, [0, 0]);
         });
@@ -195,7 +199,7 @@ impl Task {
     fn show(&mut self, state: Doing, reason: &str, status: &Status) {
         self.view.send_if_modified(|view| {
             let mut now = view.clone();
-            now.state = state;
+            (now.state, now.code) = (state, None);
             reason.clone_into(&mut now.reason);
             if !status.name.is_empty() {
                 now.name.clone_from(&status.name);

@@ -128,9 +128,9 @@ pub enum Answer {
 pub enum ErrorCode {
     /// The request makes no sense.
     Usage,
-    /// There is no such content, or no such path.
+    /// There is no such content, no such path, or nothing at the URL.
     NotFound,
-    /// There are too many of something.
+    /// There are too many of something, or what is at the URL may not be read.
     Refused,
     /// The state cannot be written.
     CannotWrite,
@@ -192,6 +192,9 @@ pub struct ContentStatus {
     pub state: Doing,
     /// Why, as a sentence; empty if there is nothing to say.
     pub reason: String,
+    /// What kind of error the reason is, if it is one and that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<ErrorCode>,
     /// Its id; empty until it is known.
     pub content: String,
     /// Its name; empty until it is known.

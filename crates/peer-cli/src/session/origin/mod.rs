@@ -7,6 +7,8 @@ mod reading;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+#[cfg(feature = "origins")]
+use daemon::control::ErrorCode;
 use peer::{ContentId, Fallback, Manifest, NodeBuilder, Remote, Secret, received_manifest};
 use protocol::printable;
 
@@ -64,11 +66,22 @@ pub fn for_daemon(rate: Option<u64>) -> Option<daemon::OpenUrl> {
     let open = move |url: String, progress: daemon::Progress| -> daemon::Opening {
         Box::pin(async move {
             let opened = reading::open_for_daemon(&url, rate, progress).await;
-            let OriginContent { manifest, storage, shown } = opened.map_err(|failure| failure.message)?;
+            let OriginContent { manifest, storage, shown } = opened.map_err(open_error)?;
             Ok(daemon::Opened { manifest, storage, shown })
         })
     };
     Some(Arc::new(open))
+}
+
+#[cfg(feature = "origins")]
+fn open_error(failure: Failure) -> daemon::OpenError {
+    let code = match failure.code {
+        ExitCode::Usage => ErrorCode::Usage,
+        ExitCode::NotFound => ErrorCode::NotFound,
+        ExitCode::Refused => ErrorCode::Refused,
+        _ => ErrorCode::Other,
+    };
+    daemon::OpenError { code, message: failure.message }
 }
 
 /// Opens what a daemon shares from URLs, read at most so fast. Nothing where this build reads none.
