@@ -159,7 +159,8 @@ pub enum Deed {
 /// The failure behind an error of the control socket.
 pub fn control_failure(error: &ControlError) -> Failure {
     let code = match error {
-        ControlError::NoDaemon(_) => ExitCode::NotFound,
+        ControlError::NoDaemon(_) | ControlError::NobodyListens(_) => ExitCode::NotFound,
+        ControlError::MissingFolder(_) => ExitCode::CannotWrite,
         ControlError::NotOurs(_) | ControlError::Unsafe(_) => ExitCode::Refused,
         ControlError::InUse(_) => ExitCode::AddressInUse,
         ControlError::NoFolder(_)
