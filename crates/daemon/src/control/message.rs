@@ -62,7 +62,7 @@ pub enum Request {
 
 /// A limit that is asked for: a number or a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "a limit is a number of bytes a second, or \"default\"")]
 pub enum RateLimit {
     /// Bytes a second; 0 for no limit.
     Rate(u64),
@@ -257,6 +257,14 @@ mod tests {
         let fields = serde_json::to_value(ContentStatus::default()).unwrap();
         for field in fields.as_object().unwrap().keys() {
             assert!(page.contains(&format!("`{field}`")), "docs/control.md does not say what {field} is");
+        }
+    }
+
+    #[test]
+    fn a_wrong_limit_is_answered_with_what_is_right() {
+        for wrong in ["-5", "1.5", "\"fast\"", "[]"] {
+            let error = serde_json::from_str::<Request>(&format!(r#"{{"request":"limit","up":{wrong}}}"#)).unwrap_err();
+            assert!(error.to_string().contains(r#"bytes a second, or "default""#), "{wrong}: {error}");
         }
     }
 
