@@ -443,6 +443,29 @@ mod on_unix {
     }
 
     #[test]
+    fn the_log_says_why_a_share_stops_and_that_it_goes_on() {
+        let machines = Machines::new();
+        let folder = machines.folder("a");
+        machines.put("a", "file", b"something");
+        let flags = ["-p0", "--log-level=info", "--log-file=log", "--log-format=json"];
+        let daemon = Daemon::start(&machines, "a", &flags);
+        daemon.share("file");
+        std::fs::remove_file(folder.join("file")).unwrap();
+        let failed = daemon.first("it has failed", is("failed"));
+        let lines = |level: &str| {
+            let log = std::fs::read_to_string(folder.join("log")).unwrap();
+            let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+            lines.filter(|line| line["level"] == level && line["number"] == 1).collect::<Vec<_>>()
+        };
+        let last =
+            daemon.until("it is logged", |_| lines("WARN").pop().filter(|last| last["reason"] == failed["reason"]));
+        assert_eq!(last["path"], failed["path"]);
+        assert!(lines("INFO").is_empty());
+        machines.put("a", "file", b"something");
+        daemon.until("it goes on", |_| lines("INFO").pop());
+    }
+
+    #[test]
     fn a_hang_up_stops_no_other_share() {
         let machines = Machines::new();
         let giver = machines.folder("a");

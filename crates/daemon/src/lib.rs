@@ -28,8 +28,9 @@ mod queue;
 mod requests;
 mod running;
 mod service;
+mod silence;
 pub mod state;
 
 pub use nodes::{Home, NewNode};
-pub use origin::{OpenUrl, Opened, Opening, Progress};
+pub use origin::{CheckUrl, OpenError, OpenUrl, Opened, Opening, Progress};
 pub use service::{Fault, Service, ServiceConfig, ServiceRun, Settings, StartError};

@@ -16,7 +16,8 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use crate::control::ContentStatus;
-use crate::origin::OpenUrl;
+use crate::origin::{CheckUrl, OpenUrl};
+use crate::silence::watch_trackers;
 
 /// Nodes beside that of the daemon's own shares.
 pub(crate) const MOST_OTHERS: usize = 64;
@@ -51,6 +52,8 @@ pub struct Home {
     pub own_tracker: Option<Arc<Shares>>,
     /// Opens what is shared from URLs, if that can be done.
     pub open_url: Option<OpenUrl>,
+    /// Refuses URLs that can never be opened, before they are stored.
+    pub check_url: Option<CheckUrl>,
 }
 
 /// What is known of a node's tracker.
@@ -78,7 +81,11 @@ pub(crate) struct Tracked {
     pub(crate) told: watch::Receiver<Told>,
     /// So that nobody takes the end of the attempts for that of the node.
     _tell: watch::Sender<Told>,
+    /// Why nobody new finds what is shared here, while none of its trackers answers; empty otherwise. Nothing is said of the tracker of
+    /// a private share, which ends with that.
+    pub(crate) silence: watch::Receiver<String>,
     joining: AbortHandle,
+    watching: Option<AbortHandle>,
     /// Who has taken which content: nobody while one is stopped.
     claims: Mutex<HashMap<ContentId, Option<Owner>>>,
     /// Tells that a content was let go of.
@@ -95,6 +102,7 @@ impl Drop for Tracked {
         past.0.add(&ended);
         past.1.add(&self.node.waits());
         self.joining.abort();
+        self.watching.iter().for_each(AbortHandle::abort);
     }
 }
 
@@ -106,12 +114,20 @@ impl Tracked {
         past: Arc<Mutex<(Counters, Waits)>>,
     ) -> Arc<Self> {
         let (tell, told) = watch::channel(Told::Asking(String::new()));
+        let (say, silence) = watch::channel(String::new());
+        let watching = secret.is_none().then(|| {
+            let (statuses, trackers) = (node.watch_trackers(), trackers.clone());
+            let is_up = |all: &Vec<TrackerStatus>| TrackerStatus::up_and_lost(all)[0] > 0;
+            tokio::spawn(async move { watch_trackers(&trackers, statuses, is_up, say).await }).abort_handle()
+        });
         let joining = tokio::spawn(join(node.clone(), trackers, secret, tell.clone())).abort_handle();
         Arc::new(Tracked {
             node,
             told,
             _tell: tell,
+            silence,
             joining,
+            watching,
             claims: Mutex::default(),
             released: watch::Sender::new(()),
             past,
@@ -219,6 +235,7 @@ pub(crate) struct Nodes {
     pub(crate) secrets: Option<Arc<dyn Fn(ContentId) -> Secret + Send + Sync>>,
     pub(crate) own_tracker: Option<Arc<Shares>>,
     pub(crate) open_url: Option<OpenUrl>,
+    pub(crate) check_url: Option<CheckUrl>,
     new: NewNode,
     others: Mutex<HashMap<String, Weak<Tracked>>>,
     /// Whether there was no room for one of them.
@@ -230,7 +247,7 @@ pub(crate) struct Nodes {
 impl Nodes {
     /// Starts the node for what this daemon shares.
     pub(crate) fn start(home: Home, new: NewNode) -> Self {
-        let Home { node, trackers, addresses, is_told, secrets, own_tracker, open_url } = home;
+        let Home { node, trackers, addresses, is_told, secrets, own_tracker, open_url, check_url } = home;
         let home_trackers: Vec<_> = trackers.iter().map(|tracker| tracker.id).collect();
         let home_tracker = home_trackers[0];
         let past = Arc::default();
@@ -247,6 +264,7 @@ impl Nodes {
             secrets,
             own_tracker,
             open_url,
+            check_url,
             new,
             others: Mutex::default(),
             scarce: watch::Sender::new(false),

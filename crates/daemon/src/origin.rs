@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use peer::{Manifest, Remote};
 
+use crate::control::ErrorCode;
+
 /// What is at a URL.
 pub struct Opened {
     /// What it is.
@@ -20,11 +22,23 @@ pub struct Opened {
 /// Hears how many bytes of how many were read for the manifest.
 pub type Progress = Box<dyn Fn(u64, u64) + Send + Sync>;
 
-/// A URL that is being opened. An error is a sentence.
-pub type Opening = Pin<Box<dyn Future<Output = Result<Opened, String>> + Send>>;
+/// Why a URL was not opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenError {
+    /// What kind of error it is.
+    pub code: ErrorCode,
+    /// What is wrong, as a sentence.
+    pub message: String,
+}
+
+/// A URL that is being opened.
+pub type Opening = Pin<Box<dyn Future<Output = Result<Opened, OpenError>> + Send>>;
 
 /// Opens a URL.
 pub type OpenUrl = Arc<dyn Fn(String, Progress) -> Opening + Send + Sync>;
+
+/// Says what is wrong with a URL that can never be opened. Nobody is asked. An error is a sentence.
+pub type CheckUrl = Arc<dyn Fn(&str) -> Result<(), String> + Send + Sync>;
 
 /// Why a URL is not shared where there is nobody who opens it.
 pub(crate) const NO_URLS: &str = "this daemon shares files alone: it was built without origins";

@@ -129,8 +129,12 @@ impl Service {
             // It is tried again, or found to be here.
             let _ = timeout(SIGN_OF_LIFE, view.changed()).await;
         }
+        let is_share = view.borrow().kind == Kind::Share;
         self.follow(number, view, answers).await;
-        Ok((1, if is_new { note } else { "it is there already".to_owned() }))
+        let there = if is_new { note } else { "it is there already".to_owned() };
+        let silent = if is_share { self.nodes.home().silence.borrow().clone() } else { String::new() };
+        let notes: Vec<_> = [there, silent].into_iter().filter(|note| !note.is_empty()).collect();
+        Ok((1, notes.join("; ")))
     }
 
     /// What is to be said of a ticket that is new here.
@@ -154,6 +158,9 @@ impl Service {
         }
         if url.len() > LONGEST_PATH || url.chars().any(char::is_control) {
             return Err(usage("it is too long for a URL, or has characters that no URL has"));
+        }
+        if let Some(check) = &self.nodes.check_url {
+            check(url).map_err(usage)?;
         }
         Ok(SavedContent { kind: Kind::Share, path: url.to_owned(), ..SavedContent::default() })
     }

@@ -59,3 +59,33 @@ fn a_daemon_shares_a_url_and_goes_on_after_a_crash() {
     assert!(server.sent() <= read + 10, "its manifest and its bytes were kept: {} after {read}", server.sent());
     assert!(control(&sharer, &["rm", &url]).status.success());
 }
+
+#[test]
+fn a_url_that_can_never_be_read_is_refused_and_not_stored() {
+    let user = User::new();
+    let _running = daemon(&user);
+    for url in ["http://user:SECRET@127.0.0.1/x.bin", "hf://", "hf://org/model@", "s3://"] {
+        let added = control(&user, &["add", url]);
+        assert_eq!(added.status.code(), Some(2), "{url}: {}", said(&added));
+        assert!(!said(&added).contains("SECRET"), "{}", said(&added));
+    }
+    let status = said(&control(&user, &["status"]));
+    assert!(status.contains("Nothing is shared"), "{status}");
+    let state = std::fs::read_to_string(user.folder.path().join("state/daemon.json")).unwrap_or_default();
+    assert!(!state.contains("SECRET"), "{state}");
+}
+
+#[test]
+fn the_status_of_add_says_why_a_url_is_not_shared() {
+    let user = User::new();
+    let server = WebServer::start(|request| match request.path.as_str() {
+        "/denied" => Response::new(403, ""),
+        "/unknown" => Response::new(401, ""),
+        _ => Response::new(404, ""),
+    });
+    let _running = daemon(&user);
+    for (path, status) in [("none", 4), ("denied", 10), ("unknown", 10)] {
+        let added = control(&user, &["add", &format!("{}/{path}", server.url())]);
+        assert_eq!(added.status.code(), Some(status), "{path}: {}", said(&added));
+    }
+}

@@ -4,6 +4,10 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// After this long a test hangs.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A program that is ended with the test.
 struct Program(Child);
@@ -83,6 +87,24 @@ fn what_is_shared_is_served_there_and_by_a_gateway_with_its_ticket() {
     let (head, body) = get(&url, &format!("/content/{id}"), "Range: bytes=1000000-\r\n");
     assert!(head.starts_with("HTTP/1.1 206"), "{head}");
     assert!(body == bytes[1_000_000..]);
+}
+
+#[test]
+fn a_gateway_logs_that_its_tracker_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let (here, there) = (folder.path().join("here"), folder.path().join("there"));
+    std::fs::create_dir(&here).unwrap();
+    std::fs::write(here.join("a.bin"), "something").unwrap();
+    let (share, [ticket]) =
+        start(&here, &["share", "-d=0", "--no-code", "--bind", "127.0.0.1", "a.bin"], ["peer-cli get "]);
+    let words = ["gateway", &ticket, "--gateway", "0", "--log-file", "log"];
+    let (_gateway, [_]) = start(&there, &words, ["Gateway at "]);
+    drop(share);
+    let until = Instant::now() + PATIENCE;
+    while !std::fs::read_to_string(there.join("log")).unwrap().contains("no tracker answers") {
+        assert!(Instant::now() < until, "it logs nothing");
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }
 
 #[test]

@@ -302,13 +302,40 @@ fn without_a_token_nothing_is_changed_and_no_ticket_is_shown() {
 }
 
 #[test]
+fn what_is_not_there_is_said_as_json_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(folder.path(), true, &[]);
+    let known = |answer: &Answer| {
+        assert!(answer.head.contains("content-type: application/json"), "{}", answer.head);
+        (answer.status, answer.json()["code"].as_str().unwrap().to_owned())
+    };
+    for path in ["/api/v1", "/api/v1/", "/api/v1/nothing", "/api/v1/contents/1/nothing"] {
+        assert_eq!(known(&daemon.get(path)), (404, "not_found".to_owned()), "{path}");
+    }
+    assert_eq!(known(&daemon.get("/api/v1/contents/%ff")), (400, "usage".to_owned()));
+    for (method, path, allowed) in [("GET", "/api/v1/add", "allow: post"), ("DELETE", "/api/v1/status", "allow: get")] {
+        let answer = daemon.raw(&daemon.head(method, path), "");
+        assert_eq!(known(&answer), (405, "usage".to_owned()), "{method} {path}");
+        assert!(answer.head.contains(allowed), "{}", answer.head);
+    }
+    let limited = daemon.post("/api/v1/limit", &json!({ "up": -5 }));
+    assert!(limited.json()["message"].as_str().unwrap().contains("bytes a second"), "{}", limited.body);
+}
+
+#[test]
 fn pages_of_other_sites_and_other_names_reach_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let daemon = Daemon::start(folder.path(), true, &[]);
     let address = &daemon.address;
     let known = format!("Authorization: Bearer {TOKEN}");
     for path in ["/page", "/api/v1/status", "/api/v1/events", "/api/v1/log", "/api/v1/contents/1"] {
-        let ask = |more: &str| daemon.raw(&format!("GET {path} HTTP/1.1\r\n{more}"), "").status;
+        let ask = |more: &str| {
+            let answer = daemon.raw(&format!("GET {path} HTTP/1.1\r\n{more}"), "");
+            if path.starts_with("/api/") {
+                assert!(answer.json()["code"].is_string() && answer.json()["message"].is_string(), "{}", answer.body);
+            }
+            answer.status
+        };
         assert_eq!(ask(&format!("Host: {address}")), 401, "{path}");
         assert_eq!(ask(&format!("Host: {address}\r\nAuthorization: Bearer {}", "x".repeat(32))), 401, "{path}");
         assert_eq!(ask(&format!("Host: rebound.example\r\n{known}")), 421, "{path}");

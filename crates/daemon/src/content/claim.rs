@@ -40,7 +40,7 @@ impl Task {
     }
 
     /// Says which other entry has its content, and what comes of that: what that has downloaded is here.
-    fn say_who_has_it(&self, content: ContentId, other: Option<&mut Owner>) {
+    fn say_who_has_it(&mut self, content: ContentId, other: Option<&mut Owner>) {
         let Some(other) = other else { return self.say(Doing::Waiting, "") };
         let (number, there) = (other.number, other.view.borrow_and_update().clone());
         let has_the_files = other.only.is_empty() || other.only == self.saved.only;
@@ -48,6 +48,7 @@ impl Task {
             let before = view.clone();
             view.content = content.to_string();
             (view.rate, view.peers, view.hashed) = (0, 0, [0, 0]);
+            view.code = None;
             (view.state, view.reason) = match self.saved.kind {
                 Kind::Download if has_the_files && there.state == Doing::Sharing => {
                     (view.size, view.have, view.pieces) = (there.size, there.have, there.pieces);

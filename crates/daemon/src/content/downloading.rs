@@ -4,8 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use peer::{ContentId, Download, Glob, PeerError, State, Ticket, TrackerStatus};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::timeout;
 
+use super::alone::Alone;
 use super::{LONGEST_PAUSE, Next, Note, Task, Wish};
 use crate::control::Doing;
 use crate::nodes::{Told, Tracked, is_told_by_tracker};
@@ -14,6 +15,9 @@ use crate::nodes::{Told, Tracked, is_told_by_tracker};
 /// earlier where that is scarce.
 const ABANDONED: Duration = Duration::from_secs(3600);
 const ABANDONED_WHERE_SCARCE: Duration = Duration::from_secs(300);
+/// After this time without a peer, and without anything from an origin, a download says so.
+const LONELY: Duration = Duration::from_secs(10);
+const NOBODY: &str = "nobody who has the rest is connected";
 /// What to do about a download that is gone, or was changed.
 const AGAIN: &str = "`peer-cli resume` gets it again, `peer-cli rm` forgets it";
 
@@ -126,7 +130,8 @@ impl Task {
     async fn follow(&mut self, tracked: &Tracked, download: Download, wish: Wish, has_own_node: bool) -> Next {
         let (content, mut status, mut told) = (download.content(), download.status(), tracked.told.clone());
         let (mut trackers, mut scarcity) = (tracked.node.watch_trackers(), self.nodes.watch_scarcity());
-        let mut alone_since = None;
+        let mut silence = tracked.silence.clone();
+        let (mut abandoned, mut lonely) = (Alone::default(), Alone::default());
         loop {
             let now = status.borrow_and_update().clone();
             self.count(&now);
@@ -143,10 +148,11 @@ impl Task {
                 self.saved.completed_at(path.clone());
                 self.note(Note::Complete { number: self.saved.number, path, forces: self.forces }).await;
             }
-            let waits = match &*told.borrow_and_update() {
-                Told::Asking(reason) => reason.clone(),
-                Told::Joined(_) => String::new(),
-            };
+            let is_fetching = matches!(now.state, State::Starting | State::Fetching);
+            lonely.look(is_fetching && now.peers == 0 && now.rate == 0);
+            let is_lonely = lonely.has_been_for(LONELY);
+            let waits = waits(&told.borrow_and_update(), is_lonely).to_owned();
+            let silent = silence.borrow_and_update().clone();
             match &now.state {
                 State::Failed(error) => {
                     let (reason, pause) = self.failure(error);
@@ -167,7 +173,7 @@ impl Task {
                 State::Starting => self.show(Doing::Waiting, &waits, &now),
                 State::Opening => self.show(Doing::Checking, "", &now),
                 State::Finishing => self.show(Doing::Finishing, "", &now),
-                State::Complete => self.show(Doing::Sharing, "", &now),
+                State::Complete => self.show(Doing::Sharing, &silent, &now),
                 _ => {
                     // There was room for it.
                     self.roomless = 0;
@@ -176,19 +182,15 @@ impl Task {
             }
             let [up, _] = TrackerStatus::up_and_lost(&trackers.borrow_and_update());
             let is_alone = has_own_node && matches!(now.state, State::Complete) && now.peers == 0 && up == 0;
-            alone_since = is_alone.then(|| alone_since.unwrap_or_else(Instant::now));
+            abandoned.look(is_alone);
             let patience = if *scarcity.borrow_and_update() { ABANDONED_WHERE_SCARCE } else { ABANDONED };
-            let is_abandoned = async {
-                match alone_since {
-                    Some(since) => sleep_until(since + patience).await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 changed = status.changed() => if changed.is_err() { return Next::End },
                 changed = trackers.changed(), if has_own_node => if changed.is_err() { return Next::End },
                 Ok(()) = scarcity.changed(), if is_alone => {}
-                () = is_abandoned => {
+                Ok(()) = silence.changed() => {}
+                () = lonely.lasts(LONELY), if !is_lonely => {}
+                () = abandoned.lasts(patience) => {
                     self.keep_counts(&now);
                     let _ = download.cancel().await;
                     self.rests = true;
@@ -212,5 +214,30 @@ impl Task {
 
     async fn note(&self, note: Note) {
         let _ = self.notes.send(note).await;
+    }
+}
+
+/// What a download without a peer waits for; empty if there is nothing to say yet.
+fn waits(told: &Told, is_lonely: bool) -> &str {
+    match told {
+        Told::Asking(reason) if !reason.is_empty() => reason,
+        _ if is_lonely => NOBODY,
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_download_says_what_it_waits_for() {
+        let silent = Told::Asking("the tracker does not answer".to_owned());
+        for is_lonely in [false, true] {
+            assert_eq!(waits(&silent, is_lonely), "the tracker does not answer");
+        }
+        for told in [Told::Asking(String::new()), Told::Joined(None)] {
+            assert_eq!([waits(&told, false), waits(&told, true)], ["", NOBODY]);
+        }
     }
 }

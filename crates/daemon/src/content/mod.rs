@@ -1,8 +1,10 @@
 //! The task of one content: it shares or downloads it, follows the requests of users, and publishes its state.
 
+mod alone;
 mod claim;
 mod downloading;
 mod sharing;
+mod trouble;
 mod waiting;
 
 use std::path::Path;
@@ -13,10 +15,11 @@ use peer::{Status, redacted};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
-use crate::control::{ContentStatus, Doing, Kind};
+use crate::control::{ContentStatus, Doing, ErrorCode, Kind};
 use crate::nodes::Nodes;
 use crate::origin::is_url;
 use crate::state::SavedContent;
+use trouble::TroubleLog;
 
 /// Time between two attempts to share what cannot be shared: doubled each time up to the second.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
@@ -79,6 +82,7 @@ pub(crate) struct Task {
     roomless: u32,
     /// Whether it is complete, and not shared until its tracker is back.
     rests: bool,
+    trouble: TroubleLog,
 }
 
 /// What to do next.
@@ -96,8 +100,21 @@ impl Task {
         (wish, view): (watch::Receiver<Wish>, watch::Sender<ContentStatus>),
         notes: mpsc::Sender<Note>,
     ) -> Self {
-        let (before, since) = ((0, 0), (0, 0));
-        Task { saved, nodes, wish, view, notes, before, since, forces: 0, resumes: 0, roomless: 0, rests: false }
+        let (before, since, trouble) = ((0, 0), (0, 0), TroubleLog::default());
+        Task {
+            saved,
+            nodes,
+            wish,
+            view,
+            notes,
+            before,
+            since,
+            forces: 0,
+            resumes: 0,
+            roomless: 0,
+            rests: false,
+            trouble,
+        }
     }
 
     /// How a content stands that was not begun.
@@ -152,12 +169,17 @@ impl Task {
         self.nodes.home().release(self.saved.number);
     }
 
-    fn say(&self, state: Doing, reason: &str) {
+    fn say(&mut self, state: Doing, reason: &str) {
+        self.say_with_code(state, reason, None);
+    }
+
+    fn say_with_code(&mut self, state: Doing, reason: &str, code: Option<ErrorCode>) {
         self.view.send_modify(|view| {
-            view.state = state;
+            (view.state, view.code) = (state, code);
             reason.clone_into(&mut view.reason);
             (view.rate, view.peers, view.hashed) = (0, 0, [0, 0]);
         });
+        self.trouble.log(&self.view.borrow());
     }
 
     /// Waits until it is told something else.
@@ -174,10 +196,10 @@ impl Task {
     }
 
     /// Brings the view up to date.
-    fn show(&self, state: Doing, reason: &str, status: &Status) {
+    fn show(&mut self, state: Doing, reason: &str, status: &Status) {
         self.view.send_if_modified(|view| {
             let mut now = view.clone();
-            now.state = state;
+            (now.state, now.code) = (state, None);
             reason.clone_into(&mut now.reason);
             if !status.name.is_empty() {
                 now.name.clone_from(&status.name);
@@ -194,6 +216,7 @@ impl Task {
             }
             is_new
         });
+        self.trouble.log(&self.view.borrow());
     }
 
     /// Counts on where the node begins anew, as it does with a share that it opens again.

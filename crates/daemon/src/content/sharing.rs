@@ -9,9 +9,9 @@ use tokio::sync::watch;
 
 use super::claim::Claimed;
 use super::{FIRST_PAUSE, LONGEST_PAUSE, Next, Run, Task, URL_PAUSE, Wish};
-use crate::control::Doing;
+use crate::control::{Doing, ErrorCode};
 use crate::nodes::Tracked;
-use crate::origin::{NO_URLS, Opened, is_url};
+use crate::origin::{NO_URLS, OpenError, Opened, is_url};
 
 impl Task {
     pub(super) async fn share(&mut self, wish: Wish, failures: &mut u32) -> Next {
@@ -19,9 +19,9 @@ impl Task {
         let share = match self.hash(&home).await {
             Ok(Some(share)) => share,
             Ok(None) => return Next::Again,
-            Err(reason) => {
+            Err(OpenError { code, message }) => {
                 let has_read = is_url(&self.saved.path) && self.view.borrow().hashed[0] > 0;
-                self.say(Doing::Failed, &reason);
+                self.say_with_code(Doing::Failed, &message, Some(code));
                 let pause = (FIRST_PAUSE * 2u32.saturating_pow((*failures).min(8))).min(LONGEST_PAUSE);
                 let pause = if has_read { URL_PAUSE } else { pause };
                 *failures += 1;
@@ -41,13 +41,13 @@ impl Task {
         self.serve(&home, share, wish).await
     }
 
-    /// Prepares to hash what lies at the path, or opens what is at the URL; nothing if it is told to stop meanwhile. An error is a sentence.
-    async fn prepare(&self, home: &Arc<Tracked>) -> Result<Option<ShareBuilder>, String> {
+    /// Prepares to hash what lies at the path, or opens what is at the URL; nothing if it is told to stop meanwhile.
+    async fn prepare(&self, home: &Arc<Tracked>) -> Result<Option<ShareBuilder>, OpenError> {
         let at = &self.saved.path;
         if !is_url(at) {
             return Ok(Some(home.node.share(at)));
         }
-        let open = self.nodes.open_url.as_ref().ok_or(NO_URLS)?;
+        let open = self.nodes.open_url.as_ref().ok_or_else(|| unknown(NO_URLS))?;
         let (read, mut reading) = watch::channel([0, 0]);
         let progress = move |done, total| {
             read.send_replace([done, total]);
@@ -70,8 +70,8 @@ impl Task {
         }
     }
 
-    /// Hashes what lies at the path, or opens what is at the URL; nothing if it is told to stop meanwhile. An error is a sentence.
-    async fn hash(&mut self, home: &Arc<Tracked>) -> Result<Option<Share>, String> {
+    /// Hashes what lies at the path, or opens what is at the URL; nothing if it is told to stop meanwhile.
+    async fn hash(&mut self, home: &Arc<Tracked>) -> Result<Option<Share>, OpenError> {
         self.say(Doing::Hashing, "");
         let Some(mut share) = self.prepare(home).await? else { return Ok(None) };
         let path = PathBuf::from(&self.saved.path);
@@ -82,7 +82,7 @@ impl Task {
         let (mut hashing, mut told) = (share.into_future(), self.wish.clone());
         loop {
             tokio::select! {
-                result = &mut hashing => return result.map(Some).map_err(|error| error.to_string()),
+                result = &mut hashing => return result.map(Some).map_err(unknown),
                 // Other requests, such as another reload, wait until hashing is done.
                 changed = told.changed() => if changed.is_err() || told.borrow().run != Run::Go {
                     // The node shares it once it is hashed.
@@ -101,7 +101,7 @@ impl Task {
                     Ok(PeerEvent::StillWritten { path: of, .. }) if of.starts_with(&path) => {
                         self.view.send_modify(|view| view.reason = format!("{} is still being written to", of.display()));
                     }
-                    Err(tokio::sync::broadcast::error::RecvError::Closed) => return Err("the node has ended".to_owned()),
+                    Err(tokio::sync::broadcast::error::RecvError::Closed) => return Err(unknown("the node has ended")),
                     _ => {}
                 },
             }
@@ -112,6 +112,7 @@ impl Task {
     async fn serve(&mut self, home: &Arc<Tracked>, share: Share, mut wish: Wish) -> Next {
         let (content, mut status) = (share.content(), share.status());
         let (mut addresses, mut trackers) = (home.node.addresses(), home.node.watch_trackers());
+        let mut silence = home.silence.clone();
         self.tell_ticket(content);
         loop {
             let told = *self.wish.borrow_and_update();
@@ -140,7 +141,10 @@ impl Task {
                     self.say(Doing::Failed, "it was stopped");
                     return self.told_within(FIRST_PAUSE).await;
                 }
-                _ => self.show(Doing::Sharing, "", &now),
+                _ => {
+                    let silent = silence.borrow_and_update().clone();
+                    self.show(Doing::Sharing, &silent, &now);
+                }
             }
             tokio::select! {
                 changed = status.changed() => if changed.is_err() { return Next::End },
@@ -156,6 +160,7 @@ impl Task {
                     }
                     self.tell_ticket(content);
                 }
+                Ok(()) = silence.changed() => {}
                 changed = self.wish.changed() => if changed.is_err() { return Next::End },
             }
         }
@@ -172,8 +177,8 @@ impl Task {
                 true
             }
             Ok(None) => false,
-            Err(reason) => {
-                tracing::warn!(path = self.view.borrow().path, reason, "it cannot be looked at anew");
+            Err(OpenError { message, .. }) => {
+                tracing::warn!(path = self.view.borrow().path, reason = message, "it cannot be looked at anew");
                 false
             }
         }
@@ -189,4 +194,9 @@ impl Task {
             is_new
         });
     }
+}
+
+/// An error of a kind that has no code of its own.
+fn unknown(reason: impl ToString) -> OpenError {
+    OpenError { code: ErrorCode::Other, message: reason.to_string() }
 }

@@ -62,7 +62,7 @@ pub enum Request {
 
 /// A limit that is asked for: a number or a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "a limit is a number of bytes a second, or \"default\"")]
 pub enum RateLimit {
     /// Bytes a second; 0 for no limit.
     Rate(u64),
@@ -128,9 +128,9 @@ pub enum Answer {
 pub enum ErrorCode {
     /// The request makes no sense.
     Usage,
-    /// There is no such content, or no such path.
+    /// There is no such content, no such path, or nothing at the URL.
     NotFound,
-    /// There are too many of something.
+    /// There are too many of something, or what is at the URL may not be read.
     Refused,
     /// The state cannot be written.
     CannotWrite,
@@ -192,6 +192,9 @@ pub struct ContentStatus {
     pub state: Doing,
     /// Why, as a sentence; empty if there is nothing to say.
     pub reason: String,
+    /// What kind of error the reason is, if it is one and that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<ErrorCode>,
     /// Its id; empty until it is known.
     pub content: String,
     /// Its name; empty until it is known.
@@ -254,6 +257,14 @@ mod tests {
         let fields = serde_json::to_value(ContentStatus::default()).unwrap();
         for field in fields.as_object().unwrap().keys() {
             assert!(page.contains(&format!("`{field}`")), "docs/control.md does not say what {field} is");
+        }
+    }
+
+    #[test]
+    fn a_wrong_limit_is_answered_with_what_is_right() {
+        for wrong in ["-5", "1.5", "\"fast\"", "[]"] {
+            let error = serde_json::from_str::<Request>(&format!(r#"{{"request":"limit","up":{wrong}}}"#)).unwrap_err();
+            assert!(error.to_string().contains(r#"bytes a second, or "default""#), "{wrong}: {error}");
         }
     }
 

@@ -28,14 +28,22 @@ pub fn line(answer: &Answer) -> String {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ControlError {
-    /// Nobody listens there.
+    /// There is no socket.
     #[error(
         "no daemon runs here: {0} is not there. Start one with `peer-cli daemon`, or say where its socket is with --socket"
     )]
     NoDaemon(PathBuf),
+    /// The socket of a daemon that was killed is there.
+    #[error(
+        "no daemon runs here: nobody listens at {0}, which an earlier one has left. Start one with `peer-cli daemon`"
+    )]
+    NobodyListens(PathBuf),
     /// There is no folder for the socket.
     #[error("there is no runtime folder for the daemon's socket: set XDG_RUNTIME_DIR, or name a socket with --socket")]
     NoPlace,
+    /// The folder that the socket is to be in is not there.
+    #[error("the folder of the socket {0} is not there: make it, or name another place with --socket")]
+    MissingFolder(PathBuf),
     /// What the socket is to be in is no folder.
     #[error("{0} is no folder, or a link, so no socket can be in it: name another place with --socket")]
     NoFolder(PathBuf),

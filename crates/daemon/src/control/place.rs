@@ -128,14 +128,17 @@ mod platform {
             return Err(ControlError::TooLong(place.path.clone()));
         }
         let folder = folder(place);
-        let io = |source| ControlError::Io { path: folder.to_owned(), source };
+        let failed = |source: std::io::Error| match source.kind() {
+            ErrorKind::NotFound => ControlError::MissingFolder(place.path.clone()),
+            _ => ControlError::Io { path: folder.to_owned(), source },
+        };
         if place.own_folder {
             match DirBuilder::new().mode(0o700).create(folder) {
-                Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(io(error)),
+                Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(failed(error)),
                 _ => {}
             }
         }
-        let seen = look(folder).map_err(io)?;
+        let seen = look(folder).map_err(failed)?;
         check(folder, &seen, place.own_folder, user())
     }
 
@@ -207,6 +210,16 @@ mod platform {
             fs::write(&file, "").unwrap();
             for result in [make_folder(&place(&file, false)), check_owner(&place(&file, false))] {
                 assert!(matches!(result, Err(ControlError::NoFolder(_))), "{result:?}");
+            }
+        }
+
+        #[test]
+        fn a_folder_that_is_not_there_is_named() {
+            let temporary = tempfile::tempdir().unwrap();
+            let missing = temporary.path().join("no/such");
+            for own_folder in [false, true] {
+                let result = make_folder(&place(&missing, own_folder));
+                assert!(matches!(result, Err(ControlError::MissingFolder(_))), "{result:?}");
             }
         }
 

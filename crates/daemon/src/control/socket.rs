@@ -156,9 +156,8 @@ mod platform {
         let path = place.path().to_owned();
         match UnixStream::connect(&path).await {
             Ok(stream) => Ok(Box::new(stream)),
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
-                Err(ControlError::NoDaemon(path))
-            }
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(ControlError::NoDaemon(path)),
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => Err(ControlError::NobodyListens(path)),
             Err(error) if error.kind() == ErrorKind::PermissionDenied => Err(ControlError::NotOurs(path)),
             Err(error) if error.kind() == ErrorKind::InvalidInput => Err(ControlError::TooLong(path)),
             Err(source) => Err(ControlError::Io { path, source }),
@@ -178,8 +177,10 @@ mod platform {
             connect(&place).await.unwrap();
             drop(first);
             assert!(!place.path().exists());
+            assert!(matches!(connect(&place).await, Err(ControlError::NoDaemon(_))));
             // As after a crash: the socket is there, and nobody listens.
             drop(UnixListener::bind(place.path()).unwrap());
+            assert!(matches!(connect(&place).await, Err(ControlError::NobodyListens(_))));
             let again = Listener::bind(&place).unwrap();
             connect(&place).await.unwrap();
             // What is not its own stays when it ends.

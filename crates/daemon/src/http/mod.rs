@@ -17,10 +17,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use page::{Feeds, Program};
 use serde::Serialize;
 
@@ -35,6 +36,9 @@ pub const OPENAPI: &str = include_str!("openapi.json");
 const STREAMS: usize = 32;
 /// Contents in one answer, at most.
 const MOST: usize = 1000;
+
+/// Everything else below the interface.
+const UNKNOWN: [&str; 3] = ["/api/v1", "/api/v1/", "/api/v1/{*rest}"];
 
 /// Lines of the log behind a place, and the place behind them.
 pub type ReadLog = Arc<dyn Fn(u64) -> (u64, Vec<String>) + Send + Sync>;
@@ -60,7 +64,6 @@ type Shared = State<Arc<Api>>;
 /// The routes below `/api/v1/`, and `/page`.
 pub fn router(service: Arc<Service>, options: Options) -> Router {
     let mut router = Router::new()
-        .route("/page", get(async || page::document(Program::Daemon)))
         .route("/api/v1/openapi.json", get(async || ([(CONTENT_TYPE, "application/json")], OPENAPI)))
         .route("/api/v1/status", get(status))
         .route("/api/v1/contents/{number}", get(content))
@@ -71,7 +74,13 @@ pub fn router(service: Arc<Service>, options: Options) -> Router {
         let change = async move |state: Shared, request| change::change(state, name, request).await;
         router = router.route(&format!("/api/v1/{name}"), post(change));
     }
-    router.with_state(Arc::new(Api { service, options, feeds: Feeds::new(STREAMS) }))
+    let router = router.method_not_allowed_fallback(async || Refusal::Method);
+    let router = UNKNOWN.iter().fold(router, |router, path| router.route(path, any(async || Refusal::Path)));
+    router.route("/page", get(async || page::document(Program::Daemon))).with_state(Arc::new(Api {
+        service,
+        options,
+        feeds: Feeds::new(STREAMS),
+    }))
 }
 
 /// An answer that is true for now only.
@@ -93,8 +102,12 @@ fn number<T: std::str::FromStr>(asked: &Asked, name: &str, otherwise: T) -> Resu
     }
 }
 
-fn content_number(text: &str) -> Result<u64, Refusal> {
-    text.parse().map_err(|_| Refusal::Usage("a content's number is a whole number".to_owned()))
+/// The part of a path that is to be the number of a content.
+type Named = Result<Path<String>, PathRejection>;
+
+fn content_number(named: Named) -> Result<u64, Refusal> {
+    let number = named.ok().and_then(|Path(text)| text.parse().ok());
+    number.ok_or_else(|| Refusal::Usage("a content's number is a whole number".to_owned()))
 }
 
 async fn status(State(api): Shared, asked: Asked) -> Result<Response, Refusal> {
@@ -102,8 +115,8 @@ async fn status(State(api): Shared, asked: Asked) -> Result<Response, Refusal> {
     Ok(json(&shown::status(&api, from, most)))
 }
 
-async fn content(State(api): Shared, Path(text): Path<String>) -> Result<Response, Refusal> {
-    let number = content_number(&text)?;
+async fn content(State(api): Shared, named: Named) -> Result<Response, Refusal> {
+    let number = content_number(named)?;
     let found = detail::detail(&api, number).await;
     found.map(|found| json(&found)).ok_or_else(|| Refusal::NotFound(format!("no content has the number {number}")))
 }
@@ -120,8 +133,8 @@ async fn events(State(api): Shared) -> Result<Response, Refusal> {
     api.feeds.open(Looking::new(api.clone())).ok_or(Refusal::Busy)
 }
 
-async fn close(State(api): Shared, Path(text): Path<String>) -> Result<Response, Refusal> {
-    let number = content_number(&text)?;
+async fn close(State(api): Shared, named: Named) -> Result<Response, Refusal> {
+    let number = content_number(named)?;
     if !api.service.inner().contents.iter().any(|content| content.saved.number == number) {
         return Err(Refusal::NotFound(format!("no content has the number {number}")));
     }

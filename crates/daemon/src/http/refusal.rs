@@ -20,6 +20,10 @@ pub(super) enum Refusal {
     Late,
     /// Nothing is changed without a token.
     Forbidden,
+    /// There is no such path in the interface.
+    Path,
+    /// The path takes another method.
+    Method,
     /// There is no such content, or no such path.
     NotFound(String),
     /// There are too many of something.
@@ -58,6 +62,14 @@ impl Refusal {
             Refusal::Forbidden => {
                 let message = "this takes a token, and this daemon has none: start it with --gateway-token FILE";
                 (StatusCode::FORBIDDEN, "forbidden", message.to_owned())
+            }
+            Refusal::Path => {
+                let message = "there is nothing at this path: /api/v1/openapi.json says what there is";
+                (StatusCode::NOT_FOUND, "not_found", message.to_owned())
+            }
+            Refusal::Method => {
+                let message = "this path takes another method: /api/v1/openapi.json says which";
+                (StatusCode::METHOD_NOT_ALLOWED, "usage", message.to_owned())
             }
             Refusal::NotFound(message) => (StatusCode::NOT_FOUND, "not_found", message),
             Refusal::Refused(message) => (StatusCode::CONFLICT, "refused", message),

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicUsize;
 use peer::{ContentId, Identity, MemoryNetwork, Secret, Ticket, TrackerAddress, manifest_path, received_path};
 
 use super::*;
-use crate::control::{Doing, Kind};
+use crate::control::{Answer, Answering, Doing, Kind, Request};
 use crate::nodes::AddressesOf;
 
 /// A service in a folder, whose tracker does not answer.
@@ -33,6 +33,7 @@ async fn service_at(folder: &Path, addresses: AddressesOf) -> ServiceRun {
         secrets: None,
         own_tracker: None,
         open_url: None,
+        check_url: None,
     };
     let settings = Settings { up: None, down: None, at_once: 1 };
     let config = ServiceConfig {
@@ -96,6 +97,29 @@ async fn a_complete_download_whose_tracker_is_gone_makes_room_until_it_is_told_t
     tokio::time::resume();
     content.go_on();
     content.view.wait_for(is_shared).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_share_says_that_its_tracker_does_not_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = service(folder.path()).await;
+    let path = folder.path().join("file");
+    let (mut share, _) = shared(run.service(), &path).await;
+    tokio::time::pause();
+    let sentence = "the tracker 127.0.0.1:1 does not answer: nobody new finds it";
+    let silent = share.view.wait_for(|view| view.reason == sentence).await.unwrap().clone();
+    assert_eq!(silent.state, Doing::Sharing);
+    tokio::time::resume();
+    share.wish.send_modify(|wish| wish.run = Run::Remove);
+    share.task.await.unwrap();
+    let (tell, mut told) = mpsc::channel(16);
+    let what = path.display().to_string();
+    run.service().clone().answer(Request::Add { what, folder: None, force: false, only: Vec::new() }, tell).await;
+    let mut last = None;
+    while let Some(answer) = told.recv().await {
+        last = Some(answer);
+    }
+    assert!(matches!(&last, Some(Answer::Done { note, .. }) if note == sentence), "{last:?}");
 }
 
 #[tokio::test]

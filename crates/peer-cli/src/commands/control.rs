@@ -159,7 +159,8 @@ pub enum Deed {
 /// The failure behind an error of the control socket.
 pub fn control_failure(error: &ControlError) -> Failure {
     let code = match error {
-        ControlError::NoDaemon(_) => ExitCode::NotFound,
+        ControlError::NoDaemon(_) | ControlError::NobodyListens(_) => ExitCode::NotFound,
+        ControlError::MissingFolder(_) => ExitCode::CannotWrite,
         ControlError::NotOurs(_) | ControlError::Unsafe(_) => ExitCode::Refused,
         ControlError::InUse(_) => ExitCode::AddressInUse,
         ControlError::NoFolder(_)
@@ -171,6 +172,17 @@ pub fn control_failure(error: &ControlError) -> Failure {
     Failure::new(code, error.to_string())
 }
 
+/// The status behind an error that the daemon answers.
+fn exit_code(code: ErrorCode) -> ExitCode {
+    match code {
+        ErrorCode::Usage => ExitCode::Usage,
+        ErrorCode::NotFound => ExitCode::NotFound,
+        ErrorCode::Refused => ExitCode::Refused,
+        ErrorCode::CannotWrite => ExitCode::CannotWrite,
+        _ => ExitCode::Other,
+    }
+}
+
 /// `peer-cli add`.
 pub async fn add(arguments: AddArguments) -> Result<(), Failure> {
     let requests = requests(&arguments)?;
@@ -179,7 +191,8 @@ pub async fn add(arguments: AddArguments) -> Result<(), Failure> {
         let last = ask(&mut client, &request, &arguments.control, print_line).await?;
         let Some(content) = last.contents.last() else { continue };
         if let Some(sentence) = not_begun(content) {
-            return Err(Failure { told: arguments.control.json, ..Failure::new(ExitCode::Other, sentence) });
+            let code = content.code.map_or(ExitCode::Other, exit_code);
+            return Err(Failure { told: arguments.control.json, ..Failure::new(code, sentence) });
         }
         if arguments.control.json {
             continue;
@@ -395,14 +408,7 @@ async fn ask(
                 (answered.limits, answered.note) = ((up, down), Some(note).filter(|note| !note.is_empty()));
             }
             Answer::Error { code, message } => {
-                let code = match code {
-                    ErrorCode::Usage => ExitCode::Usage,
-                    ErrorCode::NotFound => ExitCode::NotFound,
-                    ErrorCode::Refused => ExitCode::Refused,
-                    ErrorCode::CannotWrite => ExitCode::CannotWrite,
-                    _ => ExitCode::Other,
-                };
-                return Err(Failure { told: control.json, ..Failure::new(code, message) });
+                return Err(Failure { told: control.json, ..Failure::new(exit_code(code), message) });
             }
             _ => {}
         }

@@ -273,7 +273,8 @@ async fn configure(arguments: &mut DaemonArguments, read_again: ReadAgain) -> Re
     };
     let node = home.node.private(!arguments.open).scan(scan.clone()).reserve([state.clone()]);
     let open_url = origin::for_daemon(arguments.named.origin_rate);
-    let home = Home { node: origin::with_named(node, &arguments.named), open_url, ..home };
+    let check_url = origin::check_for_daemon();
+    let home = Home { node: origin::with_named(node, &arguments.named), open_url, check_url, ..home };
     // Two nodes never have one key.
     let (peer, kept) = (PeerArguments { identity: None, ..arguments.peer.clone() }, state.clone());
     let named_origins = arguments.named.clone();
@@ -326,6 +327,7 @@ fn home_here(arguments: &DaemonArguments) -> Result<Home, Failure> {
         secrets: (!arguments.open).then(|| secrets_of(own.identity.clone())),
         own_tracker: Some(shares),
         open_url: None,
+        check_url: None,
     })
 }
 
@@ -364,6 +366,7 @@ async fn home_elsewhere(arguments: &mut DaemonArguments, given: &[String], state
         secrets,
         own_tracker: None,
         open_url: None,
+        check_url: None,
     })
 }
 

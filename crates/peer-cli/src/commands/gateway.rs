@@ -8,9 +8,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use peer::{ContentId, Fallback, Node};
+use peer::{ContentId, Fallback, Node, PeerEvent};
 use protocol::{Ticket, printable, redacted};
 use settings::Signals;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinSet;
 
 use crate::error::{ExitCode, Failure};
@@ -135,7 +136,9 @@ pub async fn run(mut arguments: GatewayCommand) -> Result<(), Failure> {
     }
     let mut ended = JoinSet::new();
     tokio::spawn(transport::warn_of_expiry());
+    let mut trackers = JoinSet::new();
     for node in nodes.clone() {
+        trackers.spawn(log_trackers(node.clone()));
         ended.spawn(async move { node.ended().await });
     }
     let failed = |what: &str| Err(Failure::new(ExitCode::Other, format!("{what} has ended. Start it again")));
@@ -144,7 +147,7 @@ pub async fn run(mut arguments: GatewayCommand) -> Result<(), Failure> {
         Some(_) = ended.join_next() => failed("the peer of a swarm"),
         () = running.ended() => failed("its listener"),
     };
-    drop((running, ended));
+    drop((running, ended, trackers));
     for node in nodes {
         // A second Ctrl-C ends it at once; an orderly end takes a moment at most.
         tokio::select! {
@@ -153,6 +156,23 @@ pub async fn run(mut arguments: GatewayCommand) -> Result<(), Failure> {
         }
     }
     result
+}
+
+/// Logs that no tracker of a node answers any more, and that one is back.
+async fn log_trackers(node: Node) {
+    let mut events = node.events();
+    loop {
+        match events.recv().await {
+            Ok(PeerEvent::TrackerLost) => {
+                let statuses = node.watch_trackers().borrow().clone();
+                let places: Vec<_> = statuses.into_iter().map(|tracker| tracker.place).collect();
+                tracing::warn!(tracker = places.join(", "), "no tracker answers: nobody new is found");
+            }
+            Ok(PeerEvent::TrackerBack) => tracing::info!("a tracker answers again"),
+            Err(RecvError::Closed) => return,
+            _ => {}
+        }
+    }
 }
 
 /// Answers scrapes for as long as the gateway runs, and says where.

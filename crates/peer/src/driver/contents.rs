@@ -144,6 +144,8 @@ impl Driver {
             return self.give_up(content, PeerError::OtherName { content, asked, found });
         }
         item.opening = true;
+        // What fails to open is known by its name, too.
+        item.status.send_modify(|status| status.name.clone_from(&manifest.header().name));
         let (attempt, closed) = (item.attempt, item.closed.take());
         let settings = item.options.settings(&self.setup.downloads);
         let (storage, reports) = (self.setup.storage.clone(), self.reports.clone());

@@ -173,9 +173,11 @@ async fn a_different_file_in_the_way_is_kept() {
     std::fs::create_dir_all(&output).unwrap();
     std::fs::write(output.join("file"), "mine").unwrap();
     let download = downloader.download(content).start().await.unwrap();
+    let status = download.status();
     downloader.add_peer(content, address(&seeder)).await.unwrap();
     let error = tokio::time::timeout(LONG, download).await.unwrap().unwrap_err().to_string();
     assert!(error.contains("exists already and is different"), "{error}");
+    assert_eq!(status.borrow().name, "file");
     assert_eq!(std::fs::read(output.join("file")).unwrap(), b"mine");
 }
 

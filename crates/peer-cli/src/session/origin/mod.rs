@@ -7,6 +7,8 @@ mod reading;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+#[cfg(feature = "origins")]
+use daemon::control::ErrorCode;
 use peer::{ContentId, Fallback, Manifest, NodeBuilder, Remote, Secret, received_manifest};
 use protocol::printable;
 
@@ -64,16 +66,35 @@ pub fn for_daemon(rate: Option<u64>) -> Option<daemon::OpenUrl> {
     let open = move |url: String, progress: daemon::Progress| -> daemon::Opening {
         Box::pin(async move {
             let opened = reading::open_for_daemon(&url, rate, progress).await;
-            let OriginContent { manifest, storage, shown } = opened.map_err(|failure| failure.message)?;
+            let OriginContent { manifest, storage, shown } = opened.map_err(open_error)?;
             Ok(daemon::Opened { manifest, storage, shown })
         })
     };
     Some(Arc::new(open))
 }
 
+#[cfg(feature = "origins")]
+fn open_error(failure: Failure) -> daemon::OpenError {
+    let code = match failure.code {
+        ExitCode::Usage => ErrorCode::Usage,
+        ExitCode::NotFound => ErrorCode::NotFound,
+        ExitCode::Refused => ErrorCode::Refused,
+        _ => ErrorCode::Other,
+    };
+    daemon::OpenError { code, message: failure.message }
+}
+
 /// Opens what a daemon shares from URLs, read at most so fast. Nothing where this build reads none.
 #[cfg(not(feature = "origins"))]
 pub fn for_daemon(_: Option<u64>) -> Option<daemon::OpenUrl> {
+    None
+}
+
+/// Refuses URLs that a daemon can never read. Nothing where this build reads none.
+pub fn check_for_daemon() -> Option<daemon::CheckUrl> {
+    #[cfg(feature = "origins")]
+    return Some(Arc::new(|url| reading::check(url).map_err(|failure| failure.message)));
+    #[cfg(not(feature = "origins"))]
     None
 }
 

@@ -56,6 +56,15 @@ pub(super) async fn open_for_daemon(
     content_of(found, request, progress).await
 }
 
+/// Fails if nothing can ever be read at this URL. Nobody is asked.
+pub(super) fn check(url: &str) -> Result<(), Failure> {
+    match Origin::open(url, &Options::default()) {
+        Err(error @ OriginError::Url { .. }) => Err(failure(error)),
+        // What else is amiss may be put right later.
+        _ => Ok(()),
+    }
+}
+
 async fn content_of(
     found: FoundOrigin,
     request: OriginRequest<'_>,
