@@ -52,8 +52,7 @@ fn hostile_peers_change_neither_the_bound_nor_the_number_of_downloads() {
 fn the_last_pieces_go_from_one_silent_peer_to_one_that_gives() {
     let groups = "[[group]]\nname = \"seeder\"\ncount = 1\nholds = \"all\"\n[[group]]\nname = \"downloader\"\ncount = 1\n\
                   [[group]]\nname = \"hostile\"\nshare = 1.0\nhostile = [{ answers = \"silent\" }]\n";
-    let text =
-        format!("about = \"\"\npeers = 100\npieces = 128\ncopy_seconds = 0.8\nlatency_ms = 5.0\n{groups}");
+    let text = format!("about = \"\"\npeers = 100\npieces = 128\ncopy_seconds = 0.8\nlatency_ms = 5.0\n{groups}");
     for seed in 0..5 {
         let outcome = p2p_fileshare_sim::run(&Plan::parse("test", &text).unwrap(), seed, &Config::default());
         assert!(outcome.last().is_some_and(|last| last < 2.0), "seed {seed}: {:?}", outcome.last());

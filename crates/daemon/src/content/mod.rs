@@ -4,6 +4,7 @@ mod alone;
 mod claim;
 mod downloading;
 mod sharing;
+mod total;
 mod trouble;
 mod waiting;
 
@@ -19,6 +20,7 @@ use crate::control::{ContentStatus, Doing, ErrorCode, Kind};
 use crate::nodes::Nodes;
 use crate::origin::is_url;
 use crate::state::SavedContent;
+use total::Total;
 use trouble::TroubleLog;
 
 /// Time between two attempts to share what cannot be shared: doubled each time up to the second.
@@ -71,10 +73,9 @@ pub(crate) struct Task {
     pub(crate) wish: watch::Receiver<Wish>,
     pub(crate) view: watch::Sender<ContentStatus>,
     pub(crate) notes: mpsc::Sender<Note>,
-    /// What was received and sent before a pause, or before its files were looked at anew.
-    before: (u64, u64),
-    /// What has been since then.
-    since: (u64, u64),
+    /// What was received and sent, also before a pause, or before its files were looked at anew.
+    received: Total,
+    sent: Total,
     /// How often it was told so far to replace different files, and to go on.
     forces: u64,
     resumes: u64,
@@ -100,15 +101,15 @@ impl Task {
         (wish, view): (watch::Receiver<Wish>, watch::Sender<ContentStatus>),
         notes: mpsc::Sender<Note>,
     ) -> Self {
-        let (before, since, trouble) = ((0, 0), (0, 0), TroubleLog::default());
+        let (received, sent, trouble) = (Total::default(), Total::default(), TroubleLog::default());
         Task {
             saved,
             nodes,
             wish,
             view,
             notes,
-            before,
-            since,
+            received,
+            sent,
             forces: 0,
             resumes: 0,
             roomless: 0,
@@ -206,7 +207,8 @@ impl Task {
             }
             (now.size, now.have, now.pieces) = (status.size, status.have, status.pieces);
             (now.rate, now.peers, now.hashed) = (status.rate, status.peers, [0, 0]);
-            (now.received, now.sent) = (self.before.0 + status.received, self.before.1 + status.sent);
+            let coming = status.received - came_from_sources(status);
+            (now.received, now.sent) = (self.received.all() + coming, self.sent.all());
             if let Some(completed) = &status.completed {
                 now.path = completed.path.display().to_string();
             }
@@ -219,18 +221,21 @@ impl Task {
         self.trouble.log(&self.view.borrow());
     }
 
-    /// Counts on where the node begins anew, as it does with a share that it opens again.
+    /// What has come and gone by now.
     fn count(&mut self, status: &Status) {
-        if status.received < self.since.0 || status.sent < self.since.1 {
-            self.before = (self.before.0 + self.since.0, self.before.1 + self.since.1);
-        }
-        self.since = (status.received, status.sent);
+        self.received.count(came_from_sources(status));
+        self.sent.count(status.sent);
     }
 
     /// What was counted up to here counts on.
     fn keep_counts(&mut self, status: &Status) {
         self.count(status);
-        let (received, sent) = std::mem::take(&mut self.since);
-        self.before = (self.before.0 + received, self.before.1 + sent);
+        self.received.keep();
+        self.sent.keep();
     }
+}
+
+/// Bytes that have come. Those that are on their way may be given up, and would look like a new beginning.
+fn came_from_sources(status: &Status) -> u64 {
+    status.sources.values().sum()
 }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use protocol::{ContentId, PieceRange};
 
-use super::{Download, SLOW};
 use super::origin::ORIGIN;
 use super::request::{Cause, Open, Outgoing};
+use super::{Download, SLOW};
 use crate::engine::Engine;
 use crate::engine::peers::connection::Connection;
 use crate::event::{ConnId, RequestId};
