@@ -31,5 +31,5 @@ mod service;
 pub mod state;
 
 pub use nodes::{Home, NewNode};
-pub use origin::{OpenUrl, Opened, Opening, Progress};
+pub use origin::{OpenUrl, Opened, Opening, OpeningStep, Progress};
 pub use service::{Fault, Service, ServiceConfig, ServiceRun, Settings, StartError};

@@ -174,7 +174,7 @@ impl Inner {
             OriginError::Unreachable { retry_after: Some(seconds), .. } => {
                 state.not_before = Some((Instant::now() + Duration::from_secs(*seconds), error.clone()));
             }
-            OriginError::Unreachable { .. } => {}
+            error if error.is_transient() => {}
             // It is looked at anew.
             _ if matches!(state.objects, Looking::Done(_)) => state.objects = Looking::Not,
             _ => {}

@@ -225,7 +225,7 @@ impl Inner {
         let unknown = || OriginError::refused(shown, "the registry does not say how large it is");
         match self.ask(Method::HEAD, name, kind, url, shown, None).await {
             Ok(found) if length(found.headers()).is_some() => return length(found.headers()).ok_or_else(unknown),
-            Err(error @ (OriginError::NotFound(_) | OriginError::Unreachable { .. })) => return Err(error),
+            Err(error) if error.is_transient() || matches!(error, OriginError::NotFound(_)) => return Err(error),
             Ok(_) | Err(_) => {}
         }
         let found = self.ask(Method::GET, name, kind, url, shown, Some("bytes=0-0")).await?;

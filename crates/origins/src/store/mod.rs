@@ -20,7 +20,7 @@ use protocol::{MAX_MANIFEST_BYTES, redacted};
 
 use connector::Connector;
 
-use crate::client::{chain, use_ring};
+use crate::client::{chain, is_unresolved, use_ring};
 use crate::{ByteStream, Limits, Listing, Object, OriginError, Source, Version, tls};
 
 /// How manifests end that lie beside what they are of.
@@ -299,6 +299,10 @@ fn failed(url: &str, error: Error) -> OriginError {
             }
             if last.contains("answer is longer than") {
                 return OriginError::refused(url, last);
+            }
+            if is_unresolved(&*source) {
+                let reason = "the address of its store cannot be resolved".to_owned();
+                return OriginError::Unresolved { url: url.to_owned(), reason };
             }
             OriginError::unreachable(
                 url,
