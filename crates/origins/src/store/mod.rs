@@ -82,22 +82,27 @@ impl StoreSource {
     }
 
     /// A small object beside the one that is meant, or in the prefix; nothing if there is none.
-    pub(crate) async fn get(&self, name: &str, most: usize) -> Option<Bytes> {
-        let path = self.path(&self.beside(name)).ok()?;
+    pub(crate) async fn get(&self, name: &str, most: usize) -> Result<Option<Bytes>, OriginError> {
+        let path = self.path(&self.beside(name))?;
         let reading = async {
             // Whole answers are for what is small.
             let options = GetOptions { range: Some((0..most as u64 + 1).into()), ..GetOptions::default() };
-            let got = self.store.get_opts(&path, options).await.ok().filter(|got| got.meta.size <= most as u64)?;
+            let got = match self.store.get_opts(&path, options).await {
+                Ok(got) if got.meta.size <= most as u64 => got,
+                Ok(_) | Err(Error::NotFound { .. }) => return Ok(None),
+                Err(error) => return Err(failed(&self.url, error)),
+            };
             let (size, mut body, mut all) = (got.meta.size as usize, got.into_stream(), BytesMut::new());
-            while let Some(part) = body.try_next().await.ok()? {
+            while let Some(part) = body.try_next().await.map_err(|error| failed(&self.url, error))? {
                 all.extend_from_slice(&part);
                 if all.len() > size {
-                    return None;
+                    return Ok(None);
                 }
             }
-            Some(all.freeze()).filter(|all| all.len() == size)
+            Ok(Some(all.freeze()).filter(|all| all.len() == size))
         };
-        tokio::time::timeout(self.limits.answer, reading).await.ok().flatten()
+        let read = tokio::time::timeout(self.limits.answer, reading).await;
+        read.unwrap_or_else(|_| Err(OriginError::unreachable(&self.url, "no answer")))
     }
 
     fn beside(&self, name: &str) -> String {
