@@ -59,6 +59,10 @@ pub(crate) enum Refusal {
     Site,
     /// It does not say the token.
     Unauthorized,
+    /// It was signed for a time that is over.
+    Expired,
+    /// It was signed at another time than it is here.
+    Skewed,
     /// Only `GET` and `HEAD` are answered.
     Method,
     /// It asks for what no gateway has.
@@ -97,7 +101,7 @@ impl Refusal {
     fn status(&self) -> StatusCode {
         match self {
             Refusal::Host => StatusCode::MISDIRECTED_REQUEST,
-            Refusal::Site | Refusal::Denied => StatusCode::FORBIDDEN,
+            Refusal::Site | Refusal::Denied | Refusal::Expired | Refusal::Skewed => StatusCode::FORBIDDEN,
             Refusal::Unauthorized => StatusCode::UNAUTHORIZED,
             Refusal::Method => StatusCode::METHOD_NOT_ALLOWED,
             Refusal::Unknown => StatusCode::NOT_IMPLEMENTED,
@@ -137,6 +141,10 @@ impl Refusal {
             Refusal::Site => "A page of another site has asked for this. Open the address in a window of its own.",
             Refusal::Unauthorized => {
                 "This gateway requires a token: as Bearer, as the password of Basic, or below /s3/ as the secret key."
+            }
+            Refusal::Expired => "Request has expired: sign a new URL.",
+            Refusal::Skewed => {
+                "The difference between the request's time and this gateway's is too large: one of the clocks is wrong."
             }
             Refusal::Method => "Only GET and HEAD are answered here.",
             Refusal::Unknown => "A gateway has no such path.",

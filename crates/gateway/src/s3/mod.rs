@@ -62,7 +62,8 @@ fn bucket_and_key(path: &str) -> Option<(String, String)> {
 pub(crate) fn refuse(refusal: Refusal, missing: &str) -> Response {
     let code = match refusal {
         Refusal::NotFound => missing,
-        Refusal::Unauthorized | Refusal::Host | Refusal::Site | Refusal::Denied => "AccessDenied",
+        Refusal::Unauthorized | Refusal::Expired | Refusal::Host | Refusal::Site | Refusal::Denied => "AccessDenied",
+        Refusal::Skewed => "RequestTimeTooSkewed",
         Refusal::Range(_) => "InvalidRange",
         Refusal::Precondition => "PreconditionFailed",
         Refusal::Malformed(_) => "InvalidArgument",
