@@ -112,10 +112,10 @@ impl Hub {
 
     /// The hub at this address, with this token if there is one.
     pub fn new(endpoint: &str, token: Option<String>, limits: &Limits) -> Result<Self, OriginError> {
-        let mut url = Url::parse(endpoint).map_err(|error| OriginError::url(endpoint, error.to_string()))?;
-        if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-            return Err(OriginError::url(endpoint, "a hub is at an address that begins with https:// or http://"));
-        }
+        let is_web = |url: &Url| matches!(url.scheme(), "http" | "https") && url.host_str().is_some();
+        let url = Url::parse(endpoint).ok().filter(is_web);
+        let mut url =
+            url.ok_or_else(|| OriginError::url(endpoint, "a hub is at an address such as https://huggingface.co"))?;
         url.set_query(None);
         url.set_fragment(None);
         let (client, outage) = (client(limits, &url)?, Outage::default());

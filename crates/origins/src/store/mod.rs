@@ -14,7 +14,7 @@ use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
-use object_store::path::Path;
+use object_store::path::{self, Path};
 use object_store::{ClientOptions, Error, GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt, RetryConfig};
 use protocol::{MAX_MANIFEST_BYTES, redacted};
 
@@ -314,6 +314,11 @@ fn failed(url: &str, error: Error) -> OriginError {
                 if last.len() > 300 { "the store does not answer well".to_owned() } else { last },
             )
         }
+        Error::InvalidPath { source: path::Error::BadSegment { path, .. } | path::Error::EmptySegment { path } } => {
+            let reason =
+                format!("names of objects like {path:?} are not supported: rename it, or share another prefix");
+            OriginError::refused(url, reason)
+        }
         error => OriginError::refused(url, chain(&error)),
     }
 }
@@ -389,6 +394,14 @@ mod tests {
             size,
             version: Version::ETag("\"a\"".to_owned()),
             digest: None,
+        }
+    }
+
+    #[test]
+    fn an_object_whose_key_is_not_supported_is_named() {
+        for key in ["bad/../x", "bad//x"] {
+            let error = failed("s3://bucket/", Path::parse(key).unwrap_err().into()).to_string();
+            assert!(error.contains(&format!("{key:?} are not supported")), "{error}");
         }
     }
 
