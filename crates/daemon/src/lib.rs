@@ -32,5 +32,5 @@ mod silence;
 pub mod state;
 
 pub use nodes::{Home, NewNode};
-pub use origin::{CheckUrl, OpenError, OpenUrl, Opened, Opening, Progress};
+pub use origin::{CheckUrl, OpenError, OpenUrl, Opened, Opening, OpeningStep, Progress};
 pub use service::{Fault, Service, ServiceConfig, ServiceRun, Settings, StartError};

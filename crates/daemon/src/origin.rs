@@ -19,8 +19,22 @@ pub struct Opened {
     pub shown: PathBuf,
 }
 
-/// Hears how many bytes of how many were read for the manifest.
-pub type Progress = Box<dyn Fn(u64, u64) + Send + Sync>;
+/// How it goes with a URL that is being opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OpeningStep {
+    /// So many bytes of so many were read for the manifest.
+    Read {
+        /// Bytes that were read.
+        done: u64,
+        /// All of them.
+        total: u64,
+    },
+    /// It does not go on at the moment, for the reason that this sentence says.
+    Stuck(String),
+}
+
+/// Hears how it goes with a URL that is being opened.
+pub type Progress = Arc<dyn Fn(OpeningStep) + Send + Sync>;
 
 /// Why a URL was not opened.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use axum::http::request::Parts;
 use http_access::{Token, is_of_another_site, names_this_machine};
 
 use crate::error::Refusal;
-use crate::s3::signature::{is_below, is_signed};
+use crate::s3::signature::{self, is_below};
 
 /// Who is answered.
 #[derive(Debug)]
@@ -30,15 +30,18 @@ impl Access {
             return Err(Refusal::Site);
         }
         match &self.token {
-            Some(token) if !token.is_in(&request.headers) && !has_signed(token, request) => Err(Refusal::Unauthorized),
+            Some(token) if !token.is_in(&request.headers) => has_signed(token, request),
             _ => Ok(()),
         }
     }
 }
 
-/// Whether a request as to an object store is signed with the token.
-fn has_signed(token: &Token, request: &Parts) -> bool {
-    is_below(request.uri.path()) && is_signed(request, token.text(), SystemTime::now())
+/// Refuses a request without the token, unless it is one as to an object store that is signed with it.
+fn has_signed(token: &Token, request: &Parts) -> Result<(), Refusal> {
+    match is_below(request.uri.path()) {
+        true => signature::check(request, token.text(), SystemTime::now()),
+        false => Err(Refusal::Unauthorized),
+    }
 }
 
 #[cfg(test)]

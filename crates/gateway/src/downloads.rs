@@ -3,10 +3,12 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 
-use peer::{ContentId, Download, Fallback, Node, OpenContent, PeerError, State, Status};
-use tokio::sync::{Mutex, watch};
+use peer::{ContentId, Download, Fallback, Node, OpenContent, PeerError, PeerEvent, State, Status};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{Mutex, broadcast, watch};
 
 use crate::error::Refusal;
 use crate::figures::is_running;
@@ -16,6 +18,35 @@ use crate::swarm::Swarm;
 
 /// Whether a download is open and there is room for it, once that is known.
 pub(crate) type Opened = Option<Result<(), Refusal>>;
+
+/// Logs why the origin of a download brings nothing. Those who wait for it are told so if no peer is there that may send it; it goes on.
+async fn tell_of_origin(
+    content: ContentId,
+    mut events: broadcast::Receiver<PeerEvent>,
+    mut status: watch::Receiver<Status>,
+    say: &watch::Sender<Opened>,
+) {
+    let mut failed = None;
+    loop {
+        tokio::select! {
+            event = events.recv() => match event {
+                Ok(PeerEvent::Origin { content: of, failure, .. }) if of == content => {
+                    failed = failure.map(|reason| {
+                        tracing::warn!(%content, reason, "the origin of a content brings nothing");
+                        Refusal::NotBrought(reason.into())
+                    });
+                }
+                Ok(_) | Err(RecvError::Lagged(_)) => continue,
+                Err(RecvError::Closed) => return,
+            },
+            changed = status.changed() => if changed.is_err() {
+                return;
+            },
+        }
+        let is_alone = status.borrow_and_update().peers == 0;
+        say.send_replace(failed.clone().filter(|_| is_alone).map(Err));
+    }
+}
 
 /// All of them.
 pub(crate) struct Downloads {
@@ -71,6 +102,7 @@ impl Downloads {
         if let Some(origin) = swarm.origins.get(&content).or(spare.as_ref()) {
             download = download.origin(origin.clone());
         }
+        let events = swarm.node.events();
         let download = match download.start().await {
             Ok(download) => download,
             Err(PeerError::Already(_)) => return Ok(None),
@@ -83,7 +115,11 @@ impl Downloads {
         let (status, node, downloads) = (download.status(), swarm.node.clone(), self.clone());
         begun.insert(content, RunningDownload { download, opened: opened.clone() });
         tokio::spawn(async move {
-            let becomes = downloads.opens(&node, content, status, &folder).await;
+            let mut opening = pin!(downloads.opens(&node, content, status.clone(), &folder));
+            let becomes = tokio::select! {
+                becomes = &mut opening => becomes,
+                () = tell_of_origin(content, events, status, &say) => opening.await,
+            };
             drop(in_use);
             let _ = say.send(Some(becomes));
         });

@@ -1,10 +1,12 @@
 //! What goes wrong: for the program that runs a gateway, and for its clients, who learn nothing of this machine by it.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use axum::http::header::{ALLOW, CONTENT_RANGE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
@@ -14,6 +16,9 @@ use peer::PeerError;
 
 /// Seconds after which a client is to ask again for what is not there yet.
 const AGAIN: HeaderValue = HeaderValue::from_static("5");
+
+/// What clients are told of what an origin does not let this gateway read.
+pub(crate) const DENIED: &str = "Its origin does not let this gateway read it. A hub goes by HF_TOKEN on the gateway's machine, and by the terms that its account has accepted.";
 
 /// Why there is no gateway.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +51,7 @@ pub enum GatewayError {
 }
 
 /// Why a request is not answered as asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Refusal {
     /// It names another host.
     Host,
@@ -54,6 +59,10 @@ pub(crate) enum Refusal {
     Site,
     /// It does not say the token.
     Unauthorized,
+    /// It was signed for a time that is over.
+    Expired,
+    /// It was signed at another time than it is here.
+    Skewed,
     /// Only `GET` and `HEAD` are answered.
     Method,
     /// It asks for what no gateway has.
@@ -74,6 +83,8 @@ pub(crate) enum Refusal {
     Tracker,
     /// The origin that may have it does not answer as it should.
     Origin,
+    /// No peer sends it, and its origin does not bring it, for this reason.
+    NotBrought(Arc<str>),
     /// Its origin does not let this gateway read it.
     Denied,
     /// The download has failed.
@@ -90,7 +101,7 @@ impl Refusal {
     fn status(&self) -> StatusCode {
         match self {
             Refusal::Host => StatusCode::MISDIRECTED_REQUEST,
-            Refusal::Site | Refusal::Denied => StatusCode::FORBIDDEN,
+            Refusal::Site | Refusal::Denied | Refusal::Expired | Refusal::Skewed => StatusCode::FORBIDDEN,
             Refusal::Unauthorized => StatusCode::UNAUTHORIZED,
             Refusal::Method => StatusCode::METHOD_NOT_ALLOWED,
             Refusal::Unknown => StatusCode::NOT_IMPLEMENTED,
@@ -99,7 +110,7 @@ impl Refusal {
             Refusal::Ambiguous => StatusCode::CONFLICT,
             Refusal::Precondition => StatusCode::PRECONDITION_FAILED,
             Refusal::Range(_) => StatusCode::RANGE_NOT_SATISFIABLE,
-            Refusal::Late | Refusal::Tracker | Refusal::Origin => StatusCode::GATEWAY_TIMEOUT,
+            Refusal::Late | Refusal::Tracker | Refusal::Origin | Refusal::NotBrought(_) => StatusCode::GATEWAY_TIMEOUT,
             Refusal::Failed => StatusCode::BAD_GATEWAY,
             Refusal::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::Full | Refusal::TooLarge => StatusCode::INSUFFICIENT_STORAGE,
@@ -120,12 +131,20 @@ impl Refusal {
     }
 
     /// A sentence for a person who reads it.
-    pub(crate) fn sentence(&self) -> &'static str {
-        match self {
+    pub(crate) fn sentence(&self) -> Cow<'static, str> {
+        let sentence = match self {
+            Refusal::NotBrought(reason) => {
+                return format!("No peer sends it, and its origin does not bring it: {reason}. Try again later.")
+                    .into();
+            }
             Refusal::Host => "This gateway is not known by that name or address. --gateway-host NAME adds one.",
             Refusal::Site => "A page of another site has asked for this. Open the address in a window of its own.",
             Refusal::Unauthorized => {
                 "This gateway requires a token: as Bearer, as the password of Basic, or below /s3/ as the secret key."
+            }
+            Refusal::Expired => "Request has expired: sign a new URL.",
+            Refusal::Skewed => {
+                "The difference between the request's time and this gateway's is too large: one of the clocks is wrong."
             }
             Refusal::Method => "Only GET and HEAD are answered here.",
             Refusal::Unknown => "A gateway has no such path.",
@@ -138,19 +157,18 @@ impl Refusal {
             Refusal::Tracker => "The tracker does not answer, so nobody knows whether it is there: try again later.",
             Refusal::Origin => "Its origin does not answer as it should. The gateway's log says why: try again later.",
             Refusal::Failed => "It cannot be downloaded. The gateway's log says why.",
-            Refusal::Denied => {
-                "Its origin does not let this gateway read it. A hub goes by HF_TOKEN on the gateway's machine, and by the terms that its account has accepted."
-            }
+            Refusal::Denied => DENIED,
             Refusal::Full => "The gateway has no room for it at the moment, and its log says why. Try again later.",
             Refusal::TooLarge => "It is larger than all that this gateway may keep. Its operator can raise --cache.",
             Refusal::Busy => "The gateway is busy. Try again later.",
-        }
+        };
+        sentence.into()
     }
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.sentence())
+        f.write_str(&self.sentence())
     }
 }
 
@@ -171,7 +189,12 @@ impl IntoResponse for Refusal {
                 let range = HeaderValue::from_str(&format!("bytes */{size}"));
                 headers.extend(range.ok().map(|range| (CONTENT_RANGE, range)));
             }
-            Refusal::Late | Refusal::Tracker | Refusal::Origin | Refusal::Busy | Refusal::Full => {
+            Refusal::Late
+            | Refusal::Tracker
+            | Refusal::Origin
+            | Refusal::NotBrought(_)
+            | Refusal::Busy
+            | Refusal::Full => {
                 headers.insert(RETRY_AFTER, AGAIN);
             }
             _ => {}
@@ -187,11 +210,15 @@ mod tests {
     #[test]
     fn a_client_is_told_when_to_ask_again_for_what_may_be_there_then() {
         let after = |refusal: Refusal| refusal.into_response().headers().get(RETRY_AFTER).cloned();
-        for refusal in [Refusal::Late, Refusal::Tracker, Refusal::Origin, Refusal::Busy, Refusal::Full] {
-            assert_eq!(after(refusal), Some(AGAIN), "{refusal}");
+        for refusal in
+            [Refusal::Late, Refusal::Origin, Refusal::NotBrought("gone".into()), Refusal::Busy, Refusal::Full]
+        {
+            let said = refusal.to_string();
+            assert_eq!(after(refusal), Some(AGAIN), "{said}");
         }
         for refusal in [Refusal::NotFound, Refusal::TooLarge, Refusal::Failed, Refusal::Unauthorized] {
-            assert_eq!(after(refusal), None, "{refusal}");
+            let said = refusal.to_string();
+            assert_eq!(after(refusal), None, "{said}");
         }
     }
 }

@@ -22,6 +22,8 @@ const CONNECT: Duration = Duration::from_secs(10);
 const LONGEST_ASKED: u64 = 3600;
 /// Most bytes of an error's body that are shown.
 const SHOWN: usize = 200;
+/// Said where a request over http:// was taken badly.
+const ONLY_HTTPS: &str = "a server that takes only https:// may answer so";
 /// Where people name the certificate authorities that count in place of the system's.
 const OWN_AUTHORITIES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
 
@@ -135,6 +137,9 @@ async fn check(response: Response, url: &str) -> Result<Response, OriginError> {
         _ if status.is_server_error() => {
             OriginError::Unreachable { url: url.to_owned(), reason: format!("it answers {status}"), retry_after }
         }
+        StatusCode::BAD_REQUEST if response.url().scheme() == "http" => {
+            OriginError::refused(url, format!("it answers {status}{}; {ONLY_HTTPS}", body_words(response).await))
+        }
         _ => OriginError::refused(url, format!("it answers {status}{}", body_words(response).await)),
     })
 }
@@ -162,7 +167,27 @@ pub(crate) fn failed(url: &str, error: &reqwest::Error) -> OriginError {
     if error.is_redirect() || error.is_builder() || is_inward(error) {
         return OriginError::refused(url, reason);
     }
+    if is_unresolved(error) {
+        let host = error.url().and_then(Url::host_str).unwrap_or("its host");
+        return OriginError::Unresolved { url: url.to_owned(), reason: format!("{host} cannot be resolved") };
+    }
+    let is_plain = error.url().is_some_and(|url| url.scheme() == "http");
+    if is_plain && error.is_request() && !error.is_connect() && !error.is_timeout() {
+        return OriginError::unreachable(url, format!("{reason}; {ONLY_HTTPS}"));
+    }
     OriginError::unreachable(url, reason)
+}
+
+/// Whether a request failed because the name of its host leads to no address. The client says that in words alone.
+pub(crate) fn is_unresolved(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error.to_string() == "dns error" {
+            return true;
+        }
+        next = error.source();
+    }
+    false
 }
 
 /// What happened, from the last cause: URLs, which may have secrets in them, are not part of that.

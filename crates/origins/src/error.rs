@@ -41,6 +41,14 @@ pub enum OriginError {
         /// Seconds after which it asks to be tried again, if it said so.
         retry_after: Option<u64>,
     },
+    /// The name of its host leads to no address, and may do so later.
+    #[error("{url} cannot be read at the moment: {reason}")]
+    Unresolved {
+        /// The object.
+        url: String,
+        /// Which name it is.
+        reason: String,
+    },
     /// It answers, and not as an origin does; trying again would not help.
     #[error("{url} cannot be read: {reason}")]
     Refused {
@@ -66,7 +74,7 @@ pub enum OriginError {
 impl OriginError {
     /// Whether the same may work a little later.
     pub fn is_transient(&self) -> bool {
-        matches!(self, OriginError::Unreachable { .. })
+        matches!(self, OriginError::Unreachable { .. } | OriginError::Unresolved { .. })
     }
 
     pub(crate) fn unreachable(url: &str, reason: impl Into<String>) -> Self {

@@ -174,7 +174,7 @@ impl Inner {
             OriginError::Unreachable { retry_after: Some(seconds), .. } => {
                 state.not_before = Some((Instant::now() + Duration::from_secs(*seconds), error.clone()));
             }
-            OriginError::Unreachable { .. } => {}
+            error if error.is_transient() => {}
             // It is looked at anew.
             _ if matches!(state.objects, Looking::Done(_)) => state.objects = Looking::Not,
             _ => {}
@@ -196,18 +196,18 @@ impl Fallback for OriginFallback {
     }
 
     fn manifest(&self, content: ContentId) -> FindingManifest {
-        let Some((url, options)) = self.0.named.clone() else { return async { None }.boxed() };
-        async move {
+        let Some((url, options)) = self.0.named.clone() else { return async { Ok(None) }.boxed() };
+        let finding = async move {
             let name = url.split(['?', '#']).next().unwrap_or_default().trim_end_matches('/');
             let name = name.rsplit('/').next().unwrap_or_default().to_owned();
             let name = name_by_id(&name, content);
             if Origin::is_web(&url) {
-                let source = HttpSource::new(&url, &options.limits).ok()?;
-                return source.get_beside(&name, MAX_MANIFEST_BYTES).await.map(Bytes::from);
+                let source = HttpSource::new(&url, &options.limits)?;
+                return source.get_beside(&name, MAX_MANIFEST_BYTES).await;
             }
             Origin::get_beside(&url, &options, &name, MAX_MANIFEST_BYTES).await
-        }
-        .boxed()
+        };
+        async move { finding.await.map_err(as_storage_error) }.boxed()
     }
 
     fn read(&self, manifest: &Arc<Manifest>, file: usize, offset: u64, len: u64) -> Box<dyn FallbackRead> {

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use percent_encoding::percent_decode_str;
@@ -46,22 +47,28 @@ impl HttpSource {
         Ok(HttpSource { client: client_of(limits, &Named::by_stranger(allowed))?, ..source })
     }
 
-    /// A small file whose URL is that of this one with something behind it, or in its folder.
-    pub(crate) async fn get_beside(&self, name: &str, most: usize) -> Option<Vec<u8>> {
+    /// A small file whose URL is that of this one with something behind it, or in its folder; nothing if there is none.
+    pub(crate) async fn get_beside(&self, name: &str, most: usize) -> Result<Option<Bytes>, OriginError> {
         let behind = format!("{}{BESIDE}", self.url.path());
         let within = self.url.path().rsplit_once('/').map(|(folder, _)| format!("{folder}/{name}"));
+        let mut failed = None;
         for path in [Some(behind), within].into_iter().flatten() {
             let mut url = self.url.clone();
             url.set_path(&path);
             url.set_query(None);
-            let found = send(self.client.get(url), &self.shown, &self.limits).await;
-            if let Ok(found) = found
-                && let Ok(bytes) = small_body(found, &self.shown, most, &self.limits).await
-            {
-                return Some(bytes);
+            let shown = shown(&url);
+            let found = async {
+                let found = send(self.client.get(url), &shown, &self.limits).await?;
+                small_body(found, &shown, most, &self.limits).await
+            };
+            match found.await {
+                Ok(bytes) => return Ok(Some(bytes.into())),
+                Err(error) if error.is_transient() => failed = Some(error),
+                // Servers answer in many ways that something is not there.
+                Err(_) => {}
             }
         }
-        None
+        failed.map_or(Ok(None), Err)
     }
 
     /// Looks at the file by its first byte: that shows its size and version, and whether parts of it can be read. Many URLs that

@@ -43,6 +43,7 @@ mod limits;
 mod manifest;
 mod object;
 mod open;
+mod outage;
 mod pace;
 mod partial;
 mod parts;

@@ -222,7 +222,7 @@ impl KeptManifests {
     ) -> Option<Manifest> {
         let expected = header(origin, listing, pieces).ok()?;
         let name = beside_name(listing, &key(origin.url(), listing, &expected)?);
-        let bytes = Origin::get_beside(url, options, &name, MAX_MANIFEST_BYTES).await?;
+        let bytes = Origin::get_beside(url, options, &name, MAX_MANIFEST_BYTES).await.ok()??;
         let manifest = fitting(bytes, &expected)?;
         let path = self.path(origin, listing, &expected)?.with_extension(REFUSED);
         let refused = read_at_most(&path, 256).unwrap_or_default();

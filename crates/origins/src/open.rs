@@ -105,10 +105,15 @@ impl Origin {
     }
 
     /// A small object beside what a URL names; nothing if there is none.
-    pub(crate) async fn get_beside(url: &str, options: &Options, name: &str, most: usize) -> Option<Bytes> {
+    pub(crate) async fn get_beside(
+        url: &str,
+        options: &Options,
+        name: &str,
+        most: usize,
+    ) -> Result<Option<Bytes>, OriginError> {
         if !matches!(url.split_once("://"), Some(("s3" | "gs" | "az", _))) {
-            return None;
+            return Ok(None);
         }
-        StoreSource::new(url, options.endpoint.as_deref(), &options.limits).ok()?.get(name, most).await
+        StoreSource::new(url, options.endpoint.as_deref(), &options.limits)?.get(name, most).await
     }
 }

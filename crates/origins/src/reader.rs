@@ -107,7 +107,7 @@ impl Origin {
             let url = self.shown(object);
             return Err(OriginError::OutOfRange { url, from: range.start, to: range.end, size: object.size });
         }
-        let progress = Progress::new(&self.limits);
+        let progress = Progress::new(&self.limits, true);
         let (origin, object, came) = (self.clone(), object.clone(), Bytes::new());
         Ok(RangeReader { origin, object, rest: range, came, body: None, progress })
     }
@@ -145,7 +145,7 @@ pub(crate) async fn persist<T, F>(limits: &Limits, mut work: impl FnMut() -> F) 
 where
     F: Future<Output = Result<T, OriginError>>,
 {
-    let mut progress = Progress::new(limits);
+    let mut progress = Progress::new(limits, false);
     loop {
         match work().await {
             Ok(done) => return Ok(done),
@@ -160,12 +160,14 @@ struct Progress {
     last: Instant,
     window_ends: Instant,
     came: u64,
+    /// Whether the origin has answered before.
+    is_known: bool,
 }
 
 impl Progress {
-    fn new(limits: &Limits) -> Self {
+    fn new(limits: &Limits, is_known: bool) -> Self {
         let now = Instant::now();
-        Progress { tries: 0, last: now, window_ends: now + limits.window, came: 0 }
+        Progress { tries: 0, last: now, window_ends: now + limits.window, came: 0, is_known }
     }
 
     /// Something was begun.
@@ -184,10 +186,12 @@ impl Progress {
     /// Waits before the next try; fails if there is to be none.
     async fn failed(&mut self, limits: &Limits, error: OriginError) -> Result<(), OriginError> {
         self.tries += 1;
-        let pause = limits.pause_after(self.tries, &error);
-        if !error.is_transient() || self.last.elapsed().saturating_add(pause) > limits.patience {
+        let (elapsed, pause) = (self.last.elapsed(), limits.pause_after(self.tries, &error));
+        let patience = limits.patience_with(&error, self.is_known);
+        if !error.is_transient() || elapsed.saturating_add(pause) > patience {
             return Err(error);
         }
+        limits.tell_retry(&error, elapsed, pause, patience);
         tracing::debug!(%error, ?pause, "an origin is tried again");
         sleep(pause).await;
         Ok(())

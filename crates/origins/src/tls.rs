@@ -3,7 +3,11 @@
 use std::error::Error;
 use std::io;
 
-use rustls::AlertDescription;
+use rustls::{AlertDescription, CertificateError};
+
+/// Said of a certificate that no authority of this machine vouches for.
+const UNTRUSTED: &str =
+    "is signed by nobody that this machine trusts: install your company's CA, or name its file in SSL_CERT_FILE";
 
 /// What is wrong, if that is why a request failed: the server does not prove who it is, or has no TLS that this program knows.
 pub(crate) fn refusal(error: &(dyn Error + 'static)) -> Option<String> {
@@ -28,7 +32,7 @@ pub(crate) fn refusal(error: &(dyn Error + 'static)) -> Option<String> {
 
 fn sentence(error: &rustls::Error, connecting: bool) -> Option<String> {
     match error {
-        rustls::Error::InvalidCertificate(_) => Some(error.to_string()),
+        rustls::Error::InvalidCertificate(wrong) => Some(certificate_words(wrong)),
         // A connection that was there has broken.
         _ if !connecting => None,
         rustls::Error::InvalidMessage(_) => {
@@ -40,6 +44,26 @@ fn sentence(error: &rustls::Error, connecting: bool) -> Option<String> {
         rustls::Error::AlertReceived(_) => Some(format!("the server refuses the TLS connection: {error}")),
         _ => None,
     }
+}
+
+/// What is wrong with a server's certificate, and what to do.
+fn certificate_words(error: &CertificateError) -> String {
+    let wrong = match error {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "has expired: the server needs a new one, or the clock of this machine is wrong"
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "is not valid yet: the clock of this machine, or of who has signed it, is wrong"
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "is not valid for this name: check the host in the URL"
+        }
+        CertificateError::UnknownIssuer => UNTRUSTED,
+        // It has signed itself.
+        CertificateError::Other(other) if format!("{other:?}").contains("CaUsedAsEndEntity") => UNTRUSTED,
+        error => return format!("the server's certificate cannot be used: {error}"),
+    };
+    format!("the server's certificate {wrong}")
 }
 
 #[cfg(test)]
@@ -123,11 +147,12 @@ mod tests {
             Err(OriginError::Refused { reason, .. }) => reason,
             other => panic!("{other:?}"),
         };
-        assert!(said(address, None).await.contains("certificate"), "nobody vouches for it");
+        let untrusted = said(address, None).await;
+        assert!(untrusted.ends_with("name its file in SSL_CERT_FILE"), "{untrusted}");
         let (address, authority) = server("127.0.0.1", 2000);
         assert!(said(address, Some(&authority)).await.contains("expired"));
         let (address, authority) = server("other.example", 4000);
-        assert!(said(address, Some(&authority)).await.contains("not valid for name"));
+        assert!(said(address, Some(&authority)).await.contains("not valid for this name"));
     }
 
     #[tokio::test]

@@ -243,3 +243,36 @@ async fn nobody_at_an_address_is_said() {
     let error = whole(&Origin::open(&url, &options).unwrap()).await.unwrap_err();
     assert!(error.is_transient(), "{error}");
 }
+
+#[tokio::test]
+async fn a_host_whose_name_leads_nowhere_is_named() {
+    let options = Options::default().limits(patient().patience(Duration::ZERO));
+    let error = Origin::open("http://no-such-host.invalid/x", &options).unwrap().list().await.unwrap_err();
+    assert!(matches!(error, OriginError::Unresolved { .. }) && error.is_transient(), "{error:?}");
+    assert!(error.to_string().ends_with("no-such-host.invalid cannot be resolved"), "{error}");
+}
+
+#[tokio::test]
+async fn what_fails_for_a_while_is_told_before_it_is_given_up() {
+    let server = WebServer::start(|_| Response::new(503, "").header("Retry-After", "5"));
+    let (sender, mut retries) = tokio::sync::mpsc::unbounded_channel();
+    let limits = patient().on_retry(move |error, _| sender.send(error.to_string()).unwrap());
+    let origin = open(&server, limits);
+    tokio::select! {
+        listed = origin.list() => panic!("{listed:?}"),
+        said = retries.recv() => assert!(said.as_ref().is_some_and(|said| said.contains("503")), "{said:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_up_on_plain_requests_may_take_only_https() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/file", listener.local_addr().unwrap());
+    std::thread::spawn(move || listener.incoming().for_each(drop));
+    let refusing = WebServer::start(|_| Response::new(400, "<html>"));
+    for url in [url, refusing.url()] {
+        let options = Options::default().limits(patient().patience(Duration::ZERO));
+        let error = Origin::open(&url, &options).unwrap().list().await.unwrap_err();
+        assert!(error.to_string().contains("takes only https://"), "{error}");
+    }
+}

@@ -289,6 +289,7 @@ impl Cli {
             Some(Command::Watch(arguments)) => (&arguments.query.peer, OutputStream::Output),
             Some(Command::Doctor(arguments)) => (&arguments.query.peer, OutputStream::Output),
             Some(Command::Inspect(arguments)) => (&arguments.query.peer, OutputStream::Output),
+            Some(Command::Publish(arguments)) => (&arguments.query.peer, OutputStream::Output),
             Some(Command::Join(join)) => (&join.peer, OutputStream::Output),
             Some(command) => return command.control().filter(|control| control.json).map(|_| OutputStream::Output),
         };

@@ -89,3 +89,24 @@ fn the_status_of_add_says_why_a_url_is_not_shared() {
         assert_eq!(added.status.code(), Some(status), "{path}: {}", said(&added));
     }
 }
+
+/// What `add` is told by Ctrl-C, the daemon is not.
+#[cfg(unix)]
+#[test]
+fn why_a_url_is_not_shared_yet_is_said_and_how_to_forget_it() {
+    use nix::sys::signal::{Signal, kill};
+    use nix::unistd::Pid;
+
+    let server = WebServer::start(|_| Response::new(500, "").header("Retry-After", "5"));
+    let sharer = User::new();
+    let _running = daemon(&sharer);
+    let url = format!("{}/file.bin", server.url());
+    let mut add = Program::start(sharer.command(&["add", &url, "--socket=control"]));
+    add.line("500 Internal Server Error. Trying again for ");
+    let status = control(&sharer, &["status"]);
+    assert!(said(&status).contains("500 Internal Server Error"), "{}", said(&status));
+    kill(Pid::from_raw(add.child.id() as i32), Signal::SIGINT).unwrap();
+    add.line("number 1: `peer-cli rm 1` forgets it");
+    assert_eq!(add.child.wait().unwrap().code(), Some(130));
+    assert!(control(&sharer, &["rm", "1"]).status.success());
+}

@@ -139,7 +139,7 @@ fn a_gateway_is_refused_where_it_is_not_clear_what_it_serves_and_to_whom() {
         (&["gateway", "--hf-origin", "https://huggingface.co"], "--tracker-ip"),
         (&["gateway", "-i", "localhost", "--open", "--oci-origin", "ftp://host"], "begins with https://"),
         (&["gateway", "-i", "localhost", "--open", "--oci-origin", "https://me:word@host"], "without a password"),
-        (&["gateway", "-i", "localhost", "--open", "--hf-origin", "host"], "host"),
+        (&["gateway", "-i", "localhost", "--open", "--hf-origin", "host"], "such as https://huggingface.co"),
         (&["gateway", "-i", "localhost", "--open", "--s3-bucket", "bucket"], "is written s3://BUCKET/PREFIX/=NAME"),
         (&["share", "a", "-d=0", "--s3-bucket", "s3://b/=a"], "are for a gateway"),
         (&["gateway", "nonsense"], "is no ticket"),

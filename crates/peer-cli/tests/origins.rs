@@ -89,6 +89,17 @@ fn an_origin_that_fails_for_a_while_does_not_end_a_transfer() {
 }
 
 #[test]
+fn an_origin_that_fails_is_told_of_while_it_is_tried_again() {
+    let server = WebServer::start(|_| Response::new(500, "").header("Retry-After", "5"));
+    let (user, url) = (User::new(), format!("{}/file.bin?signature=SECRET", server.url()));
+    let publish = Program::start(user.command(&["publish", &url]));
+    for program in [publish, user.share(&[&url])] {
+        let (line, _) = program.line("Trying again for ");
+        assert!(line.contains("500 Internal Server Error") && !line.contains("SECRET"), "{line}");
+    }
+}
+
+#[test]
 fn what_cannot_be_shared_is_said_with_what_to_do() {
     let server = WebServer::start(|request| match request.path.as_str() {
         "/closed" => Response::new(403, ""),

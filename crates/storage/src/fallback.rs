@@ -12,8 +12,8 @@ use crate::StorageError;
 
 /// The next bytes on their way.
 pub type NextBytes<'a> = Pin<Box<dyn Future<Output = Result<Bytes, StorageError>> + Send + 'a>>;
-/// The bytes of a manifest on their way, if there is one.
-pub type FindingManifest = Pin<Box<dyn Future<Output = Option<Bytes>> + Send>>;
+/// The bytes of a manifest on their way; none if there is no manifest.
+pub type FindingManifest = Pin<Box<dyn Future<Output = Result<Option<Bytes>, StorageError>> + Send>>;
 
 /// The origin of a content.
 pub trait Fallback: Send + Sync {

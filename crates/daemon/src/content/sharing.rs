@@ -11,7 +11,7 @@ use super::claim::Claimed;
 use super::{FIRST_PAUSE, LONGEST_PAUSE, Next, Run, Task, URL_PAUSE, Wish};
 use crate::control::{Doing, ErrorCode};
 use crate::nodes::Tracked;
-use crate::origin::{NO_URLS, OpenError, Opened, is_url};
+use crate::origin::{NO_URLS, OpenError, Opened, OpeningStep, is_url};
 
 impl Task {
     pub(super) async fn share(&mut self, wish: Wish, failures: &mut u32) -> Next {
@@ -48,11 +48,11 @@ impl Task {
             return Ok(Some(home.node.share(at)));
         }
         let open = self.nodes.open_url.as_ref().ok_or_else(|| unknown(NO_URLS))?;
-        let (read, mut reading) = watch::channel([0, 0]);
-        let progress = move |done, total| {
-            read.send_replace([done, total]);
+        let (says, mut said) = watch::channel(OpeningStep::Read { done: 0, total: 0 });
+        let progress = move |step| {
+            says.send_replace(step);
         };
-        let (mut opening, mut told) = (open(at.clone(), Box::new(progress)), self.wish.clone());
+        let (mut opening, mut told) = (open(at.clone(), Arc::new(progress)), self.wish.clone());
         loop {
             tokio::select! {
                 opened = &mut opening => {
@@ -62,9 +62,12 @@ impl Task {
                 changed = told.changed() => if changed.is_err() || told.borrow().run != Run::Go {
                     return Ok(None);
                 },
-                Ok(()) = reading.changed() => {
-                    let hashed = *reading.borrow_and_update();
-                    self.view.send_modify(|view| view.hashed = hashed);
+                Ok(()) = said.changed() => {
+                    let step = said.borrow_and_update().clone();
+                    self.view.send_modify(|view| match step {
+                        OpeningStep::Read { done, total } => (view.hashed, view.reason) = ([done, total], String::new()),
+                        OpeningStep::Stuck(reason) => view.reason = reason,
+                    });
                 }
             }
         }

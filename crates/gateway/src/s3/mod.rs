@@ -62,7 +62,8 @@ fn bucket_and_key(path: &str) -> Option<(String, String)> {
 pub(crate) fn refuse(refusal: Refusal, missing: &str) -> Response {
     let code = match refusal {
         Refusal::NotFound => missing,
-        Refusal::Unauthorized | Refusal::Host | Refusal::Site | Refusal::Denied => "AccessDenied",
+        Refusal::Unauthorized | Refusal::Expired | Refusal::Host | Refusal::Site | Refusal::Denied => "AccessDenied",
+        Refusal::Skewed => "RequestTimeTooSkewed",
         Refusal::Range(_) => "InvalidRange",
         Refusal::Precondition => "PreconditionFailed",
         Refusal::Malformed(_) => "InvalidArgument",
@@ -71,9 +72,11 @@ pub(crate) fn refuse(refusal: Refusal, missing: &str) -> Response {
         Refusal::Ambiguous => "OperationAborted",
         Refusal::Busy | Refusal::Full => "SlowDown",
         Refusal::TooLarge => "EntityTooLarge",
-        Refusal::Late | Refusal::Tracker | Refusal::Origin | Refusal::Failed => "ServiceUnavailable",
+        Refusal::Late | Refusal::Tracker | Refusal::Origin | Refusal::NotBrought(_) | Refusal::Failed => {
+            "ServiceUnavailable"
+        }
     };
-    let sentence = escaped(refusal.sentence());
+    let sentence = escaped(&refusal.sentence());
     let text = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>{sentence}</Message></Error>"
     );

@@ -11,6 +11,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use sha2::{Digest, Sha256};
 
+use crate::error::Refusal;
+
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 /// What stands for a body that is not digested.
 const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
@@ -39,18 +41,19 @@ pub(crate) fn is_below(path: &str) -> bool {
     path == "/s3" || path.starts_with("/s3/")
 }
 
-/// Whether a request is signed with this secret, and is of now.
-pub(crate) fn is_signed(request: &Parts, secret: &str, now: SystemTime) -> bool {
-    check(request, secret, now).is_some()
+/// Refuses a request that is not signed with this secret, or not for now.
+pub(crate) fn check(request: &Parts, secret: &str, now: SystemTime) -> Result<(), Refusal> {
+    let said = verified(request, secret).ok_or(Refusal::Unauthorized)?;
+    in_time(&said.date, said.expires, now)
 }
 
-fn check(request: &Parts, secret: &str, now: SystemTime) -> Option<()> {
+/// What a request says of its signature, if that is right.
+fn verified(request: &Parts, secret: &str) -> Option<SignatureClaim> {
     let query = parameters(request.uri.query().unwrap_or_default())?;
     let said = match request.headers.get(AUTHORIZATION) {
         Some(header) => of_header(header.to_str().ok()?, &request.headers)?,
         None => of_query(&query)?,
     };
-    is_of_now(&said, now).then_some(())?;
     let scope = said.credential.split_once('/')?.1;
     let parts: Vec<&str> = scope.split('/').collect();
     let [day, region, service @ "s3", end @ "aws4_request"] = parts[..] else { return None };
@@ -63,7 +66,7 @@ fn check(request: &Parts, secret: &str, now: SystemTime) -> Option<()> {
         [day, region, service, end].iter().fold(first, |key, part| mac(&key, part).finalize().into_bytes().to_vec());
     let signature = HEXLOWER.decode(said.signature.as_bytes()).ok()?;
     // Compared in constant time.
-    mac(&key, &text).verify_slice(&signature).ok()
+    mac(&key, &text).verify_slice(&signature).ok().map(|()| said)
 }
 
 fn mac(key: &[u8], text: &str) -> Hmac<Sha256> {
@@ -107,7 +110,7 @@ fn of_query(query: &[(String, String)]) -> Option<SignatureClaim> {
         values.next().is_none().then_some(value)
     };
     (only("X-Amz-Algorithm")? == ALGORITHM).then_some(())?;
-    let expires = only("X-Amz-Expires")?.parse().ok().filter(|expires| (1..=LONGEST).contains(expires))?;
+    let expires = only("X-Amz-Expires")?.parse().ok()?;
     Some(SignatureClaim {
         credential: only("X-Amz-Credential")?,
         signed: only("X-Amz-SignedHeaders")?,
@@ -118,10 +121,18 @@ fn of_query(query: &[(String, String)]) -> Option<SignatureClaim> {
     })
 }
 
-fn is_of_now(said: &SignatureClaim, now: SystemTime) -> bool {
-    let Some(signed) = moment(&said.date) else { return false };
-    let end = signed + said.expires.map_or(SKEW, Duration::from_secs);
-    now + SKEW >= signed && now <= end
+/// Refuses what was signed too long ago, or for too long.
+fn in_time(date: &str, expires: Option<u64>, now: SystemTime) -> Result<(), Refusal> {
+    let signed = moment(date).ok_or(Refusal::Unauthorized)?;
+    match expires {
+        Some(expires) if !(1..=LONGEST).contains(&expires) => {
+            Err(Refusal::Malformed("X-Amz-Expires must be from 1 to 604800 seconds: a URL holds for a week at most."))
+        }
+        _ if now + SKEW < signed => Err(Refusal::Skewed),
+        Some(expires) if now > signed + Duration::from_secs(expires) => Err(Refusal::Expired),
+        None if now > signed + SKEW => Err(Refusal::Skewed),
+        _ => Ok(()),
+    }
 }
 
 /// `20130524T000000Z`.
@@ -193,6 +204,25 @@ mod tests {
 
     fn at(text: &str) -> SystemTime {
         moment(text).unwrap()
+    }
+
+    fn is_signed(request: &Parts, secret: &str, now: SystemTime) -> bool {
+        check(request, secret, now).is_ok()
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_time_is_said() {
+        let (date, now) = ("20130524T000000Z", at("20130524T010000Z"));
+        assert_eq!(in_time(date, Some(3600), now), Ok(()));
+        assert_eq!(in_time(date, Some(3599), now), Err(Refusal::Expired));
+        assert_eq!(in_time(date, None, now), Err(Refusal::Skewed));
+        assert_eq!(in_time("20130524T020000Z", Some(60), now), Err(Refusal::Skewed));
+        for expires in [0, LONGEST + 1, u64::MAX] {
+            assert!(matches!(in_time(date, Some(expires), now), Err(Refusal::Malformed(_))), "{expires}");
+        }
+        // Only who knows the secret is told.
+        assert_eq!(check(&example("bytes=0-9", SIGNATURE), "another secret", now), Err(Refusal::Unauthorized));
+        assert_eq!(check(&example("bytes=0-9", SIGNATURE), SECRET, now), Err(Refusal::Skewed));
     }
 
     fn example(range: &str, signature: &str) -> Parts {

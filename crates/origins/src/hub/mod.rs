@@ -33,7 +33,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::client::{RangeRequest, client, client_of, read_range, send};
 use crate::http::{not_allowed, small_body};
-use crate::reader::persist;
+use crate::outage::Outage;
 use crate::redirects::{Allowed, Named};
 use crate::{ByteStream, FileDigest, Limits, Object, Origin, OriginError, Pace, RangeReader, Version};
 pub use repo::{Repo, RepoKind};
@@ -95,6 +95,7 @@ pub struct Hub {
     endpoint: Url,
     token: Option<String>,
     limits: Limits,
+    outage: Outage,
     pace: Option<Pace>,
 }
 
@@ -111,13 +112,14 @@ impl Hub {
 
     /// The hub at this address, with this token if there is one.
     pub fn new(endpoint: &str, token: Option<String>, limits: &Limits) -> Result<Self, OriginError> {
-        let mut url = Url::parse(endpoint).map_err(|error| OriginError::url(endpoint, error.to_string()))?;
-        if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-            return Err(OriginError::url(endpoint, "a hub is at an address that begins with https:// or http://"));
-        }
+        let is_web = |url: &Url| matches!(url.scheme(), "http" | "https") && url.host_str().is_some();
+        let url = Url::parse(endpoint).ok().filter(is_web);
+        let mut url =
+            url.ok_or_else(|| OriginError::url(endpoint, "a hub is at an address such as https://huggingface.co"))?;
         url.set_query(None);
         url.set_fragment(None);
-        Ok(Hub { client: client(limits, &url)?, endpoint: url, token, limits: limits.clone(), pace: None })
+        let (client, outage) = (client(limits, &url)?, Outage::default());
+        Ok(Hub { client, endpoint: url, token, limits: limits.clone(), outage, pace: None })
     }
 
     /// The hub of `HF_ENDPOINT` for what a manifest names: without a token, and only if its host is allowed.
@@ -212,7 +214,7 @@ impl Hub {
         shown: &str,
         most: usize,
     ) -> Result<T, OriginError> {
-        persist(&self.limits, || async {
+        let ask = || async {
             let response = send(self.get(url), shown, &self.limits).await.map_err(|error| self.explained(error))?;
             let body = small_body(response, shown, most, &self.limits).await?;
             serde_json::from_slice(&body).map_err(|_| {
@@ -221,8 +223,8 @@ impl Hub {
                     format!("{} does not answer as a hub does", crate::client::shown(&self.endpoint)),
                 )
             })
-        })
-        .await
+        };
+        self.outage.persist(&self.limits, ask).await
     }
 
     /// What can be done about it.

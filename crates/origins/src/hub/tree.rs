@@ -12,7 +12,6 @@ use super::{Hub, HubFile, Repo};
 use crate::OriginError;
 use crate::client::send;
 use crate::http::small_body;
-use crate::reader::persist;
 
 /// Most files of a repository: more than a content may have.
 const FILES: usize = 100_000;
@@ -67,7 +66,7 @@ async fn all_pages(hub: &Hub, repo: &Repo, commit: &str, shown: &str) -> Result<
     let (mut all, mut bytes) = (BTreeMap::new(), 0);
     for _ in 0..PAGES {
         let Some(url) = next.take() else { return Ok(all.into_values().collect()) };
-        let (page, link) = persist(&hub.limits, || page(hub, &url, shown)).await?;
+        let (page, link) = hub.outage.persist(&hub.limits, || page(hub, &url, shown)).await?;
         for file in page.into_iter().filter_map(TreeEntry::file) {
             bytes += file.path.len() + file.oid.len() + file.sha256.as_ref().map_or(0, String::len);
             if all.len() > FILES || bytes > MAX_MANIFEST_BYTES {

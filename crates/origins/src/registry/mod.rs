@@ -23,7 +23,7 @@ use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 
 use crate::client::{answer, client_of, client_of_one, content_range, header, send};
 use crate::http::small_body;
-use crate::reader::persist;
+use crate::outage::Outage;
 use crate::redirects::Named;
 use crate::{FileDigest, Limits, Object, Origin, OriginError, Pace, Version};
 use asked::Asked;
@@ -82,6 +82,7 @@ struct Inner {
     /// Whether it was said that no login is sent.
     warned: AtomicBool,
     limits: Limits,
+    outage: Outage,
     pace: OnceLock<Pace>,
     challenge: tokio::sync::Mutex<Option<Challenge>>,
     tokens: Mutex<Tokens>,
@@ -107,6 +108,7 @@ impl Registry {
             login: Asked::new(login),
             warned: AtomicBool::new(false),
             limits: limits.clone(),
+            outage: Outage::default(),
             pace: OnceLock::new(),
             challenge: tokio::sync::Mutex::default(),
             tokens: Mutex::default(),
@@ -131,7 +133,7 @@ impl Registry {
         let inner = &self.0;
         let url = inner.at(name, Kind::Manifest, tag)?;
         let shown = inner.shown(name, Kind::Manifest, tag);
-        persist(&inner.limits, || async {
+        let resolve = || async {
             match inner.ask(Method::HEAD, name, Kind::Manifest, &url, &shown, None).await {
                 Ok(found) => {
                     let digest = header(found.headers(), &DIGEST).and_then(|text| digest(&text));
@@ -149,15 +151,15 @@ impl Registry {
             let bytes = small_body(found, &shown, MANIFEST as usize, &inner.limits).await?;
             let sha256 = <sha2::Sha256 as sha2::Digest>::digest(&bytes).into();
             Ok((FileDigest::Sha256(sha256), bytes.len() as u64))
-        })
-        .await
+        };
+        inner.outage.persist(&inner.limits, resolve).await
     }
 
     /// The tags of a repository, or the next of them: so many behind this one, as far as the registry is asked so.
     pub async fn tags(&self, name: &str, most: Option<u32>, behind: Option<&str>) -> Result<Tags, OriginError> {
         let inner = &self.0;
         let (url, shown) = (inner.at_tags(name, most, behind)?, format!("{}/v2/{name}/tags/list", inner.shown));
-        persist(&inner.limits, || async {
+        let list = || async {
             let found = inner.ask(Method::GET, name, Kind::Blob, &url, &shown, None).await?;
             let wrong = |reason: &str| OriginError::refused(&shown, reason);
             let links = found.headers().get_all(LINK).iter().map(|link| String::from_utf8_lossy(link.as_bytes()));
@@ -165,8 +167,8 @@ impl Registry {
             let next = tags::next(links.iter().map(|link| link.as_ref())).map_err(wrong)?;
             let body = small_body(found, &shown, TAGS, &inner.limits).await?;
             tags::read(&body, next).map_err(wrong)
-        })
-        .await
+        };
+        inner.outage.persist(&inner.limits, list).await
     }
 
     /// What a digest names, if the registry has it: to be read from the origin that this returns.
@@ -176,7 +178,7 @@ impl Registry {
         let key = digest_name(digest).ok_or_else(unknown)?;
         let url = inner.at(name, kind, &key)?;
         let shown = inner.shown(name, kind, &key);
-        let size = persist(&inner.limits, || inner.size(name, kind, &url, &shown)).await?;
+        let size = inner.outage.persist(&inner.limits, || inner.size(name, kind, &url, &shown)).await?;
         if kind == Kind::Manifest && size > MANIFEST {
             return Err(OriginError::refused(&shown, "it is too large for a manifest"));
         }
@@ -225,7 +227,7 @@ impl Inner {
         let unknown = || OriginError::refused(shown, "the registry does not say how large it is");
         match self.ask(Method::HEAD, name, kind, url, shown, None).await {
             Ok(found) if length(found.headers()).is_some() => return length(found.headers()).ok_or_else(unknown),
-            Err(error @ (OriginError::NotFound(_) | OriginError::Unreachable { .. })) => return Err(error),
+            Err(error) if error.is_transient() || matches!(error, OriginError::NotFound(_)) => return Err(error),
             Ok(_) | Err(_) => {}
         }
         let found = self.ask(Method::GET, name, kind, url, shown, Some("bytes=0-0")).await?;

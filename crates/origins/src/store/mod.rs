@@ -14,13 +14,13 @@ use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
-use object_store::path::Path;
+use object_store::path::{self, Path};
 use object_store::{ClientOptions, Error, GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt, RetryConfig};
 use protocol::{MAX_MANIFEST_BYTES, redacted};
 
 use connector::Connector;
 
-use crate::client::{chain, use_ring};
+use crate::client::{chain, is_unresolved, use_ring};
 use crate::{ByteStream, Limits, Listing, Object, OriginError, Source, Version, tls};
 
 /// How manifests end that lie beside what they are of.
@@ -82,22 +82,27 @@ impl StoreSource {
     }
 
     /// A small object beside the one that is meant, or in the prefix; nothing if there is none.
-    pub(crate) async fn get(&self, name: &str, most: usize) -> Option<Bytes> {
-        let path = self.path(&self.beside(name)).ok()?;
+    pub(crate) async fn get(&self, name: &str, most: usize) -> Result<Option<Bytes>, OriginError> {
+        let path = self.path(&self.beside(name))?;
         let reading = async {
             // Whole answers are for what is small.
             let options = GetOptions { range: Some((0..most as u64 + 1).into()), ..GetOptions::default() };
-            let got = self.store.get_opts(&path, options).await.ok().filter(|got| got.meta.size <= most as u64)?;
+            let got = match self.store.get_opts(&path, options).await {
+                Ok(got) if got.meta.size <= most as u64 => got,
+                Ok(_) | Err(Error::NotFound { .. }) => return Ok(None),
+                Err(error) => return Err(failed(&self.url, error)),
+            };
             let (size, mut body, mut all) = (got.meta.size as usize, got.into_stream(), BytesMut::new());
-            while let Some(part) = body.try_next().await.ok()? {
+            while let Some(part) = body.try_next().await.map_err(|error| failed(&self.url, error))? {
                 all.extend_from_slice(&part);
                 if all.len() > size {
-                    return None;
+                    return Ok(None);
                 }
             }
-            Some(all.freeze()).filter(|all| all.len() == size)
+            Ok(Some(all.freeze()).filter(|all| all.len() == size))
         };
-        tokio::time::timeout(self.limits.answer, reading).await.ok().flatten()
+        let read = tokio::time::timeout(self.limits.answer, reading).await;
+        read.unwrap_or_else(|_| Err(OriginError::unreachable(&self.url, "no answer")))
     }
 
     fn beside(&self, name: &str) -> String {
@@ -300,10 +305,19 @@ fn failed(url: &str, error: Error) -> OriginError {
             if last.contains("answer is longer than") {
                 return OriginError::refused(url, last);
             }
+            if is_unresolved(&*source) {
+                let reason = "the address of its store cannot be resolved".to_owned();
+                return OriginError::Unresolved { url: url.to_owned(), reason };
+            }
             OriginError::unreachable(
                 url,
                 if last.len() > 300 { "the store does not answer well".to_owned() } else { last },
             )
+        }
+        Error::InvalidPath { source: path::Error::BadSegment { path, .. } | path::Error::EmptySegment { path } } => {
+            let reason =
+                format!("names of objects like {path:?} are not supported: rename it, or share another prefix");
+            OriginError::refused(url, reason)
         }
         error => OriginError::refused(url, chain(&error)),
     }
@@ -380,6 +394,14 @@ mod tests {
             size,
             version: Version::ETag("\"a\"".to_owned()),
             digest: None,
+        }
+    }
+
+    #[test]
+    fn an_object_whose_key_is_not_supported_is_named() {
+        for key in ["bad/../x", "bad//x"] {
+            let error = failed("s3://bucket/", Path::parse(key).unwrap_err().into()).to_string();
+            assert!(error.contains(&format!("{key:?} are not supported")), "{error}");
         }
     }
 

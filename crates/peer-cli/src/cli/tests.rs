@@ -25,6 +25,33 @@ fn a_command_line_that_cannot_be_read_is_an_event_where_events_are_wanted() {
 }
 
 #[test]
+fn every_command_that_takes_json_has_its_failures_said_as_events() {
+    let ticket = ticket();
+    let line = |command: &str| match command {
+        "share" | "add" | "rm" | "pause" | "resume" | "prioritise" | "inspect" => format!("{command} a"),
+        "get" => format!("get {ticket}"),
+        "gateway" | "ls" | "watch" => format!("{command} h"),
+        "join" => "join -i h -S".to_owned(),
+        "limit" => "limit --up none".to_owned(),
+        "publish" => "publish https://host/a".to_owned(),
+        "doctor" | "status" => command.to_owned(),
+        other => panic!("how is {other} typed?"),
+    };
+    let mut command = command();
+    command.build();
+    let takes_json = |command: &&clap::Command| {
+        command.get_arguments().any(|flag| flag.get_long() == Some("json") && !flag.is_hide_set())
+    };
+    for name in command.get_subcommands().filter(takes_json).map(clap::Command::get_name) {
+        let line = format!("peer-cli {} --json", line(name));
+        match try_parse(line.split(' ').map(OsString::from), &Surroundings::default()) {
+            Ok(parsed) => assert!(parsed.arguments.events().is_some(), "{line}"),
+            Err(error) => assert!(settings::sentence(&error).contains("takes no --json"), "{line}: {error}"),
+        }
+    }
+}
+
+#[test]
 fn help_fits_a_screen_and_says_all_under_headings() {
     let flaws = LAYOUT.flaws(command());
     assert!(flaws.is_empty(), "{}", flaws.join("\n"));

@@ -20,7 +20,7 @@ use crate::flags::paths::must_exist;
 use crate::flags::{origins, patterns, sizes};
 use crate::ui::live::Live;
 use crate::ui::screen::{complain, print, print_while_read};
-use crate::ui::signals::heard;
+use crate::ui::signals::{code, heard};
 use crate::ui::{amounts, paint};
 use table::table;
 
@@ -187,8 +187,21 @@ fn exit_code(code: ErrorCode) -> ExitCode {
 pub async fn add(arguments: AddArguments) -> Result<(), Failure> {
     let requests = requests(&arguments)?;
     let mut client = arguments.control.socket.connect().await?;
+    let mut signals = Signals::listen();
     for request in requests {
-        let last = ask(&mut client, &request, &arguments.control, print_line).await?;
+        let (mut number, mut reason) = (None, String::new());
+        let asking = ask_hearing(&mut client, &request, &arguments.control, print_line, |content| {
+            number = Some(content.number);
+            if content.reason != reason && content.state == Doing::Hashing && !arguments.control.json {
+                content.reason.clone_into(&mut reason);
+                complain(&reason);
+            }
+        });
+        let answered = tokio::select! {
+            answered = asking => Ok(answered?),
+            signal = heard(&mut signals) => Err(code(signal)),
+        };
+        let last = answered.map_err(|code| Failure::new(code, left_words(number)))?;
         let Some(content) = last.contents.last() else { continue };
         if let Some(sentence) = not_begun(content) {
             let code = content.code.map_or(ExitCode::Other, exit_code);
@@ -207,6 +220,14 @@ pub async fn add(arguments: AddArguments) -> Result<(), Failure> {
         last.note.iter().for_each(|note| complain(note));
     }
     Ok(())
+}
+
+/// What is said where `add` ends by Ctrl-C, which the daemon hears nothing of.
+fn left_words(number: Option<u64>) -> String {
+    match number {
+        Some(number) => format!("the daemon goes on with it as number {number}: `peer-cli rm {number}` forgets it"),
+        None => "the daemon may have taken it: `peer-cli status` says so".to_owned(),
+    }
 }
 
 /// Why what was added is not shared or downloaded, if it is not.
@@ -389,6 +410,17 @@ async fn ask(
     control: &ControlArguments,
     told: impl Fn(&str) -> Result<(), Failure>,
 ) -> Result<Answered, Failure> {
+    ask_hearing(client, request, control, told, |_| {}).await
+}
+
+/// The same, and has each content heard as it is said.
+async fn ask_hearing(
+    client: &mut Client,
+    request: &Request,
+    control: &ControlArguments,
+    told: impl Fn(&str) -> Result<(), Failure>,
+    mut hear: impl FnMut(&ContentStatus),
+) -> Result<Answered, Failure> {
     let failed = |error: ControlError| control_failure(&error);
     let mut answers = client.ask(request).await.map_err(failed)?;
     let mut answered = Answered::default();
@@ -398,6 +430,7 @@ async fn ask(
         }
         match answer {
             Answer::Content(content) => {
+                hear(&content);
                 // One that is followed is said again and again, with no other between.
                 match answered.contents.last_mut() {
                     Some(last) if last.number == content.number => *last = content,

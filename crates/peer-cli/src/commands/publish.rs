@@ -71,7 +71,7 @@ async fn publish(arguments: &PublishArguments) -> Result<(), Failure> {
     use crate::commands::inspect;
     use crate::session::connect::NamedBy;
     use crate::session::origin::{self, PublishRequest};
-    use crate::ui::screen::print;
+    use crate::ui::screen::{complain, print};
 
     let PublishArguments { url, beside, open, origin: flags, cut, query, tracker_is_typed } = arguments;
     // What is wrong with the tracker should be known before gigabytes are read.
@@ -90,6 +90,9 @@ async fn publish(arguments: &PublishArguments) -> Result<(), Failure> {
     let published = origin::publish(PublishRequest { url, cut, flags, beside: *beside }).await?;
     let content = published.manifest.id();
     let ticket = trackers.map(|trackers| ticket(arguments, &trackers, content)).transpose()?;
+    if ticket.is_some() && published.beside.is_none() {
+        complain(&nobody_has_it(url, published.kept.as_deref()));
+    }
     if query.peer.json {
         let event = ticket.map(|(ticket, command)| {
             peer::json::Event::Ticket(peer::json::Ticket { content: content.to_string(), ticket, command }).line()
@@ -100,6 +103,20 @@ async fn publish(arguments: &PublishArguments) -> Result<(), Failure> {
     let kept = published.kept.map(|path| format!("manifest    {}", path.display()));
     let command = ticket.map(|(_, command)| command);
     print(inspect::words(&published.manifest).into_iter().chain(kept).chain(beside).chain(command))
+}
+
+/// What is said of a manifest that lies on this machine alone, where no receiver finds it.
+#[cfg(feature = "origins")]
+fn nobody_has_it(url: &str, kept: Option<&std::path::Path>) -> String {
+    use protocol::{printable, redacted};
+
+    let url = printable(redacted(url).split(['?', '#']).next().unwrap_or_default());
+    let advice = match (url.split_once("://"), kept) {
+        (Some(("s3" | "gs" | "az", _)), _) => "publish it again with --beside".to_owned(),
+        (Some(("http" | "https", _)), Some(kept)) => format!("put {} at {url}.p2p-manifest", kept.display()),
+        _ => format!("share it: peer-cli share -i TRACKER {url}"),
+    };
+    format!("nobody else has the manifest yet, so nobody can get it by this ticket. To change that, {advice}")
 }
 
 /// A ticket, and what is typed elsewhere: what was published is nowhere but at its origin.
@@ -137,4 +154,25 @@ fn ticket(
 async fn publish(arguments: &PublishArguments) -> Result<(), Failure> {
     let PublishArguments { url: _, beside: _, open: _, origin: _, cut: _, query: _, tracker_is_typed: _ } = arguments;
     Err(crate::features::Feature::Origins.not_built())
+}
+
+#[cfg(all(test, feature = "origins"))]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn a_manifest_that_nobody_else_has_is_told_of_with_what_to_do() {
+        let kept = Some(Path::new("kept.manifest"));
+        for (url, kept, advice) in [
+            ("https://host/a?signature=SECRET", kept, "put kept.manifest at https://host/a.p2p-manifest"),
+            ("https://host/a", None, "peer-cli share -i TRACKER https://host/a"),
+            ("s3://bucket/a", kept, "publish it again with --beside"),
+            ("hf://org/model", kept, "peer-cli share -i TRACKER hf://org/model"),
+        ] {
+            let said = nobody_has_it(url, kept);
+            assert!(said.ends_with(advice), "{said}");
+        }
+    }
 }

@@ -4,6 +4,7 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use protocol::{ContentId, Manifest, PieceRange};
 use swarm::{ConnId, Event, RequestId};
 
@@ -16,6 +17,12 @@ use crate::report::Report;
 /// Peers are asked for a manifest before the origin is, and the origin is not asked again for so long.
 const MANIFEST: Duration = Duration::from_secs(2);
 const MANIFEST_AGAIN: Duration = Duration::from_secs(15);
+
+/// The manifest that these bytes are.
+async fn decoded(bytes: Option<Bytes>) -> Option<Manifest> {
+    let decoding = tokio::task::spawn_blocking(move || Manifest::decode(bytes?).ok());
+    decoding.await.ok().flatten()
+}
 
 impl Driver {
     /// The manifest of a content is known, which names its origin, or the user did: the engine is told if that may be read.
@@ -41,13 +48,16 @@ impl Driver {
         let Some(origin) = item.options.origin.clone() else { return };
         let reports = self.reports.clone();
         tokio::spawn(async move {
-            let found = origin.manifest(content).await;
-            let decoding = tokio::task::spawn_blocking(move || found.and_then(|bytes| Manifest::decode(bytes).ok()));
-            let report = match decoding.await {
-                Ok(Some(manifest)) if manifest.id() == content => Report::Manifest { manifest: Arc::new(manifest) },
-                _ => {
-                    let reason =
-                        format!("{} has no manifest of {content} beside it, or it cannot be read", origin.shown());
+            let found = match origin.manifest(content).await {
+                Ok(found) => decoded(found)
+                    .await
+                    .filter(|manifest| manifest.id() == content)
+                    .ok_or_else(|| format!("{} has no manifest of {content} beside it", origin.shown())),
+                Err(error) => Err(error.to_string()),
+            };
+            let report = match found {
+                Ok(manifest) => Report::Manifest { manifest: Arc::new(manifest) },
+                Err(reason) => {
                     let _ = reports.send(Report::OriginFailed { content, reason }).await;
                     tokio::time::sleep(MANIFEST_AGAIN).await;
                     Report::ManifestLacks { content, attempt }

@@ -58,7 +58,7 @@ impl Fallback for File {
 
     fn manifest(&self, _: ContentId) -> FindingManifest {
         let bytes = self.manifest.as_ref().map(|manifest| manifest.bytes().clone());
-        Box::pin(async move { bytes })
+        Box::pin(async move { Ok(bytes) })
     }
 
     fn read(&self, _: &Arc<Manifest>, _: usize, offset: u64, len: u64) -> Box<dyn FallbackRead> {
@@ -128,7 +128,7 @@ impl Fallback for Silent {
 
     fn manifest(&self, _: ContentId) -> FindingManifest {
         let bytes = self.0.bytes().clone();
-        Box::pin(async move { Some(bytes) })
+        Box::pin(async move { Ok(Some(bytes)) })
     }
 
     fn read(&self, manifest: &Arc<Manifest>, _: usize, _: u64, _: u64) -> Box<dyn FallbackRead> {

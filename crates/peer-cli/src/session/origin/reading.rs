@@ -3,13 +3,16 @@
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
+use daemon::OpeningStep;
 use origins::{
     Allowed, Cache, KeptManifests, Listing, Options, Origin, OriginError, OriginFallback, OriginStorage, Pace, Pieces,
     make_manifest,
 };
 use peer::{Fallback, Manifest, NodeBuilder};
 use protocol::{Algorithm, OriginUrl, printable, redacted};
+use tokio::sync::mpsc;
 
 use super::{OriginContent, OriginRequest};
 use crate::error::{ExitCode, Failure};
@@ -18,7 +21,9 @@ use crate::flags::fallback::NamedOriginArguments;
 use crate::flags::origins::OriginArguments;
 use crate::flags::peer::HASHES;
 use crate::session::Session;
+use crate::session::patience::SPEAK;
 use crate::ui::counter::Counter;
+use crate::ui::screen::complain;
 
 /// In the folder for manifests, and in that for what can be made again.
 const ORIGINS: &str = "origins";
@@ -31,29 +36,86 @@ struct FoundOrigin {
     listing: Listing,
     pieces: Pieces,
     kept: KeptManifests,
+    options: Options,
+}
+
+/// Hears of what fails at an origin and is tried again.
+struct Retries(mpsc::Receiver<(String, Duration)>);
+
+impl Retries {
+    /// How an origin is read, and who hears when that fails for a while.
+    fn of(flags: &OriginArguments) -> (Options, Self) {
+        let (sender, receiver) = mpsc::channel(16);
+        let hear = move |error: &OriginError, left: Duration| {
+            // Where nobody listens any more, or not fast enough, nobody need know.
+            let _ = sender.try_send((error.to_string(), left));
+        };
+        let options = Options::default().endpoint(flags.endpoint.clone()).pace(pace(flags.origin_rate));
+        let limits = options.limits.clone().on_retry(hear);
+        (options.limits(limits), Retries(receiver))
+    }
+
+    /// Looks at what lies there, and tells that it takes a while, and what is tried again.
+    async fn look(&mut self, what: Look<'_>, tell: impl Fn(String)) -> Result<FoundOrigin, Failure> {
+        let silent = format!("{} has not answered yet.", shown(what.url));
+        self.telling(Some(silent), tell, look(what)).await
+    }
+
+    /// Does something with the origin, and tells of what is tried again.
+    async fn during<T>(&mut self, tell: impl Fn(String), work: impl Future<Output = T>) -> T {
+        self.telling(None, tell, work).await
+    }
+
+    /// Tells of each reason once for which something is tried again, and that nothing is heard at all.
+    async fn telling<T>(
+        &mut self,
+        mut silent: Option<String>,
+        tell: impl Fn(String),
+        work: impl Future<Output = T>,
+    ) -> T {
+        let mut told = String::new();
+        let due = tokio::time::Instant::now() + SPEAK;
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                () = tokio::time::sleep_until(due), if silent.is_some() => silent.take().into_iter().for_each(&tell),
+                Some((reason, left)) = self.0.recv() => if reason != told {
+                    tell(format!("{}. Trying again for {} s.", printable(&reason), left.as_secs()));
+                    (told, silent) = (reason, None);
+                },
+            }
+        }
+    }
 }
 
 pub(super) async fn open(session: &Session, request: OriginRequest<'_>) -> Result<OriginContent, Failure> {
     let OriginRequest { url, cut, flags, .. } = request;
+    let (options, mut retries) = Retries::of(flags);
     session.shows(&format!("Looking at {}", shown(url)));
-    let found = look(url, cut, flags).await;
+    let tell = |sentence: String| session.note(&sentence);
+    let found = retries.look(Look { url, cut, flags, options }, tell).await;
     session.shows_no_more();
     let found = found?;
     let path = PathBuf::from(found.origin.url());
-    content_of(found, request, |done, total| session.hashing(&path, done, total)).await
+    let opening = content_of(found, request, |done, total| session.hashing(&path, done, total));
+    retries.during(tell, opening).await
 }
 
 /// The same for a daemon, which tells nobody but `progress`.
 pub(super) async fn open_for_daemon(
     url: &str,
     rate: Option<u64>,
-    progress: impl Fn(u64, u64),
+    progress: daemon::Progress,
 ) -> Result<OriginContent, Failure> {
     let cut = Cut { hash: Algorithm::Blake3, piece_size: None };
     let flags = OriginArguments { only: Vec::new(), endpoint: None, origin_rate: rate, name_origin: false };
     let request = OriginRequest { url, cut: &cut, flags: &flags, cache: DAEMON_CACHE };
-    let found = look(url, &cut, &flags).await?;
-    content_of(found, request, progress).await
+    let (options, mut retries) = Retries::of(&flags);
+    let tell = |sentence| progress(OpeningStep::Stuck(sentence));
+    let found = retries.look(Look { url, cut: &cut, flags: &flags, options }, tell).await?;
+    let opening = content_of(found, request, |done, total| progress(OpeningStep::Read { done, total }));
+    retries.during(tell, opening).await
 }
 
 /// Fails if nothing can ever be read at this URL. Nobody is asked.
@@ -77,7 +139,7 @@ async fn content_of(
     let kept = found.kept.find(&found.origin, &found.listing, found.pieces);
     let known = match kept {
         Some(manifest) => Some(manifest),
-        None => found.kept.find_beside(&found.origin, &found.listing, found.pieces, url, &options(flags)).await,
+        None => found.kept.find_beside(&found.origin, &found.listing, found.pieces, url, &found.options).await,
     };
     let manifest = match known {
         Some(manifest) => manifest,
@@ -90,8 +152,16 @@ async fn content_of(
     Ok(OriginContent { manifest: shared, storage: Arc::new(storage), shown: path })
 }
 
-async fn look(url: &str, cut: &Cut, flags: &OriginArguments) -> Result<FoundOrigin, Failure> {
-    let origin = Origin::open(url, &options(flags)).map_err(failure)?;
+/// What is to be looked at, and how.
+struct Look<'a> {
+    url: &'a str,
+    cut: &'a Cut,
+    flags: &'a OriginArguments,
+    options: Options,
+}
+
+async fn look(Look { url, cut, flags, options }: Look<'_>) -> Result<FoundOrigin, Failure> {
+    let origin = Origin::open(url, &options).map_err(failure)?;
     let mut listing = origin.list().await.map_err(failure)?;
     if !flags.only.is_empty() {
         if !listing.folder {
@@ -104,11 +174,7 @@ async fn look(url: &str, cut: &Cut, flags: &OriginArguments) -> Result<FoundOrig
         return Err(Failure::new(ExitCode::NotFound, format!("no file of {} fits --only", origin.url())));
     }
     let pieces = Pieces { algorithm: cut.hash, size: cut.piece_size };
-    Ok(FoundOrigin { origin, listing, pieces, kept: kept_manifests() })
-}
-
-fn options(flags: &OriginArguments) -> Options {
-    Options::default().endpoint(flags.endpoint.clone()).pace(pace(flags.origin_rate))
+    Ok(FoundOrigin { origin, listing, pieces, kept: kept_manifests(), options })
 }
 
 /// The cap on how fast origins are read: one for all that this process reads, for what it protects is the way to them.
@@ -172,7 +238,7 @@ async fn make(
     // Each takes 48 MiB of memory; a daemon may have many to make.
     static MAKING: tokio::sync::Semaphore = tokio::sync::Semaphore::const_new(2);
     let _turn = MAKING.acquire().await;
-    let FoundOrigin { origin, listing, pieces, kept } = found;
+    let FoundOrigin { origin, listing, pieces, kept, .. } = found;
     let manifest = make_manifest(origin, listing, *pieces, cache, progress).await.map_err(failure)?;
     if let Err(error) = kept.keep(origin, listing, &manifest) {
         tracing::warn!(%error, "the manifest is not kept: the next start reads everything again");
@@ -233,18 +299,25 @@ pub struct Published {
 
 /// Makes a manifest and keeps it.
 pub async fn publish(request: PublishRequest<'_>) -> Result<Published, Failure> {
-    let PublishRequest { url, cut, flags, beside } = request;
-    let found = look(url, cut, flags).await?;
+    let PublishRequest { url, cut, flags, .. } = request;
+    let (options, mut retries) = Retries::of(flags);
+    let tell = |sentence: String| complain(&sentence);
+    let found = retries.look(Look { url, cut, flags, options }, tell).await?;
+    retries.during(tell, make_and_keep(&found, request)).await
+}
+
+async fn make_and_keep(found: &FoundOrigin, request: PublishRequest<'_>) -> Result<Published, Failure> {
+    let PublishRequest { url, flags, beside, .. } = request;
     let named = named(url, flags, &found.listing)?;
     // One that lies beside it is what others say, and is not published again as ours.
     let manifest = match found.kept.find(&found.origin, &found.listing, found.pieces) {
         Some(manifest) => manifest,
-        None => make(&found, None, Counter::new("Reading", Path::new(found.origin.url())).show()).await?,
+        None => make(found, None, Counter::new("Reading", Path::new(found.origin.url())).show()).await?,
     };
-    let FoundOrigin { origin, listing, kept, .. } = &found;
+    let FoundOrigin { origin, listing, kept, options, .. } = found;
     let manifest = published(manifest, named)?;
     let beside = match beside {
-        true => Some(kept.put_beside(origin, listing, &manifest, url, &options(flags)).await.map_err(failure)?),
+        true => Some(kept.put_beside(origin, listing, &manifest, url, options).await.map_err(failure)?),
         false => None,
     };
     // What names its origin is made of the one that is kept.
@@ -273,6 +346,7 @@ fn failure(error: OriginError) -> Failure {
         ),
         OriginError::Changed(_) => (ExitCode::VerificationFailed, "Start again once nobody writes to it"),
         OriginError::Unreachable { .. } => (ExitCode::Other, "Try again when it is back"),
+        OriginError::Unresolved { .. } => (ExitCode::Other, "Check its name, and that this machine has a network"),
         _ => (ExitCode::Other, ""),
     };
     let message = if advice.is_empty() { error.to_string() } else { format!("{error}. {advice}") };
