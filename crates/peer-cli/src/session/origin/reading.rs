@@ -56,7 +56,7 @@ impl Retries {
     }
 
     /// Looks at what lies there, and tells that it takes a while, and what is tried again.
-    async fn look(&mut self, what: Look<'_>, tell: impl Fn(String)) -> Result<FoundOrigin, Failure> {
+    async fn look(&mut self, what: OriginLook<'_>, tell: impl Fn(String)) -> Result<FoundOrigin, Failure> {
         let silent = format!("{} has not answered yet.", shown(what.url));
         self.telling(Some(silent), tell, look(what)).await
     }
@@ -94,7 +94,7 @@ pub(super) async fn open(session: &Session, request: OriginRequest<'_>) -> Resul
     let (options, mut retries) = Retries::of(flags);
     session.shows(&format!("Looking at {}", shown(url)));
     let tell = |sentence: String| session.note(&sentence);
-    let found = retries.look(Look { url, cut, flags, options }, tell).await;
+    let found = retries.look(OriginLook { url, cut, flags, options }, tell).await;
     session.shows_no_more();
     let found = found?;
     let path = PathBuf::from(found.origin.url());
@@ -113,7 +113,7 @@ pub(super) async fn open_for_daemon(
     let request = OriginRequest { url, cut: &cut, flags: &flags, cache: DAEMON_CACHE };
     let (options, mut retries) = Retries::of(&flags);
     let tell = |sentence| progress(OpeningStep::Stuck(sentence));
-    let found = retries.look(Look { url, cut: &cut, flags: &flags, options }, tell).await?;
+    let found = retries.look(OriginLook { url, cut: &cut, flags: &flags, options }, tell).await?;
     let opening = content_of(found, request, |done, total| progress(OpeningStep::Read { done, total }));
     retries.during(tell, opening).await
 }
@@ -153,14 +153,14 @@ async fn content_of(
 }
 
 /// What is to be looked at, and how.
-struct Look<'a> {
+struct OriginLook<'a> {
     url: &'a str,
     cut: &'a Cut,
     flags: &'a OriginArguments,
     options: Options,
 }
 
-async fn look(Look { url, cut, flags, options }: Look<'_>) -> Result<FoundOrigin, Failure> {
+async fn look(OriginLook { url, cut, flags, options }: OriginLook<'_>) -> Result<FoundOrigin, Failure> {
     let origin = Origin::open(url, &options).map_err(failure)?;
     let mut listing = origin.list().await.map_err(failure)?;
     if !flags.only.is_empty() {
@@ -302,7 +302,7 @@ pub async fn publish(request: PublishRequest<'_>) -> Result<Published, Failure> 
     let PublishRequest { url, cut, flags, .. } = request;
     let (options, mut retries) = Retries::of(flags);
     let tell = |sentence: String| complain(&sentence);
-    let found = retries.look(Look { url, cut, flags, options }, tell).await?;
+    let found = retries.look(OriginLook { url, cut, flags, options }, tell).await?;
     retries.during(tell, make_and_keep(&found, request)).await
 }
 
