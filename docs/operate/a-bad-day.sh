@@ -41,7 +41,7 @@ clean_up() {
     done
   done
   wait || true
-  for name in "${namespaces[@]}"; do ip netns delete "$name"; done
+  for name in "${namespaces[@]}"; do ip netns delete "$name" || true; done
   rm -rf "$work"
 }
 trap clean_up EXIT

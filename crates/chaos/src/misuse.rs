@@ -61,7 +61,7 @@ fn misuse(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
     let first = stage.downloader("twice", &[])?;
     stage.event::<Manifest>(first, Duration::from_secs(30))?;
     let command = stage.command(&wants);
-    let says = (7, "Choose another folder with --output");
+    let says = (7, "Wait until that has ended");
     fails(&mut stage, report, "two downloads to one place", ("twice", command), says)?;
     stage.kill(first);
 

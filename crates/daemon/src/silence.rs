@@ -1,4 +1,4 @@
-//! Whether the trackers of a node answer, in words: for users and for the log.
+//! Whether a node has a tracker, in words: for users and for the log.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use peer::TrackerAddress;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-/// None of its trackers answers for so long before that is said: at a start each takes a moment, and some are only restarted.
+/// There is none for so long before that is said: at a start each takes a moment, and some are only restarted.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Says while none of these trackers answers: a sentence, and an empty one while one of them does. `is_up` tells which is the case.
+/// Says while there is no connection with any of these trackers: a sentence, and an empty one while there is one. `is_up` tells which is the case.
 pub(crate) async fn watch_trackers<T>(
     trackers: &[TrackerAddress],
     mut statuses: watch::Receiver<T>,
@@ -29,15 +29,15 @@ pub(crate) async fn watch_trackers<T>(
         if statuses.wait_for(&is_up).await.is_err() {
             return;
         }
-        tracing::info!("a tracker answers again");
+        tracing::info!("there is a connection with a tracker");
         say.send_replace(String::new());
     }
 }
 
 fn sentence(trackers: &[TrackerAddress]) -> String {
     match trackers {
-        [only] => format!("the tracker {} does not answer: nobody new finds it", place(only)),
-        several => format!("none of the {} trackers answers: nobody new finds it", several.len()),
+        [only] => format!("there is no connection with the tracker {}: nobody new finds it", place(only)),
+        several => format!("there is no connection with any of the {} trackers: nobody new finds it", several.len()),
     }
 }
 
@@ -61,9 +61,9 @@ mod tests {
 
     #[test]
     fn one_tracker_is_named_and_several_are_counted() {
-        assert!(sentence(&[tracker(Some("host:9999"))]).starts_with("the tracker host:9999 does not answer"));
-        assert!(sentence(&[tracker(None)]).starts_with("the tracker 192.0.2.1:9999 does not answer"));
-        assert!(sentence(&[tracker(None), tracker(None)]).starts_with("none of the 2 trackers answers"));
+        assert!(sentence(&[tracker(Some("host:9999"))]).contains("with the tracker host:9999:"));
+        assert!(sentence(&[tracker(None)]).contains("with the tracker 192.0.2.1:9999:"));
+        assert!(sentence(&[tracker(None), tracker(None)]).contains("with any of the 2 trackers:"));
     }
 
     #[tokio::test(start_paused = true)]

@@ -48,7 +48,7 @@ async fn let_in(
 fn as_json(refusal: Refusal) -> Response {
     let code = match refusal {
         Refusal::Unauthorized => "unauthorized",
-        Refusal::Site => "forbidden",
+        Refusal::Site | Refusal::Host => "forbidden",
         _ => "refused",
     };
     let body = json!({ "code": code, "message": refusal.sentence() }).to_string();

@@ -160,7 +160,7 @@ impl Contents {
         let opened = self.downloads.start(swarm, content, name, spare).await?;
         let opening = async {
             if let Some(mut opened) = opened {
-                let said = opened.wait_for(Option::is_some).await.ok().and_then(|said| said.clone());
+                let said = opened.wait_for(Option::is_some).await.ok().and_then(|said| *said);
                 said.unwrap_or(Err(Refusal::Failed))?;
             }
             loop {

@@ -5,10 +5,12 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use peer::{ContentId, Download, Fallback, Node, OpenContent, PeerError, PeerEvent, State, Status};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Mutex, broadcast, watch};
+use tokio::time::sleep;
 
 use crate::error::Refusal;
 use crate::figures::is_running;
@@ -19,6 +21,9 @@ use crate::swarm::Swarm;
 /// Whether a download is open and there is room for it, once that is known.
 pub(crate) type Opened = Option<Result<(), Refusal>>;
 
+/// Peers have so long to appear before it is said that the origin brings nothing: some are reached over a detour.
+const APPEAR: Duration = Duration::from_secs(8);
+
 /// Logs why the origin of a download brings nothing. Those who wait for it are told so if no peer is there that may send it; it goes on.
 async fn tell_of_origin(
     content: ContentId,
@@ -26,14 +31,16 @@ async fn tell_of_origin(
     mut status: watch::Receiver<Status>,
     say: &watch::Sender<Opened>,
 ) {
-    let mut failed = None;
+    let (mut failed, mut have_had_time) = (None, false);
+    let mut appear = pin!(sleep(APPEAR));
     loop {
         tokio::select! {
+            () = &mut appear, if !have_had_time => have_had_time = true,
             event = events.recv() => match event {
                 Ok(PeerEvent::Origin { content: of, failure, .. }) if of == content => {
                     failed = failure.map(|reason| {
                         tracing::warn!(%content, reason, "the origin of a content brings nothing");
-                        Refusal::NotBrought(reason.into())
+                        Refusal::Origin
                     });
                 }
                 Ok(_) | Err(RecvError::Lagged(_)) => continue,
@@ -44,7 +51,7 @@ async fn tell_of_origin(
             },
         }
         let is_alone = status.borrow_and_update().peers == 0;
-        say.send_replace(failed.clone().filter(|_| is_alone).map(Err));
+        say.send_replace(failed.filter(|_| is_alone && have_had_time).map(Err));
     }
 }
 

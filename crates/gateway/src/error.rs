@@ -1,12 +1,10 @@
 //! What goes wrong: for the program that runs a gateway, and for its clients, who learn nothing of this machine by it.
 
-use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use axum::http::header::{ALLOW, CONTENT_RANGE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
@@ -16,9 +14,6 @@ use peer::PeerError;
 
 /// Seconds after which a client is to ask again for what is not there yet.
 const AGAIN: HeaderValue = HeaderValue::from_static("5");
-
-/// What clients are told of what an origin does not let this gateway read.
-pub(crate) const DENIED: &str = "Its origin does not let this gateway read it. A hub goes by HF_TOKEN on the gateway's machine, and by the terms that its account has accepted.";
 
 /// Why there is no gateway.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +46,7 @@ pub enum GatewayError {
 }
 
 /// Why a request is not answered as asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
     /// It names another host.
     Host,
@@ -83,8 +78,6 @@ pub(crate) enum Refusal {
     Tracker,
     /// The origin that may have it does not answer as it should.
     Origin,
-    /// No peer sends it, and its origin does not bring it, for this reason.
-    NotBrought(Arc<str>),
     /// Its origin does not let this gateway read it.
     Denied,
     /// The download has failed.
@@ -110,7 +103,7 @@ impl Refusal {
             Refusal::Ambiguous => StatusCode::CONFLICT,
             Refusal::Precondition => StatusCode::PRECONDITION_FAILED,
             Refusal::Range(_) => StatusCode::RANGE_NOT_SATISFIABLE,
-            Refusal::Late | Refusal::Tracker | Refusal::Origin | Refusal::NotBrought(_) => StatusCode::GATEWAY_TIMEOUT,
+            Refusal::Late | Refusal::Tracker | Refusal::Origin => StatusCode::GATEWAY_TIMEOUT,
             Refusal::Failed => StatusCode::BAD_GATEWAY,
             Refusal::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::Full | Refusal::TooLarge => StatusCode::INSUFFICIENT_STORAGE,
@@ -131,12 +124,8 @@ impl Refusal {
     }
 
     /// A sentence for a person who reads it.
-    pub(crate) fn sentence(&self) -> Cow<'static, str> {
-        let sentence = match self {
-            Refusal::NotBrought(reason) => {
-                return format!("No peer sends it, and its origin does not bring it: {reason}. Try again later.")
-                    .into();
-            }
+    pub(crate) fn sentence(&self) -> &'static str {
+        match self {
             Refusal::Host => "This gateway is not known by that name or address. --gateway-host NAME adds one.",
             Refusal::Site => "A page of another site has asked for this. Open the address in a window of its own.",
             Refusal::Unauthorized => {
@@ -157,18 +146,19 @@ impl Refusal {
             Refusal::Tracker => "The tracker does not answer, so nobody knows whether it is there: try again later.",
             Refusal::Origin => "Its origin does not answer as it should. The gateway's log says why: try again later.",
             Refusal::Failed => "It cannot be downloaded. The gateway's log says why.",
-            Refusal::Denied => DENIED,
+            Refusal::Denied => {
+                "Its origin does not let this gateway read it. A hub goes by HF_TOKEN on the gateway's machine, and by the terms that its account has accepted."
+            }
             Refusal::Full => "The gateway has no room for it at the moment, and its log says why. Try again later.",
             Refusal::TooLarge => "It is larger than all that this gateway may keep. Its operator can raise --cache.",
             Refusal::Busy => "The gateway is busy. Try again later.",
-        };
-        sentence.into()
+        }
     }
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.sentence())
+        f.write_str(self.sentence())
     }
 }
 
@@ -189,12 +179,7 @@ impl IntoResponse for Refusal {
                 let range = HeaderValue::from_str(&format!("bytes */{size}"));
                 headers.extend(range.ok().map(|range| (CONTENT_RANGE, range)));
             }
-            Refusal::Late
-            | Refusal::Tracker
-            | Refusal::Origin
-            | Refusal::NotBrought(_)
-            | Refusal::Busy
-            | Refusal::Full => {
+            Refusal::Late | Refusal::Tracker | Refusal::Origin | Refusal::Busy | Refusal::Full => {
                 headers.insert(RETRY_AFTER, AGAIN);
             }
             _ => {}
@@ -210,15 +195,11 @@ mod tests {
     #[test]
     fn a_client_is_told_when_to_ask_again_for_what_may_be_there_then() {
         let after = |refusal: Refusal| refusal.into_response().headers().get(RETRY_AFTER).cloned();
-        for refusal in
-            [Refusal::Late, Refusal::Origin, Refusal::NotBrought("gone".into()), Refusal::Busy, Refusal::Full]
-        {
-            let said = refusal.to_string();
-            assert_eq!(after(refusal), Some(AGAIN), "{said}");
+        for refusal in [Refusal::Late, Refusal::Origin, Refusal::Busy, Refusal::Full] {
+            assert_eq!(after(refusal), Some(AGAIN), "{refusal}");
         }
         for refusal in [Refusal::NotFound, Refusal::TooLarge, Refusal::Failed, Refusal::Unauthorized] {
-            let said = refusal.to_string();
-            assert_eq!(after(refusal), None, "{said}");
+            assert_eq!(after(refusal), None, "{refusal}");
         }
     }
 }

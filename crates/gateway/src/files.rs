@@ -296,7 +296,7 @@ pub(crate) async fn respond_archive(
 /// Nothing has been sent yet, so that it can be said what is wrong.
 pub(crate) fn not_begun(error: &std::io::Error) -> Refusal {
     if let Some(refusal) = error.get_ref().and_then(|inner| inner.downcast_ref::<Refusal>()) {
-        return refusal.clone();
+        return *refusal;
     }
     // Why a content has ended.
     if let Some(ended) = error.get_ref().and_then(|inner| inner.downcast_ref::<Arc<PeerError>>()) {

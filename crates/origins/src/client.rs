@@ -22,7 +22,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 const LONGEST_ASKED: u64 = 3600;
 /// Most bytes of an error's body that are shown.
 const SHOWN: usize = 200;
-/// Said where a request over http:// was taken badly.
+/// Added to what fails of requests over http://.
 const ONLY_HTTPS: &str = "a server that takes only https:// may answer so";
 /// Where people name the certificate authorities that count in place of the system's.
 const OWN_AUTHORITIES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
@@ -169,13 +169,20 @@ pub(crate) fn failed(url: &str, error: &reqwest::Error) -> OriginError {
     }
     if is_unresolved(error) {
         let host = error.url().and_then(Url::host_str).unwrap_or("its host");
-        return OriginError::Unresolved { url: url.to_owned(), reason: format!("{host} cannot be resolved") };
+        let proxy = if has_proxy() { ", or the proxy on the way there," } else { "" };
+        return OriginError::Unresolved { url: url.to_owned(), reason: format!("{host}{proxy} cannot be resolved") };
     }
     let is_plain = error.url().is_some_and(|url| url.scheme() == "http");
     if is_plain && error.is_request() && !error.is_connect() && !error.is_timeout() {
         return OriginError::unreachable(url, format!("{reason}; {ONLY_HTTPS}"));
     }
     OriginError::unreachable(url, reason)
+}
+
+/// Whether the environment names a proxy.
+fn has_proxy() -> bool {
+    let names = ["https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"];
+    names.into_iter().any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
 }
 
 /// Whether a request failed because the name of its host leads to no address. The client says that in words alone.

@@ -1,4 +1,4 @@
-//! A server that many ask at once and that does not answer: whoever asks next is not kept waiting for it, too.
+//! A server that many ask at once and that does not answer: those who ask next are not kept waiting for it, too.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::{Limits, OriginError};
 /// How long it is remembered that nothing was answered.
 const REMEMBERED: Duration = Duration::from_secs(10);
 
-/// Whether a server has not answered in vain a moment ago. Clones are of the same server.
+/// Until when a server is taken to be down. Clones are of the same server.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Outage(Arc<Mutex<Option<Instant>>>);
 

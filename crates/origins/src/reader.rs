@@ -160,7 +160,7 @@ struct Progress {
     last: Instant,
     window_ends: Instant,
     came: u64,
-    /// Whether the origin has answered before.
+    /// Whether the origin was found before.
     is_known: bool,
 }
 
@@ -186,6 +186,8 @@ impl Progress {
     /// Waits before the next try; fails if there is to be none.
     async fn failed(&mut self, limits: &Limits, error: OriginError) -> Result<(), OriginError> {
         self.tries += 1;
+        // Who fails in another way was found.
+        self.is_known |= !matches!(error, OriginError::Unresolved { .. });
         let (elapsed, pause) = (self.last.elapsed(), limits.pause_after(self.tries, &error));
         let patience = limits.patience_with(&error, self.is_known);
         if !error.is_transient() || elapsed.saturating_add(pause) > patience {

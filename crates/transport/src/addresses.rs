@@ -127,7 +127,7 @@ fn likelihood(interface: &Interface, routed: &[IpAddr]) -> Likelihood {
     let down = !interface.is_oper_up();
     if ip.is_loopback() {
         Likelihood::Loopback
-    } else if routed.contains(&ip) {
+    } else if routed.contains(&ip) && !down {
         Likelihood::DefaultRoute
     } else if link || down || is_inner_interface(&interface.name) {
         Likelihood::Inner
@@ -183,6 +183,16 @@ pub fn is_near(ip: IpAddr) -> bool {
             let bits = network_bits(&interface.addr);
             bits != 0 && have_in_common(bits, interface.ip(), ip)
         })
+}
+
+/// Whether an interface that runs has an address beyond this machine and beyond one link; nothing if the system lists no interfaces.
+pub fn is_in_a_network() -> Option<bool> {
+    let interfaces = if_addrs::get_if_addrs().ok().filter(|all| !all.is_empty())?;
+    let leads_out = |one: &Interface| {
+        let is_of_link = matches!(one.ip(), IpAddr::V6(ip) if ip.is_unicast_link_local());
+        one.is_oper_up() && !one.is_loopback() && !is_of_link
+    };
+    Some(interfaces.iter().any(leads_out))
 }
 
 /// The addresses from which this machine sends to the rest of the world. A UDP socket that is connected sends nothing: only

@@ -59,8 +59,8 @@ mod thread;
 mod turns;
 
 pub use addresses::{
-    Likelihood, OwnAddress, have_in_common, interface_addresses, is_inner_interface, is_near, network_bits,
-    own_addresses,
+    Likelihood, OwnAddress, have_in_common, interface_addresses, is_in_a_network, is_inner_interface, is_near,
+    network_bits, own_addresses,
 };
 pub use auto::Auto;
 pub use expiry::{first_expiry, warn_of_expiry};

@@ -2,16 +2,20 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use peer::{ContentId, PeerEvent, Share, ShareBuilder, State};
-
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::claim::Claimed;
 use super::{FIRST_PAUSE, LONGEST_PAUSE, Next, Run, Task, URL_PAUSE, Wish};
 use crate::control::{Doing, ErrorCode};
 use crate::nodes::Tracked;
 use crate::origin::{NO_URLS, OpenError, Opened, OpeningStep, is_url};
+
+/// Why an origin is tried again is shown for so long, though other parts of it come.
+const STUCK: Duration = Duration::from_secs(20);
 
 impl Task {
     pub(super) async fn share(&mut self, wish: Wish, failures: &mut u32) -> Next {
@@ -48,10 +52,12 @@ impl Task {
             return Ok(Some(home.node.share(at)));
         }
         let open = self.nodes.open_url.as_ref().ok_or_else(|| unknown(NO_URLS))?;
-        let (says, mut said) = watch::channel(OpeningStep::Read { done: 0, total: 0 });
-        let progress = move |step| {
-            says.send_replace(step);
+        let ((read, mut reading), (stuck, mut sticking)) = (watch::channel([0, 0]), watch::channel(String::new()));
+        let progress = move |step| match step {
+            OpeningStep::Read { done, total } => drop(read.send_replace([done, total])),
+            OpeningStep::Stuck(reason) => drop(stuck.send_replace(reason)),
         };
+        let mut recent_until = Instant::now();
         let (mut opening, mut told) = (open(at.clone(), Arc::new(progress)), self.wish.clone());
         loop {
             tokio::select! {
@@ -62,11 +68,20 @@ impl Task {
                 changed = told.changed() => if changed.is_err() || told.borrow().run != Run::Go {
                     return Ok(None);
                 },
-                Ok(()) = said.changed() => {
-                    let step = said.borrow_and_update().clone();
-                    self.view.send_modify(|view| match step {
-                        OpeningStep::Read { done, total } => (view.hashed, view.reason) = ([done, total], String::new()),
-                        OpeningStep::Stuck(reason) => view.reason = reason,
+                Ok(()) = sticking.changed() => {
+                    recent_until = Instant::now() + STUCK;
+                    let reason = sticking.borrow_and_update().clone();
+                    self.view.send_modify(|view| view.reason = reason);
+                }
+                Ok(()) = reading.changed() => {
+                    let hashed = *reading.borrow_and_update();
+                    // Some parts may come while others do not. At the beginning, the origin has answered.
+                    let is_over = hashed[0] == 0 || Instant::now() >= recent_until;
+                    self.view.send_modify(|view| {
+                        view.hashed = hashed;
+                        if is_over {
+                            view.reason.clear();
+                        }
                     });
                 }
             }

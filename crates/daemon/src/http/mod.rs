@@ -103,9 +103,9 @@ fn number<T: std::str::FromStr>(asked: &Asked, name: &str, otherwise: T) -> Resu
 }
 
 /// The part of a path that is to be the number of a content.
-type Named = Result<Path<String>, PathRejection>;
+type NumberInPath = Result<Path<String>, PathRejection>;
 
-fn content_number(named: Named) -> Result<u64, Refusal> {
+fn content_number(named: NumberInPath) -> Result<u64, Refusal> {
     let number = named.ok().and_then(|Path(text)| text.parse().ok());
     number.ok_or_else(|| Refusal::Usage("a content's number is a whole number".to_owned()))
 }
@@ -115,7 +115,7 @@ async fn status(State(api): Shared, asked: Asked) -> Result<Response, Refusal> {
     Ok(json(&shown::status(&api, from, most)))
 }
 
-async fn content(State(api): Shared, named: Named) -> Result<Response, Refusal> {
+async fn content(State(api): Shared, named: NumberInPath) -> Result<Response, Refusal> {
     let number = content_number(named)?;
     let found = detail::detail(&api, number).await;
     found.map(|found| json(&found)).ok_or_else(|| Refusal::NotFound(format!("no content has the number {number}")))
@@ -133,7 +133,7 @@ async fn events(State(api): Shared) -> Result<Response, Refusal> {
     api.feeds.open(Looking::new(api.clone())).ok_or(Refusal::Busy)
 }
 
-async fn close(State(api): Shared, named: Named) -> Result<Response, Refusal> {
+async fn close(State(api): Shared, named: NumberInPath) -> Result<Response, Refusal> {
     let number = content_number(named)?;
     if !api.service.inner().contents.iter().any(|content| content.saved.number == number) {
         return Err(Refusal::NotFound(format!("no content has the number {number}")));

@@ -106,7 +106,7 @@ async fn a_share_says_that_its_tracker_does_not_answer() {
     let path = folder.path().join("file");
     let (mut share, _) = shared(run.service(), &path).await;
     tokio::time::pause();
-    let sentence = "the tracker 127.0.0.1:1 does not answer: nobody new finds it";
+    let sentence = "there is no connection with the tracker 127.0.0.1:1: nobody new finds it";
     let silent = share.view.wait_for(|view| view.reason == sentence).await.unwrap().clone();
     assert_eq!(silent.state, Doing::Sharing);
     tokio::time::resume();

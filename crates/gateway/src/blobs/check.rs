@@ -40,7 +40,7 @@ pub(super) fn begin(shared: &Arc<Shared>, found: Found, range: Range<u64>, diges
         drop(in_use);
         let content = found.open.content();
         let say = || {
-            let _ = say.send(verdict.clone());
+            let _ = say.send(verdict);
         };
         // Those who hear what is wrong look for another one at once.
         match verdict {

@@ -103,7 +103,7 @@ pub(super) fn begin(
             Err(refusal) => Verdict::Failed(refusal),
         };
         let say = || {
-            let _ = say.send(verdict.clone());
+            let _ = say.send(verdict);
         };
         match verdict {
             Verdict::Wrong => shared.spoiled.is_wrong(digest, say),
@@ -161,7 +161,7 @@ impl Coming {
             biased;
             known = known => match known {
                 Some(held) => Ok(Next::Real(held)),
-                None => Err(outcome(self.verdict.borrow().clone()).err().unwrap_or_else(|| io::Error::other(Refusal::Late))),
+                None => Err(outcome(*self.verdict.borrow()).err().unwrap_or_else(|| io::Error::other(Refusal::Late))),
             },
             bytes = self.beforehand(range) => Ok(Next::Bytes(bytes)),
         }

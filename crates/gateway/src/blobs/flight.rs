@@ -129,7 +129,7 @@ impl Flight {
                 } else {
                     drop(come);
                     self.remove().await;
-                    self.shared.refusing.add(self.origin.shown(&self.object), refusal.clone());
+                    self.shared.refusing.add(self.origin.shown(&self.object), refusal);
                 }
                 self.reading = None;
                 let _ = said.verdict.send(Verdict::Failed(refusal));

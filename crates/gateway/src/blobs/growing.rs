@@ -19,7 +19,7 @@ use crate::error::Refusal;
 const BLOCK: u64 = 256 << 10;
 
 /// What is known of a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// Not all of it has been digested.
     Open,
@@ -56,7 +56,7 @@ impl Growing {
         let (mut came, mut verdict) = (self.came.clone(), self.verdict.clone());
         loop {
             let so_far = *came.borrow_and_update();
-            let known = verdict.borrow_and_update().clone();
+            let known = *verdict.borrow_and_update();
             match known {
                 // What is wrong goes no further.
                 Verdict::Wrong => return outcome(known).map(|()| so_far),

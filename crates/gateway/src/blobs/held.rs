@@ -49,7 +49,7 @@ impl Held {
 
     /// What is known of it.
     pub(super) fn verdict(&self) -> Verdict {
-        self.verdict.borrow().clone()
+        *self.verdict.borrow()
     }
 
     /// Bytes of it are about to be sent that are not known to be right. Fails where it is known already that they may not be.
@@ -68,7 +68,7 @@ impl Held {
 
     /// Whether it must be looked for again.
     pub(super) fn is_over(&self) -> bool {
-        let verdict = self.verdict();
+        let verdict = *self.verdict.borrow();
         let is_lost = verdict == Verdict::Open && self.verdict.has_changed().is_err();
         is_lost
             || matches!(verdict, Verdict::Wrong | Verdict::Failed(_))
@@ -94,6 +94,6 @@ impl Held {
     pub(crate) async fn is_right(&self) -> io::Result<()> {
         let mut verdict = self.verdict.clone();
         let found = verdict.wait_for(|verdict| *verdict != Verdict::Open).await;
-        outcome(found.map_or(Verdict::Open, |verdict| verdict.clone()))
+        outcome(found.map_or(Verdict::Open, |verdict| *verdict))
     }
 }

@@ -30,7 +30,7 @@ impl Refusing {
 
     /// What was said of it a moment ago.
     pub(super) fn of(&self, file: &str) -> Option<Refusal> {
-        self.lock().get(file).filter(|(end, _)| *end > Instant::now()).map(|(_, refusal)| refusal.clone())
+        self.lock().get(file).filter(|(end, _)| *end > Instant::now()).map(|(_, refusal)| *refusal)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, (Instant, Refusal)>> {

@@ -16,7 +16,7 @@ use super::hub::HubOrigin;
 use super::{REPO_COMMIT, info, is_recursive, missing, paths, paths_info, refs, tree, tree_answer, with_code};
 use crate::blobs::spoiled::Broken;
 use crate::blobs::{Asked, FromOrigin, Published, refused};
-use crate::error::{DENIED, Refusal};
+use crate::error::Refusal;
 use crate::files::{self, ASK_AGAIN, FOR_EVER, SendOptions, set};
 use crate::served::Served;
 
@@ -57,7 +57,7 @@ pub(super) async fn respond(served: &Served, hub: &HubOrigin, request: Request, 
     let mut response = match answer(served, hub, request, call, &repo, (&commit, &files)).await {
         Ok(response) => response,
         // Hubs list files of models whose terms have to be accepted, and do not give them.
-        Err(Refusal::Denied) => with_code(StatusCode::FORBIDDEN, "GatedRepo", DENIED),
+        Err(Refusal::Denied) => with_code(StatusCode::FORBIDDEN, "GatedRepo", Refusal::Denied.sentence()),
         Err(Refusal::NotFound) => missing("EntryNotFound", "the hub lists this file, and does not have it"),
         Err(refusal) => refusal.into_response(),
     };

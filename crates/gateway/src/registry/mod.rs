@@ -231,15 +231,15 @@ async fn whole(served: &Served, blobs: &Blobs, held: &Held) -> Result<Bytes, Ref
 
 /// How many tags a client wants, and behind which one.
 fn page(query: Option<&str>) -> Result<(Option<u32>, Option<String>), Refusal> {
-    const WRONG: Refusal = Refusal::Malformed("n is a number, and last is a tag.");
+    let wrong = Refusal::Malformed("n is a number, and last is a tag.");
     let value = |wanted: &str| {
         let mut pairs = query.into_iter().flat_map(|query| query.split('&')).filter_map(|pair| pair.split_once('='));
         let found = pairs.find(|(name, _)| *name == wanted)?.1;
         Some(percent_decode_str(found).decode_utf8_lossy().into_owned())
     };
-    let most = value("n").map(|count| count.parse()).transpose().map_err(|_| WRONG)?;
+    let most = value("n").map(|count| count.parse()).transpose().map_err(|_| wrong)?;
     match value("last").filter(|tag| !tag.is_empty()) {
-        Some(tag) if !is_tag(&tag) => Err(WRONG),
+        Some(tag) if !is_tag(&tag) => Err(wrong),
         behind => Ok((most, behind)),
     }
 }

@@ -72,11 +72,9 @@ pub(crate) fn refuse(refusal: Refusal, missing: &str) -> Response {
         Refusal::Ambiguous => "OperationAborted",
         Refusal::Busy | Refusal::Full => "SlowDown",
         Refusal::TooLarge => "EntityTooLarge",
-        Refusal::Late | Refusal::Tracker | Refusal::Origin | Refusal::NotBrought(_) | Refusal::Failed => {
-            "ServiceUnavailable"
-        }
+        Refusal::Late | Refusal::Tracker | Refusal::Origin | Refusal::Failed => "ServiceUnavailable",
     };
-    let sentence = escaped(&refusal.sentence());
+    let sentence = escaped(refusal.sentence());
     let text = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>{sentence}</Message></Error>"
     );

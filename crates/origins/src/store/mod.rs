@@ -89,7 +89,8 @@ impl StoreSource {
             let options = GetOptions { range: Some((0..most as u64 + 1).into()), ..GetOptions::default() };
             let got = match self.store.get_opts(&path, options).await {
                 Ok(got) if got.meta.size <= most as u64 => got,
-                Ok(_) | Err(Error::NotFound { .. }) => return Ok(None),
+                // Of what is not there a bucket says so only to those who may list it.
+                Ok(_) | Err(Error::NotFound { .. } | Error::PermissionDenied { .. }) => return Ok(None),
                 Err(error) => return Err(failed(&self.url, error)),
             };
             let (size, mut body, mut all) = (got.meta.size as usize, got.into_stream(), BytesMut::new());

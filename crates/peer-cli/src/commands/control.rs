@@ -194,7 +194,9 @@ pub async fn add(arguments: AddArguments) -> Result<(), Failure> {
             number = Some(content.number);
             if content.reason != reason && content.state == Doing::Hashing && !arguments.control.json {
                 content.reason.clone_into(&mut reason);
-                complain(&reason);
+                if !reason.is_empty() {
+                    complain(&reason);
+                }
             }
         });
         let answered = tokio::select! {

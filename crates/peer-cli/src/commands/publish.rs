@@ -116,7 +116,9 @@ fn nobody_has_it(url: &str, kept: Option<&std::path::Path>) -> String {
         (Some(("http" | "https", _)), Some(kept)) => format!("put {} at {url}.p2p-manifest", kept.display()),
         _ => format!("share it: peer-cli share -i TRACKER {url}"),
     };
-    format!("nobody else has the manifest yet, so nobody can get it by this ticket. To change that, {advice}")
+    format!(
+        "receivers need the manifest, which was put nowhere but on this machine. Unless somebody has it already, {advice}"
+    )
 }
 
 /// A ticket, and what is typed elsewhere: what was published is nowhere but at its origin.

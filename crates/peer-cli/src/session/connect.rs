@@ -230,6 +230,11 @@ pub(super) fn unreached<'a>(named_by: NamedBy, tried: impl IntoIterator<Item = &
     {
         return sentence.to_owned();
     }
+    advice(named_by, &tried)
+}
+
+/// The same, where this machine is in a network.
+fn advice(named_by: NamedBy, tried: &[SocketAddr]) -> String {
     let ports: BTreeSet<_> = tried.iter().map(SocketAddr::port).collect();
     let its_port = match ports.first() {
         Some(port) if ports.len() == 1 => format!("is {port} its port"),
@@ -245,7 +250,7 @@ pub(super) fn unreached<'a>(named_by: NamedBy, tried: impl IntoIterator<Item = &
              the way to it"
         ),
         NamedBy::Doctor => format!("Is it running, {its_port}, and does UDP or TCP get through?"),
-        NamedBy::Ticket if are_of_another_network(&tried) => {
+        NamedBy::Ticket if are_of_another_network(tried) => {
             "The ticket has addresses of another network alone, which are reached only there. Ask for one that leads there from other \
              networks: of a share with -i and a tracker that both sides reach, or behind a router that forwards its port"
                 .to_owned()
@@ -347,7 +352,7 @@ mod tests {
     fn a_ticket_of_another_network_is_said_to_be_one() {
         let advice = |all: &[&str]| {
             let tried: Vec<SocketAddr> = all.iter().map(|text| text.parse().unwrap()).collect();
-            unreached(NamedBy::Ticket, &tried)
+            advice(NamedBy::Ticket, &tried)
         };
         // No machine that runs this is in that network.
         let far = "[fd5e:9a1b:7c2d:1::7]:9999";

@@ -1,9 +1,9 @@
 //! Where the tracker of a share is: the addresses in a ticket, and when they are worth a new one.
 
 use std::collections::HashSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use transport::{Likelihood, OwnAddress, own_addresses};
+use transport::{Likelihood, OwnAddress, is_in_a_network, own_addresses};
 
 use crate::session::mapped::MappedPort;
 
@@ -23,10 +23,7 @@ pub fn is_private(ip: IpAddr) -> bool {
 
 /// What to say, before anything else is suspected, where this machine is in no network: its cable is out, or nothing gave it an address.
 pub fn no_network() -> Option<&'static str> {
-    let everywhere = [(Ipv4Addr::UNSPECIFIED, 0).into(), (Ipv6Addr::UNSPECIFIED, 0).into()];
-    let is_reached = |own: &OwnAddress| own.likelihood <= Likelihood::Network;
-    let is_none = !own_addresses(&everywhere).iter().any(is_reached);
-    is_none.then_some("This machine has no address in any network now: is its network on?")
+    (is_in_a_network() == Some(false)).then_some("This machine has no address in any network now: is its network on?")
 }
 
 /// Where the tracker is.

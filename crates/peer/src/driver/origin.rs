@@ -49,10 +49,9 @@ impl Driver {
         let reports = self.reports.clone();
         tokio::spawn(async move {
             let found = match origin.manifest(content).await {
-                Ok(found) => decoded(found)
-                    .await
-                    .filter(|manifest| manifest.id() == content)
-                    .ok_or_else(|| format!("{} has no manifest of {content} beside it", origin.shown())),
+                Ok(found) => decoded(found).await.filter(|manifest| manifest.id() == content).ok_or_else(|| {
+                    format!("{} has no manifest of {content} beside it that can be read", origin.shown())
+                }),
                 Err(error) => Err(error.to_string()),
             };
             let report = match found {

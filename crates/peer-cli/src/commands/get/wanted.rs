@@ -2,6 +2,7 @@
 //!
 //! It is known before anything is bound or sent, so that what is wrong with a ticket costs nothing, and what is nearly a secret stays here.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use peer::TrackerAddress;
@@ -86,10 +87,15 @@ pub(super) fn asked(arguments: &GetArguments) -> Result<Asked, Failure> {
     // Nor is a line sent that has one.
     let parts = line.split(|between: char| between.is_whitespace() || BETWEEN_CODES.contains(&between));
     let is_code = |part: &&str| part.len() < line.trim().len() && matches!(Code::find(part), Some(Ok(_)));
-    match parts.filter(is_code).count() {
+    let codes: BTreeSet<String> = parts.filter(is_code).map(str::to_lowercase).collect();
+    match codes.len() {
         _ if arguments.as_name => {}
         0 => {}
-        1 => return usage("That line has a code and more: give the code alone".to_owned()),
+        1 => {
+            let sentence =
+                "That line has a code and more: give the code alone. For a file of that name, give -f before it";
+            return usage(sentence.to_owned());
+        }
         _ => return usage("That line has several codes: get one after the other".to_owned()),
     }
     let [what] = &arguments.what[..] else {

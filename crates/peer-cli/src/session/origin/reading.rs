@@ -13,6 +13,7 @@ use origins::{
 use peer::{Fallback, Manifest, NodeBuilder};
 use protocol::{Algorithm, OriginUrl, printable, redacted};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::{OriginContent, OriginRequest};
 use crate::error::{ExitCode, Failure};
@@ -29,6 +30,9 @@ use crate::ui::screen::complain;
 const ORIGINS: &str = "origins";
 /// Most bytes that a daemon keeps of what it reads.
 const DAEMON_CACHE: u64 = 10 << 30;
+
+/// The same reason is told again after this long.
+const AGAIN: Duration = Duration::from_secs(15);
 
 /// An origin and what lies there.
 struct FoundOrigin {
@@ -57,7 +61,7 @@ impl Retries {
 
     /// Looks at what lies there, and tells that it takes a while, and what is tried again.
     async fn look(&mut self, what: OriginLook<'_>, tell: impl Fn(String)) -> Result<FoundOrigin, Failure> {
-        let silent = format!("{} has not answered yet.", shown(what.url));
+        let silent = format!("Still looking at {}.", shown(what.url));
         self.telling(Some(silent), tell, look(what)).await
     }
 
@@ -66,24 +70,27 @@ impl Retries {
         self.telling(None, tell, work).await
     }
 
-    /// Tells of each reason once for which something is tried again, and that nothing is heard at all.
+    /// Tells why something is tried again, of the same reason now and then, and that nothing is heard at all.
     async fn telling<T>(
         &mut self,
         mut silent: Option<String>,
         tell: impl Fn(String),
         work: impl Future<Output = T>,
     ) -> T {
-        let mut told = String::new();
-        let due = tokio::time::Instant::now() + SPEAK;
+        let mut told: Option<(String, Instant)> = None;
+        let due = Instant::now() + SPEAK;
         tokio::pin!(work);
         loop {
             tokio::select! {
                 done = &mut work => return done,
                 () = tokio::time::sleep_until(due), if silent.is_some() => silent.take().into_iter().for_each(&tell),
-                Some((reason, left)) = self.0.recv() => if reason != told {
-                    tell(format!("{}. Trying again for {} s.", printable(&reason), left.as_secs()));
-                    (told, silent) = (reason, None);
-                },
+                Some((reason, left)) = self.0.recv() => {
+                    let is_news = told.as_ref().is_none_or(|(said, when)| *said != reason || when.elapsed() >= AGAIN);
+                    if is_news {
+                        tell(format!("{}. Trying again for {} s.", printable(&reason), left.as_secs()));
+                        (told, silent) = (Some((reason, Instant::now())), None);
+                    }
+                }
             }
         }
     }
@@ -114,6 +121,7 @@ pub(super) async fn open_for_daemon(
     let (options, mut retries) = Retries::of(&flags);
     let tell = |sentence| progress(OpeningStep::Stuck(sentence));
     let found = retries.look(OriginLook { url, cut: &cut, flags: &flags, options }, tell).await?;
+    progress(OpeningStep::Read { done: 0, total: 0 });
     let opening = content_of(found, request, |done, total| progress(OpeningStep::Read { done, total }));
     retries.during(tell, opening).await
 }
