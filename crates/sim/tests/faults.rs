@@ -59,6 +59,21 @@ fn the_last_pieces_go_from_one_silent_peer_to_one_that_gives() {
     }
 }
 
+/// Pieces that slow peers lack are as rare as the last ones that a fast one lacks, and many more.
+#[test]
+fn the_last_pieces_are_found_for_a_fast_peer_among_all_that_slow_ones_lack() {
+    let groups = "[[group]]\nname = \"seeder\"\ncount = 1\nholds = \"all\"\n[[group]]\nname = \"slow\"\ncount = 8\n\
+                  download = 0.003\n[[group]]\nname = \"fast\"\nshare = 1.0\n";
+    let text = format!(
+        "about = \"\"\npeers = 1\npieces = 512\npiece_size = 131072\ncopy_seconds = 3.2\nlatency_ms = 0.3\n{groups}"
+    );
+    for seed in 1..3 {
+        let outcome = p2p_fileshare_sim::run(&Plan::parse("test", &text).unwrap(), seed, &Config::default());
+        let fast = outcome.seconds.last().copied().flatten();
+        assert!(fast.is_some_and(|seconds| seconds < 5.5), "seed {seed}: {fast:?}");
+    }
+}
+
 #[test]
 fn a_cut_that_never_ends_is_nobodys_fault() {
     let apart = "[[group]]\nname = \"apart\"\ncount = 3";

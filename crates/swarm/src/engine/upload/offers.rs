@@ -17,6 +17,7 @@ use super::sites::Sites;
 use super::{Upload, Uploads};
 use crate::engine::Engine;
 use crate::engine::STARVING;
+use crate::engine::content::Content;
 use crate::engine::participation::Participation;
 use crate::engine::peers::connection::Connection;
 use crate::event::ConnId;
@@ -217,8 +218,27 @@ impl Engine {
                     *looks += 1;
                     self.may_get(taker, piece)
                 })
-        })?;
-        self.choose_taker(&takers, looked_at, id, first, run, &mut rng)
+        });
+        let found = first.and_then(|first| self.choose_taker(&takers, looked_at, id, first, run, &mut rng));
+        found.or_else(|| {
+            let last = self.last_piece(&takers, looked_at, content, looks)?;
+            self.choose_taker(&takers, looked_at, id, last, run, &mut rng)
+        })
+    }
+
+    /// A piece for one who lacks few. Among all that are as rare, since slow peers lack them, it is hardly found by chance.
+    fn last_piece(
+        &self,
+        takers: &[Taker<'_>],
+        looked_at: impl Fn(&&Taker<'_>) -> bool,
+        content: &Content,
+        looks: &mut u32,
+    ) -> Option<u32> {
+        let lacks_few = |taker: &&Taker<'_>| content.pieces() - taker.theirs.have.count() <= TRIES;
+        let able = takers.iter().filter(looked_at).filter(lacks_few);
+        let lacking = able.flat_map(|taker| taker.theirs.have.missing().map(move |piece| (taker, piece)));
+        let mut tried = lacking.take(TRIES as usize).inspect(|_| *looks += 1);
+        tried.find(|&(taker, piece)| content.spread.listed(piece) && self.may_get(taker, piece)).map(|(_, piece)| piece)
     }
 
     /// A piece that has just come, or is about to, and that few have is offered at once, whatever is promised: the sooner
