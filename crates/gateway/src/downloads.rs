@@ -51,7 +51,9 @@ async fn tell_of_origin(
             },
         }
         let is_alone = status.borrow_and_update().peers == 0;
-        say.send_replace(failed.filter(|_| is_alone && have_had_time).map(Err));
+        let now = failed.filter(|_| is_alone && have_had_time).map(Err);
+        // The status changes several times a second, and all who wait are woken.
+        say.send_if_modified(|said| std::mem::replace(said, now) != now);
     }
 }
 

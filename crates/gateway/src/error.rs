@@ -195,7 +195,7 @@ mod tests {
     #[test]
     fn a_client_is_told_when_to_ask_again_for_what_may_be_there_then() {
         let after = |refusal: Refusal| refusal.into_response().headers().get(RETRY_AFTER).cloned();
-        for refusal in [Refusal::Late, Refusal::Origin, Refusal::Busy, Refusal::Full] {
+        for refusal in [Refusal::Late, Refusal::Tracker, Refusal::Origin, Refusal::Busy, Refusal::Full] {
             assert_eq!(after(refusal), Some(AGAIN), "{refusal}");
         }
         for refusal in [Refusal::NotFound, Refusal::TooLarge, Refusal::Failed, Refusal::Unauthorized] {

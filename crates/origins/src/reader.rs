@@ -186,7 +186,7 @@ impl Progress {
     /// Waits before the next try; fails if there is to be none.
     async fn failed(&mut self, limits: &Limits, error: OriginError) -> Result<(), OriginError> {
         self.tries += 1;
-        // Who fails in another way was found.
+        // A host that fails in another way was found.
         self.is_known |= !matches!(error, OriginError::Unresolved { .. });
         let (elapsed, pause) = (self.last.elapsed(), limits.pause_after(self.tries, &error));
         let patience = limits.patience_with(&error, self.is_known);

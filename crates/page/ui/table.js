@@ -100,7 +100,7 @@ class Table {
     requestAnimationFrame(() => this.draw());
   }
 
-  // Who scrolls or presses a key before the next frame means the rows as they are by now.
+  // Scrolling and keys before the next frame go by the rows as they are now.
   catchUp() {
     if (!this.isDue) return;
     this.isDue = false;

@@ -220,7 +220,7 @@ mod tests {
         for expires in [0, LONGEST + 1, u64::MAX] {
             assert!(matches!(in_time(date, Some(expires), now), Err(Refusal::Malformed(_))), "{expires}");
         }
-        // Only who knows the secret is told.
+        // Only those who know the secret are told.
         assert_eq!(check(&example("bytes=0-9", SIGNATURE), "another secret", now), Err(Refusal::Unauthorized));
         assert_eq!(check(&example("bytes=0-9", SIGNATURE), SECRET, now), Err(Refusal::Skewed));
     }

@@ -86,8 +86,8 @@ impl Engine {
             || self.conns.values().any(|state| self.may_ask(state) && offers(state))
     }
 
-    /// Whom to ask for what, of those that offer nothing: around the rarest piece, wherever that is. Those who have given something go
-    /// first: the last pieces may be open because somebody let us wait for them.
+    /// Whom to ask for what, of those that offer nothing: around the rarest piece, wherever that is. Peers that have given
+    /// something go first: the last pieces may be open because another peer let us wait for them.
     fn pick_on_own_account(&mut self, id: ContentId) -> Option<(ConnId, PieceRange)> {
         let able = |(_, state): &(&ConnId, &Connection)| self.may_ask(state);
         let mut conns: Vec<ConnId> = self.conns.iter().filter(able).map(|(&conn, _)| conn).collect();

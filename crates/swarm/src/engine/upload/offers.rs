@@ -226,7 +226,7 @@ impl Engine {
         })
     }
 
-    /// A piece for one who lacks few. Among all that are as rare, since slow peers lack them, it is hardly found by chance.
+    /// A piece for a peer that lacks few. Where slow peers lack most of a content, all of that is as rare, and chance hardly finds the few.
     fn last_piece(
         &self,
         takers: &[Taker<'_>],
