@@ -10,7 +10,8 @@
 //! With several trackers it is longer ([`several`]): all of them know the content, or those that live do.
 //!
 //! A checksum tells a slip in copying from a ticket that leads nowhere. What mails and chats do to a text is undone
-//! ([`text`]): breaks, quotes, upper case, and the words around it.
+//! ([`text`]): breaks, quotes, upper case, and the words around it. Of a text with several
+//! tickets none is taken.
 
 mod bits;
 mod several;
@@ -77,6 +78,9 @@ pub enum TicketError {
     /// Only its beginning is there, as it is written where there is no room for all of it.
     #[error("this is only the beginning of a ticket. Copy all of the line that `peer-cli share` printed")]
     Shortened,
+    /// There is more than one in the text: so many.
+    #[error("these are {0} tickets: give each on its own")]
+    Several(usize),
     /// It is of a later version.
     #[error("this ticket is of version {0}, which this program is too old for")]
     Version(u8),
@@ -167,7 +171,8 @@ impl Ticket {
         text::find(text, decode).is_some()
     }
 
-    /// The ticket in a text, whatever stands around it and in between, or what is wrong with it. Nothing if there is none.
+    /// The ticket in a text, whatever stands around it and in between, or what is wrong with it: if there are several, that is
+    /// [`TicketError::Several`]. Nothing if there is none.
     pub fn find(text: &str) -> Option<Result<Self, TicketError>> {
         text::find(text, decode)
     }

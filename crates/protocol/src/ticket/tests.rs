@@ -176,6 +176,49 @@ fn what_mails_and_chats_do_to_a_ticket_is_undone() {
 }
 
 #[test]
+fn a_second_ticket_in_a_text_is_not_passed_over() {
+    let texts: Vec<_> = all().iter().map(Ticket::to_string).collect();
+    let damaged = |text: &str| format!("{}0{}", &text[..30], &text[31..]);
+    for (at, one) in texts.iter().enumerate() {
+        let (other, third) = (&texts[(at + 1) % texts.len()], &texts[(at + 2) % texts.len()]);
+        for between in [" ", ",", ", ", ";", "|", "/", "\n", "\r\n> ", " and ", "\npeer-cli get ", "\u{3001}"] {
+            for pasted in [
+                format!("{one}{between}{other}"),
+                format!("\"{one}{between}{other}\"."),
+                format!("{one}{between}{}", other.to_uppercase()),
+                format!("{one}{between}{}\n{}", &other[..40], &other[40..]),
+                format!("{one}{between}{other}{between}{one}"),
+                format!("{one}{between}{}", damaged(other)),
+                format!("{}{between}{other}", damaged(one)),
+            ] {
+                assert_eq!(pasted.parse::<Ticket>(), Err(TicketError::Several(2)), "{pasted:?}");
+                assert!(Ticket::is_meant(&pasted));
+            }
+            let three = format!("{one}{between}{other}{between}{third}");
+            assert_eq!(three.parse::<Ticket>(), Err(TicketError::Several(3)), "{three:?}");
+        }
+    }
+    let cut_off = format!("{} {}", open(), &several(true).to_string()[..40]);
+    assert_eq!(cut_off.parse::<Ticket>(), Err(TicketError::Several(2)), "{cut_off:?}");
+}
+
+#[test]
+fn one_ticket_that_is_there_more_than_once_is_one() {
+    for ticket in all() {
+        let text = ticket.to_string();
+        for pasted in [
+            format!("{text}\n{text}\nthat is all"),
+            format!("{text} {}, {text}.", text.to_uppercase()),
+            format!("{}\u{2026}\npeer-cli get {text}", &text[..40]),
+            format!("peer-cli get {text}\n> peer-cli get {}\n> {}", &text[..50], &text[50..]),
+            format!("peer-cli get {text}\nOr, for an hour: peer-cli get -i host 7-violin-tadpole"),
+        ] {
+            assert_eq!(pasted.parse(), Ok(ticket.clone()), "{pasted:?}");
+        }
+    }
+}
+
+#[test]
 fn every_change_of_one_character_is_refused() {
     for ticket in all() {
         let text = ticket.to_string();

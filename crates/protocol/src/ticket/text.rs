@@ -1,7 +1,8 @@
 //! Finding a ticket in what someone pasted: mails and chats break lines, quote, capitalise, and put marks around things.
 //!
 //! Whatever is neither letter nor digit is passed over, wherever it stands. A ticket says itself how long it is, so what
-//! stands behind it does no harm, and its checksum says whether it is one.
+//! stands behind it does no harm, and its checksum says whether it is one. A second ticket is not passed over: nobody
+//! may take the first and forget that one.
 
 use super::bits::value;
 use super::{PREFIX, TicketError};
@@ -117,23 +118,48 @@ pub(super) fn is_shortened(word: &str) -> bool {
     }
 }
 
-/// The first ticket in a text, or else what is wrong with the first that is meant as one. Nothing if there is none.
-pub(super) fn find<T>(
+/// The only ticket in a text, however often it is there, or else what is wrong: with the first that is meant as one, or that there
+/// are several. Nothing if there is none.
+pub(super) fn find<T: PartialEq>(
     text: &str,
     decode: impl Fn(&[u8]) -> Result<(T, usize), TicketError>,
 ) -> Option<Result<T, TicketError>> {
     let letters = Letters::of(text);
-    let mut wrong = None;
+    let mut whole: Vec<(T, &[u8])> = Vec::new();
+    let mut damaged = Vec::new();
+    let mut end = 0;
     for at in letters.begins() {
+        // A ticket may be broken where it has the letters of the prefix.
+        if at < end {
+            continue;
+        }
         let error = match decode(&letters.letters[at..]) {
             // A character too many is one that was typed twice.
             Ok((_, read)) if letters.after_gap.get(at + read).is_some_and(|gap| !gap) => TicketError::Mistyped,
-            Ok((ticket, _)) => return Some(Ok(ticket)),
+            Ok((ticket, read)) => {
+                end = at + read;
+                if whole.iter().all(|(other, _)| *other != ticket) {
+                    whole.push((ticket, &letters.letters[at..end]));
+                }
+                continue;
+            }
             Err(error) => error,
         };
-        if wrong.is_none() && letters.is_meant(at) {
-            wrong = Some(error);
+        if letters.is_meant(at) {
+            damaged.push((at, error));
         }
     }
-    wrong.map(Err)
+    if whole.is_empty() {
+        return damaged.into_iter().next().map(|(_, error)| Err(error));
+    }
+    // A quote or a preview may show the beginning of the same ticket.
+    let is_beginning = |at: usize| {
+        let together = &letters.letters[at..at + letters.together(at)];
+        whole.iter().any(|(_, written)| written.starts_with(together))
+    };
+    let others = damaged.iter().filter(|(at, _)| !is_beginning(*at)).count();
+    match whole.len() + others {
+        1 => whole.pop().map(|(ticket, _)| Ok(ticket)),
+        count => Some(Err(TicketError::Several(count))),
+    }
 }
