@@ -98,9 +98,17 @@ fn a_flag_that_does_nothing_is_refused_with_the_reason() {
 }
 
 fn ticket() -> String {
+    ticket_of(2)
+}
+
+fn other_ticket() -> String {
+    ticket_of(3)
+}
+
+fn ticket_of(content: u8) -> String {
     let digest = |byte| protocol::Digest([byte; 32]);
     let address = "10.0.0.1:9".parse().unwrap();
-    protocol::Ticket::new(protocol::PeerId(digest(1)), vec![address], ContentId(digest(2))).unwrap().to_string()
+    protocol::Ticket::new(protocol::PeerId(digest(1)), vec![address], ContentId(digest(content))).unwrap().to_string()
 }
 
 /// Around a word with spaces.
@@ -125,6 +133,10 @@ fn what_is_typed_nearly_right_is_answered_with_what_is_right() {
     assert!(said(&["--quiet", path]).contains("To send it: "), "{}", said(&["--quiet", path]));
     assert_eq!(said(&[&ticket]), format!("To get it: peer-cli get {ticket}"));
     assert!(said(&[&ticket[..40]]).contains("ticket"), "{}", said(&[&ticket[..40]]));
+    let other = other_ticket();
+    for several in [&[&*ticket, &other][..], &[&format!("{ticket},{other}")]] {
+        assert_eq!(said(several), "these are 2 tickets. Give each to a `peer-cli get` of its own", "{several:?}");
+    }
     assert_eq!(said(&["gte", "x"]), "there is no command \"gte\"; did you mean get?");
     for (typed, meant) in [("upload", "share"), ("Seed", "share"), ("fetch", "get"), ("list", "ls"), ("top", "watch")] {
         assert_eq!(said(&[typed]), format!("there is no command {typed:?}; did you mean {meant}?"));

@@ -17,7 +17,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::error::{ExitCode, Failure};
 use crate::flags::paths::must_exist;
-use crate::flags::{origins, patterns, sizes};
+use crate::flags::{origins, patterns, sizes, tickets};
 use crate::ui::live::Live;
 use crate::ui::screen::{complain, print, print_while_read};
 use crate::ui::signals::{code, heard};
@@ -257,7 +257,8 @@ fn sharing_words(content: &ContentStatus) -> String {
 fn requests(arguments: &AddArguments) -> Result<Vec<Request>, Failure> {
     let mut requests = Vec::new();
     for what in &arguments.what {
-        if Ticket::is_meant(what) {
+        if let Some(ticket) = Ticket::find(what) {
+            ticket.map_err(|error| tickets::failure(&error, "add"))?;
             requests.push(request(arguments, what.clone(), true)?);
             continue;
         }

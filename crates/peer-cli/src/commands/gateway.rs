@@ -20,7 +20,7 @@ use crate::flags::fallback::NamedOriginArguments;
 use crate::flags::gateway::{GatewayArguments, GatewayOriginArguments};
 use crate::flags::named::{self, NamedTracker, TrustedTracker};
 use crate::flags::peer::PeerArguments;
-use crate::flags::sizes;
+use crate::flags::{sizes, tickets};
 use crate::session::audience::Audience;
 use crate::session::connect::{self, NamedBy};
 use crate::session::gateway::{self, Brought, Running, Source};
@@ -118,7 +118,7 @@ pub async fn run(mut arguments: GatewayCommand) -> Result<(), Failure> {
     if arguments.metrics.is_some() {
         Feature::Metrics.must_be_built()?;
     }
-    let tickets = tickets(&arguments)?;
+    let tickets = given_tickets(&arguments)?;
     let origins = origins(&arguments, &tickets)?;
     let mut signals = Signals::listen();
     let served = tokio::select! {
@@ -190,13 +190,13 @@ async fn answer_scrapes(_: SocketAddr, _: &Running, _: Vec<Node>) -> Result<Sock
 }
 
 /// The tickets, and whether it is clear which swarms are meant.
-fn tickets(arguments: &GatewayCommand) -> Result<Vec<Ticket>, Failure> {
+fn given_tickets(arguments: &GatewayCommand) -> Result<Vec<Ticket>, Failure> {
     let usage = |sentence: &str| Err(Failure::new(ExitCode::Usage, sentence));
     let mut tickets = Vec::new();
     for text in &arguments.tickets {
         match Ticket::find(text) {
             Some(Ok(ticket)) => tickets.push(ticket),
-            Some(Err(error)) => return usage(&error.to_string()),
+            Some(Err(error)) => return Err(tickets::failure(&error, "gateway")),
             None => return usage(&format!("{text:?} is no ticket: paste the one that `peer-cli share` printed")),
         }
     }
@@ -294,4 +294,34 @@ async fn begin(
 fn short(id: peer::PeerId) -> String {
     let id = id.to_string();
     format!("{}…", &id[..id.len().min(12)])
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::FromArgMatches;
+    use protocol::{Digest, PeerId};
+
+    use super::*;
+
+    fn given(words: &[&str]) -> Result<Vec<Ticket>, Failure> {
+        let command = GatewayCommand::augment_args(clap::Command::new("gateway").no_binary_name(true));
+        let matches = command.try_get_matches_from(words).unwrap();
+        given_tickets(&GatewayCommand::from_arg_matches(&matches).unwrap())
+    }
+
+    #[test]
+    fn each_ticket_is_a_word_of_its_own() {
+        let [one, two] = [2, 3].map(|content| {
+            let addresses = vec![([10, 0, 0, 1], 9).into()];
+            Ticket::new(PeerId(Digest([1; 32])), addresses, ContentId(Digest([content; 32]))).unwrap()
+        });
+        let [first, second] = [&one, &two].map(Ticket::to_string);
+        assert_eq!(given(&[&first, &format!("peer-cli get {second}.")]).unwrap(), [one, two]);
+        for between in [" ", ",", "\n"] {
+            let failure = given(&[&format!("{first}{between}{second}")]).unwrap_err();
+            let sentence =
+                "these are 2 tickets in one word. Give each as a word of its own: peer-cli gateway TICKET TICKET";
+            assert_eq!((failure.code, &*failure.message), (ExitCode::Usage, sentence));
+        }
+    }
 }

@@ -12,6 +12,7 @@ use peer::{
 use protocol::{ContentId, Manifest, Query, Ticket, TicketError};
 
 use crate::error::{ExitCode, Failure};
+use crate::flags::tickets;
 use crate::session::ahead::Ahead;
 use crate::session::find::{Found, by_ticket, find};
 use crate::session::query::{TrackerQuery, complain};
@@ -49,7 +50,8 @@ pub struct InspectArguments {
 pub async fn run(arguments: InspectArguments) -> Result<(), Failure> {
     let manifest = match Ticket::find(&arguments.what) {
         Some(Ok(ticket)) => from_ticket(&arguments, &ticket).await?,
-        _ => {
+        Some(Err(error)) => return Err(tickets::failure(&error, "inspect")),
+        None => {
             let asks = arguments.query.tracker_ip.is_some();
             match local(&arguments.what, arguments.query.peer.hashes(), asks)? {
                 Some(manifest) => Arc::new(manifest),

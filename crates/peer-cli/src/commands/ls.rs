@@ -10,6 +10,7 @@ use protocol::{ContentId, ContentMatch, MAX_MATCHES, Query, Ticket};
 use settings::Signals;
 
 use crate::error::{ExitCode, Failure};
+use crate::flags::tickets;
 use crate::session::lan::{self, ByDefault};
 use crate::session::query::{TrackerQuery, answer, complain, name_silent};
 use crate::ui::amounts;
@@ -63,10 +64,10 @@ pub struct LsArguments {
 /// Lists everything.
 pub async fn run(arguments: LsArguments) -> Result<(), Failure> {
     if let Some(ticket) = arguments.tracker.as_deref().and_then(Ticket::find) {
-        let usage = |sentence: String| Failure::new(ExitCode::Usage, sentence);
-        let ticket = ticket.map_err(|error| usage(error.to_string()))?;
+        let ticket = ticket.map_err(|error| tickets::failure(&error, "ls"))?;
         if arguments.watch || !arguments.only.is_empty() {
-            return Err(usage("a ticket is of one content: --only and --watch are for a tracker".to_owned()));
+            let sentence = "a ticket is of one content: --only and --watch are for a tracker";
+            return Err(Failure::new(ExitCode::Usage, sentence));
         }
         let found = one(&arguments.query, &ticket).await?;
         return match arguments.query.peer.json {

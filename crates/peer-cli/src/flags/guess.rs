@@ -6,6 +6,8 @@ use std::path::Path;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use protocol::{Code, Query, Ticket, TicketError};
 
+use crate::flags::tickets;
+
 /// What is wrong with a command line, and what to type instead, in one sentence.
 pub fn sentence(program: &clap::Command, words: &[OsString], error: &clap::Error) -> String {
     if let Some(tip) = tip(program, words, error) {
@@ -127,6 +129,10 @@ fn of_another(program: &clap::Command, command: &clap::Command, typed: &str) -> 
 
 /// A file, a ticket or a code alone.
 fn without_command(words: &[OsString], typed: &str) -> Option<String> {
+    let line: Vec<_> = words.iter().skip(1).map(|word| word.to_string_lossy()).collect();
+    if let Some(Err(error @ TicketError::Several(_))) = Ticket::find(&line.join(" ")) {
+        return Some(tickets::sentence(&error, "get"));
+    }
     if typed.parse::<Ticket>().is_ok() || matches!(Code::find(typed), Some(Ok(_))) {
         return Some(format!("To get it: peer-cli get {typed}"));
     }

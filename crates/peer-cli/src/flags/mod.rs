@@ -18,3 +18,4 @@ pub mod patterns;
 pub mod peer;
 pub mod range;
 pub mod sizes;
+pub mod tickets;

@@ -3,10 +3,10 @@
 use std::io::{Error, ErrorKind};
 use std::path::{MAIN_SEPARATOR, Path};
 
-use protocol::{Ticket, printable, redacted};
+use protocol::{Ticket, TicketError, printable, redacted};
 
 use crate::error::{ExitCode, Failure, share_failure};
-use crate::flags::origins;
+use crate::flags::{origins, tickets};
 
 /// Characters of the longest name that a file can have.
 const LONGEST_NAME: usize = 255;
@@ -71,8 +71,10 @@ fn is_of_device(error: &Error, windows: bool) -> bool {
 
 /// What is wrong with a path by itself, of which the system says this.
 fn slip(path: &Path, kind: ErrorKind) -> Option<String> {
-    if let Some(ticket) = path.to_str().filter(|text| text.parse::<Ticket>().is_ok()) {
-        return Some(format!("a ticket is to be got, not shared: peer-cli get {ticket}"));
+    match path.to_str().and_then(Ticket::find) {
+        Some(Ok(ticket)) => return Some(format!("a ticket is to be got, not shared: peer-cli get {ticket}")),
+        Some(Err(error @ TicketError::Several(_))) => return Some(tickets::sentence(&error, "get")),
+        _ => {}
     }
     // Without a separator at its end.
     let named = path.components().as_path();
@@ -177,6 +179,8 @@ mod tests {
         let addresses = (1..=16).map(|port| SocketAddr::from(([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], port))).collect();
         let ticket = Ticket::new(tracker, addresses, content).unwrap().to_string();
         assert!(ticket.len() > LONGEST_NAME && said(Path::new(&ticket)).starts_with("a ticket is to be got"));
+        let other = Ticket::new(tracker, vec![SocketAddr::from(([10, 0, 0, 1], 9))], content).unwrap();
+        assert!(said(Path::new(&format!("{ticket},{other}"))).starts_with("these are 2 tickets"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::path::{PathBuf, is_separator};
 
-use protocol::Ticket;
+use protocol::{Ticket, TicketError};
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 use settings::Signals;
@@ -109,7 +109,7 @@ impl Lines {
         if let Some(ticket) =
             Ticket::find(text).filter(|_| parse(text).is_none_or(|typed| matches!(typed, Typed::Wrong(_))))
         {
-            return vec![Typed::Wrong(about_ticket(ticket.is_ok()).to_owned())];
+            return vec![Typed::Wrong(about_ticket(ticket.err().as_ref()))];
         }
         text.lines().filter_map(|line| self.parse_line(line)).collect()
     }
@@ -152,12 +152,16 @@ fn without_escapes(text: &str) -> String {
     plain
 }
 
-/// What is said of a ticket that is typed here.
-fn about_ticket(whole: bool) -> &'static str {
-    match whole {
-        true => "That is a ticket: give it to `peer-cli get`, in another terminal.",
-        false => {
+/// What is said of a ticket that is typed here, with what is wrong with it.
+fn about_ticket(error: Option<&TicketError>) -> String {
+    match error {
+        None => "That is a ticket: give it to `peer-cli get`, in another terminal.".to_owned(),
+        Some(TicketError::Several(count)) => {
+            format!("Those are {count} tickets: give each to a `peer-cli get` of its own, in another terminal.")
+        }
+        Some(_) => {
             "That looks like a ticket that was damaged on its way: paste it whole behind `peer-cli get`, in another terminal."
+                .to_owned()
         }
     }
 }
@@ -345,9 +349,11 @@ mod tests {
     #[test]
     fn a_ticket_is_answered_once_however_mail_has_broken_it() {
         let digest = |byte| protocol::Digest([byte; 32]);
-        let ticket =
-            Ticket::new(protocol::PeerId(digest(1)), vec![([10, 0, 0, 1], 9).into()], protocol::ContentId(digest(2)));
-        let ticket = ticket.unwrap().to_string();
+        let ticket_of = |content| {
+            let (tracker, addresses) = (protocol::PeerId(digest(1)), vec![([10, 0, 0, 1], 9).into()]);
+            Ticket::new(tracker, addresses, protocol::ContentId(digest(content))).unwrap().to_string()
+        };
+        let (ticket, other) = (ticket_of(2), ticket_of(3));
         let broken = format!("peer-cli get {}\n{}\n{}", &ticket[..40], &ticket[40..80], &ticket[80..]);
         for text in [&ticket, &broken] {
             let said = Lines::default().parse(text);
@@ -355,6 +361,10 @@ mod tests {
                 matches!(&said[..], [Typed::Wrong(sentence)] if sentence.contains("in another terminal")),
                 "{said:?}"
             );
+        }
+        for text in [format!("{ticket}\n{other}"), format!("{ticket},{other}")] {
+            let said = Lines::default().parse(&text);
+            assert!(matches!(&said[..], [Typed::Wrong(sentence)] if sentence.starts_with("Those are 2")), "{said:?}");
         }
         let damaged = Lines::default().parse(&ticket[..60]);
         assert!(matches!(&damaged[..], [Typed::Wrong(sentence)] if sentence.contains("damaged")), "{damaged:?}");

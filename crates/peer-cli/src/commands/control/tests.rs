@@ -17,9 +17,11 @@ fn tickets_are_asked_for_as_they_are_and_paths_from_the_root() {
     let file = folder.path().join("a.bin");
     std::fs::write(&file, "").unwrap();
     let digest = |byte| protocol::Digest([byte; 32]);
-    let ticket =
-        Ticket::new(protocol::PeerId(digest(1)), vec![([10, 0, 0, 1], 9).into()], protocol::ContentId(digest(2)));
-    let ticket = ticket.unwrap().to_string();
+    let ticket_of = |content| {
+        let (tracker, addresses) = (protocol::PeerId(digest(1)), vec![([10, 0, 0, 1], 9).into()]);
+        Ticket::new(tracker, addresses, protocol::ContentId(digest(content))).unwrap().to_string()
+    };
+    let ticket = ticket_of(2);
     let socket = SocketArguments { socket: None };
     let mut arguments = AddArguments {
         what: vec![ticket.clone(), file.display().to_string()],
@@ -35,7 +37,11 @@ fn tickets_are_asked_for_as_they_are_and_paths_from_the_root() {
         };
         Ok(requests(arguments)?.into_iter().map(what).collect())
     };
-    assert_eq!(asked(&arguments).unwrap(), [ticket, absolute_text(&file).unwrap()]);
+    assert_eq!(asked(&arguments).unwrap(), [&*ticket, &absolute_text(&file).unwrap()]);
+    arguments.what[0] = format!("{ticket},{}", ticket_of(3));
+    let failure = asked(&arguments).unwrap_err();
+    assert!(failure.code == ExitCode::Usage && failure.message.starts_with("these are 2 tickets"), "{failure:?}");
+    arguments.what[0] = ticket;
     arguments.what[1].push('x');
     assert_eq!(asked(&arguments).unwrap_err().code, ExitCode::NotFound);
 }

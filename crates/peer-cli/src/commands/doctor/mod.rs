@@ -16,7 +16,7 @@ use settings::Signals;
 
 use crate::error::{ExitCode, Failure};
 use crate::flags::end::End;
-use crate::flags::{named, output};
+use crate::flags::{named, output, tickets};
 use crate::session::connect::NamedBy;
 use crate::session::query::TrackerQuery;
 use crate::ui::screen::{answer_columns, print};
@@ -62,7 +62,7 @@ impl DoctorArguments {
             true => Err(TicketError::Shortened),
             false => place.and_then(Ticket::find).transpose(),
         };
-        ticket.map_err(|error| Failure::new(ExitCode::Usage, error.to_string()))
+        ticket.map_err(|error| tickets::failure(&error, "doctor"))
     }
 }
 

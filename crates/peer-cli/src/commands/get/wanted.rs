@@ -11,6 +11,7 @@ use protocol::{Code, ContentId, ContentMatch, Query, QueryError, Ticket, TicketE
 use super::GetArguments;
 use crate::error::{ExitCode, Failure};
 use crate::flags::guess::quoted;
+use crate::flags::tickets;
 
 /// What may stand between two codes, beside spaces. A full stop may as well stand in a name.
 const BETWEEN_CODES: [char; 4] = [',', ';', '|', '/'];
@@ -61,33 +62,31 @@ impl What {
 pub(super) fn asked(arguments: &GetArguments) -> Result<Asked, Failure> {
     let usage = |sentence: String| Err(Failure::new(ExitCode::Usage, sentence));
     // A tracker may stand in the settings; the ticket knows better.
-    match Ticket::find(&arguments.what.join(" ")) {
+    let line = arguments.what.join(" ");
+    match Ticket::find(&line) {
+        Some(Ok(ticket)) if has_code_beside(&line, &ticket) => {
+            return usage("these are a ticket and a code. Give each to a `peer-cli get` of its own".to_owned());
+        }
         Some(Ok(ticket)) => {
             return match behind_ticket(&arguments.what) {
-                Some(other) => {
-                    let advice = match Ticket::find(&other) {
-                        Some(Ok(_)) => "It is another ticket: get one after the other",
-                        _ => "One ticket is taken at a time, and -o says into which folder",
-                    };
-                    usage(format!("{other:?} is no part of the ticket before it. {advice}"))
-                }
+                Some(other) => usage(format!(
+                    "{other:?} is no part of the ticket before it. One ticket is taken at a time, and -o says into which folder"
+                )),
                 None => Ok(Asked::Placed(What::Ticket(ticket))),
             };
         }
-        Some(Err(error)) => return usage(error.to_string()),
+        Some(Err(error)) => return Err(tickets::failure(&error, "get")),
         None => {}
     }
-    match Code::find(&arguments.what.join(" ")).filter(|_| !arguments.as_name) {
+    match Code::find(&line).filter(|_| !arguments.as_name) {
         Some(Ok(code)) => return Ok(Asked::Placed(What::Code(code))),
         // Nothing is sent: what is nearly the secret would be.
         Some(Err(error)) => return usage(format!("{error} For a file of that name, give -f before it")),
         None => {}
     }
-    let line = arguments.what.join(" ");
     // Nor is a line sent that has one.
-    let parts = line.split(|between: char| between.is_whitespace() || BETWEEN_CODES.contains(&between));
-    let is_code = |part: &&str| part.len() < line.trim().len() && matches!(Code::find(part), Some(Ok(_)));
-    let codes: BTreeSet<String> = parts.filter(is_code).map(str::to_lowercase).collect();
+    let codes = parts(&line).filter(|part| part.len() < line.trim().len() && is_code(part));
+    let codes: BTreeSet<String> = codes.map(str::to_lowercase).collect();
     match codes.len() {
         _ if arguments.as_name => {}
         0 => {}
@@ -118,20 +117,29 @@ pub(super) fn asked(arguments: &GetArguments) -> Result<Asked, Failure> {
     }
 }
 
-/// What stands behind a ticket and means something that would not be done: a word that is more than a full stop, or, in a text that was
-/// pasted as one word and may have the rest of a mail, another ticket.
-fn behind_ticket(words: &[String]) -> Option<String> {
-    let ticket_in = |words: &[&str]| Ticket::find(&words.join(" ")).and_then(Result::ok);
-    let end_of_ticket = |words: &[&str]| (1..=words.len()).find(|&taken| ticket_in(&words[..taken]).is_some());
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let (own, other) = words.split_at(end_of_ticket(&words)?);
-    if let Some(word) = other.iter().find(|word| word.chars().any(char::is_alphanumeric)) {
-        return Some((*word).to_owned());
-    }
-    let parts: Vec<&str> = own.iter().flat_map(|word| word.split(|letter: char| !letter.is_alphanumeric())).collect();
-    let (own, rest) = parts.split_at(end_of_ticket(&parts)?);
-    let second = ticket_in(rest).filter(|second| Some(second) != ticket_in(own).as_ref());
-    second.map(|_| rest.join(" "))
+/// The parts of a line of which each may be a code.
+fn parts(line: &str) -> impl Iterator<Item = &str> {
+    line.split(|between: char| between.is_whitespace() || BETWEEN_CODES.contains(&between))
+}
+
+fn is_code(part: &str) -> bool {
+    matches!(Code::find(part), Some(Ok(_)))
+}
+
+/// Whether a line is of a ticket and a code, and of nothing else. `peer-cli share` prints both of one share, with words between them:
+/// whoever has copied all of that means the ticket.
+fn has_code_beside(line: &str, ticket: &Ticket) -> bool {
+    let (codes, others): (Vec<_>, Vec<_>) = parts(line).partition(|part| is_code(part));
+    let letters = others.iter().filter(|part| !["peer-cli", "get"].contains(part)).flat_map(|part| part.chars());
+    let letters: String = letters.filter(|letter| letter.is_alphanumeric()).collect();
+    !codes.is_empty() && letters.to_lowercase() == ticket.to_string()
+}
+
+/// The word behind a ticket that means something which would not be done: more than a full stop, and not the same once more.
+fn behind_ticket(words: &[String]) -> Option<&String> {
+    let is_whole = |taken: &usize| matches!(Ticket::find(&words[..*taken].join(" ")), Some(Ok(_)));
+    let (own, others) = words.split_at((1..=words.len()).find(is_whole)?);
+    others.iter().find(|word| word.chars().any(char::is_alphanumeric) && !own.contains(word))
 }
 
 /// The content that a whole id names.
