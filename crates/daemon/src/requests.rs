@@ -106,7 +106,7 @@ impl Service {
     ) -> Answered {
         let names_folder = folder.is_some();
         let mut note = String::new();
-        let saved = match Ticket::find(what).filter(|_| Ticket::is_meant(what)) {
+        let saved = match Ticket::find(what) {
             Some(ticket) => {
                 let ticket = ticket.map_err(usage)?;
                 note = self.note_of(&ticket);

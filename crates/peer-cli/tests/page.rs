@@ -247,6 +247,12 @@ fn every_answer_is_what_the_document_says() {
     all.note("post", "/api/v1/reload", &taker.post("/api/v1/reload", &json!({})));
     all.note("post", "/api/v1/add", &taker.post("/api/v1/add", &json!({ "what": "relative/path" })));
     all.note("post", "/api/v1/add", &taker.post("/api/v1/add", &json!({ "what": "/nowhere/at/all" })));
+    let other = giver.put("other.bin", b"bytes");
+    let other = giver.post("/api/v1/add", &json!({ "what": other })).json()["contents"][0]["ticket"].clone();
+    let several = taker.post("/api/v1/add", &json!({ "what": format!("{ticket},{}", other.as_str().unwrap()) }));
+    assert_eq!(several.status, 400, "{}", several.body);
+    assert_eq!(several.json()["message"], "these are 2 tickets: give each on its own", "{}", several.body);
+    all.note("post", "/api/v1/add", &several);
     all.note("post", "/api/v1/pause", &taker.post("/api/v1/pause", &json!({ "which": { "these": ["nothing"] } })));
     all.note("post", "/api/v1/pause", &taker.post("/api/v1/pause", &json!({ "which": "some" })));
     all.note("post", "/api/v1/remove", &taker.post("/api/v1/remove", &json!({ "which": "all" })));

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicUsize;
 use peer::{ContentId, Identity, MemoryNetwork, Secret, Ticket, TrackerAddress, manifest_path, received_path};
 
 use super::*;
-use crate::control::{Answer, Answering, Doing, Kind, Request};
+use crate::control::{Answer, Answering, Doing, ErrorCode, Kind, Request};
 use crate::nodes::AddressesOf;
 
 /// A service in a folder, whose tracker does not answer.
@@ -97,6 +97,27 @@ async fn a_complete_download_whose_tracker_is_gone_makes_room_until_it_is_told_t
     tokio::time::resume();
     content.go_on();
     content.view.wait_for(is_shared).await.unwrap();
+}
+
+#[tokio::test]
+async fn of_several_tickets_in_a_text_none_is_downloaded() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = service(folder.path()).await;
+    let tracker = Identity::generate().unwrap().peer_id();
+    let ticket = |secret| {
+        let addresses = vec!["127.0.0.1:1".parse().unwrap()];
+        Ticket::private(tracker, addresses, Secret::new([secret; 16]), None).unwrap()
+    };
+    let request = |what| Request::Add { what, folder: None, force: false, only: Vec::new() };
+    let (answers, mut answered) = mpsc::channel(16);
+    let two = format!("{}\n{}", ticket(1), ticket(2));
+    run.service().clone().answer(request(two), answers.clone()).await;
+    let refused = answered.recv().await.unwrap();
+    let sentence = "these are 2 tickets: give each on its own".to_owned();
+    assert_eq!(refused, Answer::Error { code: ErrorCode::Usage, message: sentence });
+    assert!(run.service().inner().contents.is_empty());
+    run.service().clone().answer(request(format!("{0}\n{0}.", ticket(1))), answers).await;
+    assert_eq!(run.service().inner().contents.len(), 1, "the same twice is one");
 }
 
 #[tokio::test]
