@@ -34,6 +34,23 @@ fn receivers_with_slow_links_fill_them() {
 }
 
 #[test]
+fn one_copy_crosses_a_thin_link() {
+    let plan = Plan::parse("thin-link", include_str!("../plans/thin-link.toml")).unwrap();
+    let outcome = p2p_fileshare_sim::run(&plan, 1, &Config::default());
+    assert!(outcome.crossed <= 1.1, "{}", outcome.crossed);
+    let last = outcome.last().unwrap() / outcome.bound;
+    assert!(last <= 1.25, "{last}");
+}
+
+#[test]
+fn to_say_where_one_is_costs_little_where_no_link_is_thin() {
+    let plan = Plan::parse("wide-link", include_str!("../plans/wide-link.toml")).unwrap();
+    let last = |plan: &Plan| p2p_fileshare_sim::run(plan, 1, &Config::default()).last().unwrap();
+    let (told, untold) = (last(&plan), last(&Plan { sites_told: false, ..plan.clone() }));
+    assert!(told <= 1.05 * untold, "{told} {untold}");
+}
+
+#[test]
 fn the_same_seed_gives_the_same_run() {
     for plan in plans() {
         let trace = |seed| p2p_fileshare_sim::run(&plan, seed, &Config::default()).trace;

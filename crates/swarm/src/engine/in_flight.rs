@@ -29,6 +29,11 @@ impl InFlight {
         after > 0 && self.0[after - 1].pieces().contains(&piece)
     }
 
+    /// How many pieces they are.
+    pub(crate) fn len(&self) -> u64 {
+        self.0.iter().map(|run| u64::from(run.count)).sum()
+    }
+
     /// How many pieces are in one of two and not in the other.
     pub(crate) fn changes(&self, other: &InFlight) -> u64 {
         self.lacks(other) + other.lacks(self)
@@ -36,7 +41,6 @@ impl InFlight {
 
     /// How many pieces are here and not in `other`.
     fn lacks(&self, other: &InFlight) -> u64 {
-        let all: u64 = self.0.iter().map(|run| u64::from(run.count)).sum();
         let (mut both, mut at) = (0, 0);
         for run in &self.0 {
             while other.0.get(at).is_some_and(|other| other.pieces().end <= run.first) {
@@ -46,7 +50,7 @@ impl InFlight {
                 both += u64::from(other.pieces().end.min(run.pieces().end) - other.first.max(run.first));
             }
         }
-        all - both
+        self.len() - both
     }
 
     /// The runs, ascending.

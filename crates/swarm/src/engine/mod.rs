@@ -349,6 +349,9 @@ impl Engine {
             (content.known, content.origin, content.first) = (old.known, old.origin, old.first);
         }
         (content.busy, content.grew, content.newest) = (self.now, self.now, self.turns);
+        if content.wanted {
+            self.downloads.far_tried = None;
+        }
         // What peers said before the manifest was known can be judged now.
         let mut liars = Vec::new();
         for (&conn, state) in &mut self.conns {

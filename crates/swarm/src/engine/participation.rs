@@ -70,10 +70,20 @@ impl Participation {
         if valid { self.in_flight.changes(&InFlight::new(said)) } else { 0 }
     }
 
+    /// Whether the piece is on its way to it.
+    pub(crate) fn expects(&self, piece: u32) -> bool {
+        self.in_flight.contains(piece) || self.promised.contains_key(&piece)
+    }
+
+    /// How many pieces it said are on their way to it.
+    pub(crate) fn expected(&self) -> u64 {
+        self.in_flight.len()
+    }
+
     /// Whether it has the piece or will have it, or does not want it: there is nothing to give.
     pub(crate) fn gets(&self, piece: u32) -> bool {
         let (here, skipped) = (self.have.contains(piece), self.skipped.contains(piece));
-        here || skipped || self.in_flight.contains(piece) || self.promised.contains_key(&piece)
+        here || skipped || self.expects(piece)
     }
 
     /// The pieces that it gets, each once.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// A decaying average of bytes a second, and the round trip.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Rate {
     pub(crate) rtt: Duration,
     average: f64,

@@ -20,6 +20,8 @@ const LEAST_PATIENCE: Duration = Duration::from_millis(100);
 const SEVERAL: u64 = 8;
 /// Bytes of such a request, if pieces are small.
 const OWN_ACCOUNT: u64 = 1 << 20;
+/// Pieces of one peer that are looked at for it.
+const LOOKS: usize = 256;
 
 impl Engine {
     /// Asks a peer for a run.
@@ -38,10 +40,14 @@ impl Engine {
         run: PieceRange,
         cause: Cause,
     ) -> bool {
+        let is_far = self.conns.get(&conn).is_some_and(|state| self.is_far(state));
         let (Some(content), Some(state)) = (self.contents.get_mut(&id), self.conns.get_mut(&conn)) else {
             return false;
         };
         run.pieces().for_each(|piece| content.ask(piece));
+        if is_far {
+            self.downloads.far_tried.get_or_insert(self.now);
+        }
         content.announce_by(self.now + self.config.have_delay, &mut self.announce_at);
         content.busy = self.now;
         if state.download.is_idle() {
@@ -68,10 +74,11 @@ impl Engine {
             let patience = if content.total() <= OWN_ACCOUNT { LITTLE_PATIENCE } else { PATIENCE }.min(several);
             if moves {
                 content.busy = self.now;
-            } else if self.now.saturating_sub(content.busy) >= patience
-                && let Some((conn, run)) = self.pick_on_own_account(id)
-            {
-                self.request(conn, id, run, Cause::OwnAccount);
+            } else if self.now.saturating_sub(content.busy) >= patience {
+                match self.pick_on_own_account(id) {
+                    Some((conn, run)) => self.request(conn, id, run, Cause::OwnAccount),
+                    None => self.doubt_strangers(id),
+                }
             }
         }
     }
@@ -86,7 +93,7 @@ impl Engine {
             || self.conns.values().any(|state| self.may_ask(state) && offers(state))
     }
 
-    /// Whom to ask for what, of those that offer nothing: around the rarest piece, wherever that is. Peers that have given
+    /// Whom to ask for what, of those that offer nothing: around the rarest piece, wherever that is, unless somebody near gets it. Peers that have given
     /// something go first: the last pieces may be open because another peer let us wait for them.
     fn pick_on_own_account(&mut self, id: ContentId) -> Option<(ConnId, PieceRange)> {
         let able = |(_, state): &(&ConnId, &Connection)| self.may_ask(state);
@@ -103,7 +110,8 @@ impl Engine {
             let room = self.room(state, total, size);
             let most = if room < size { 0 } else { (OWN_ACCOUNT.min(room) / size).max(1) as u32 };
             let theirs = state.participation(&id).filter(|_| most > 0)?;
-            Some((conn, content.picker.pick(&theirs.have, most, &mut rng)?))
+            let fits = |piece| !self.comes_nearer(state, id, piece);
+            Some((conn, content.picker.pick(&theirs.have, most, LOOKS, &mut rng, fits)?))
         })
     }
 
@@ -144,9 +152,11 @@ impl Engine {
             // A piece or two will show it.
             false => state.download.is_willing(self.now),
         };
+        // Another far peer sends over the same link.
+        let far = self.conns.get(&request.conn).is_some_and(|state| self.is_far(state));
         let able = |(number, state): &(&ConnId, &Connection)| {
             state.has(&request.content, piece)
-                && (stalled || is_faster(state))
+                && (stalled || (is_faster(state) && !(far && self.is_far(state))))
                 && (last || state.download.is_idle())
                 && **number != request.conn
                 && self.may_ask(state)

@@ -5,7 +5,6 @@ use protocol::{ContentId, MAX_PIECES, PieceRange};
 use super::request::Cause;
 use super::{Offer, REQUESTS};
 use crate::engine::Engine;
-use crate::engine::STARVING;
 use crate::engine::peers::connection::Connection;
 use crate::engine::upload::promises::ANSWER;
 use crate::event::ConnId;
@@ -120,13 +119,16 @@ impl Engine {
         let (Some(content), Some(state)) = (self.contents.get(&id), self.conns.get(&conn)) else { return false };
         // Who gave something wrong, or refused, is asked only for what it says that it has.
         let trusted = state.conduct.is_clean() && self.now >= state.download.not_before;
-        // What someone near gets comes from there, unless we have waited long.
-        let starves = || self.now.saturating_sub(content.grew) >= STARVING;
-        let nearer = || self.is_far(state) && !starves() && self.someone_gets(&self.site, id, piece);
         content.picker.is_open(piece)
             && (trusted || state.has(&id, piece))
-            && !nearer()
+            && !self.comes_nearer(state, id, piece)
             && !self.is_left_to_others(state, id, piece)
+    }
+
+    /// Whether a piece of a far peer comes from someone near, unless we have waited long.
+    pub(super) fn comes_nearer(&self, state: &Connection, id: ContentId, piece: u32) -> bool {
+        let starves = || self.contents.get(&id).is_some_and(|content| self.starves(content));
+        self.is_far(state) && !starves() && self.someone_gets(&self.site, id, piece)
     }
 
     /// There may be room again: takes what waits for it, first from those who have to prove themselves, of whom there is

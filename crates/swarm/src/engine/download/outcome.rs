@@ -25,6 +25,10 @@ impl Engine {
         } else {
             self.note_peer(request, bytes);
         }
+        if bytes > 0 && self.conns.get(&arrival.conn).is_some_and(|state| self.is_far(state)) {
+            self.downloads.far.add(self.now, bytes);
+            self.downloads.far_heard = self.now;
+        }
         if let Some(state) = self.conns.get_mut(&arrival.conn) {
             if arrival.first {
                 // Waiting for its turn does not count against its rate.

@@ -31,11 +31,12 @@ impl Engine {
     pub(crate) fn review_pace(&mut self) {
         self.conns.values_mut().for_each(|state| state.download.credit.tick(state.download.given));
         self.downloads.fastest = self.conns.values().map(|state| state.download.credit.best).fold(0.0, f64::max);
-        // Somebody new waits while those who have given nothing take all that is for such: they must bring a piece soon.
+        // Somebody new waits while those who have given nothing take all that is for such: they must bring a piece soon. Far peers wait for the
+        // link, which is nobody's fault.
         let waits = |state: &Connection| {
             let download = &state.download;
             let new = download.is_idle() && download.credit.strikes == 0;
-            new && !download.offers.is_empty() && self.may_ask(state)
+            new && !self.is_far(state) && !download.offers.is_empty() && self.may_ask(state)
         };
         let crowded = self.conns.values().any(waits);
         let sizes: BTreeMap<ContentId, u64> =

@@ -99,3 +99,154 @@ fn who_starves_casts_doubt_on_those_who_took_no_more_than_it() {
     seeder.wait(6);
     assert!(seeder.believes(), "the one that starves has taken less");
 }
+
+/// A downloader at "here", which knows a content of 100 pieces, and peers that have all of it.
+struct Lacking {
+    engine: Engine,
+    now: Duration,
+    actions: Vec<Action>,
+}
+
+impl Lacking {
+    fn new() -> Self {
+        let hello = PeerMessage::Hello { version: VERSION, listeners: vec![address(0)], site: "here".to_owned() };
+        let mut lacking =
+            Lacking { engine: Engine::new(Config::default(), peer(0), hello, 1), now: Duration::ZERO, actions: vec![] };
+        let (have, wanted) = (PieceSet::empty(PIECES), PieceSet::full(PIECES));
+        // A piece is as much as all far peers together may owe at first.
+        let geometry = Arc::new(Geometry::new(256 << 10, vec![u64::from(PIECES) * (256 << 10)]).unwrap());
+        lacking.tell(Event::Content { content: content(), geometry, have, wanted });
+        lacking
+    }
+
+    fn tell(&mut self, event: Event) {
+        self.engine.handle(self.now, event, &mut self.actions);
+    }
+
+    /// Somebody of a site that has these pieces, says that these come to it, and would give one of them.
+    fn meet(&mut self, conn: ConnId, site: &str, has: u32, coming: u32, offers: Option<u32>) {
+        let remote = SocketAddr::from(([10, 0, 0, conn as u8], 9000));
+        self.tell(Event::Connected { conn, peer: stranger(conn), remote, dialled: true, relayed: false });
+        let run = |first, count| if count > 0 { vec![PieceRange { first, count }] } else { vec![] };
+        let site = site.to_owned();
+        for message in [
+            PeerMessage::Hello { version: VERSION, listeners: vec![remote], site },
+            PeerMessage::Join { content: content(), pieces: Some(PIECES), wants: has < PIECES },
+            PeerMessage::Have { content: content(), runs: run(0, has), in_flight: run(has, coming) },
+        ] {
+            self.tell(Event::Message { conn, message });
+        }
+        if let Some(piece) = offers {
+            self.tell(Event::Message { conn, message: PeerMessage::Offer { content: content(), runs: run(piece, 1) } });
+        }
+    }
+
+    fn wait(&mut self, time: Duration) {
+        for _ in 0..time.as_millis() / 50 {
+            self.now += Duration::from_millis(50);
+            self.tell(Event::Tick);
+        }
+    }
+
+    fn asked(&self) -> Vec<(ConnId, u32)> {
+        fetches(&self.actions).into_iter().map(|(conn, _, run)| (conn, run.first)).collect()
+    }
+}
+
+#[test]
+fn few_far_peers_are_asked_at_first_and_more_as_nothing_comes() {
+    let mut lacking = Lacking::new();
+    (1..40).for_each(|conn| lacking.meet(conn, "there", PIECES, 0, Some(conn as u32)));
+    assert_eq!(lacking.asked().len(), 2);
+    lacking.wait(Duration::from_millis(600));
+    assert_eq!(lacking.asked().len(), 4);
+    // However many of them are silent, one that is not is found soon.
+    lacking.wait(Duration::from_millis(2500));
+    assert_eq!(lacking.asked().iter().map(|&(conn, _)| conn).collect::<std::collections::BTreeSet<_>>().len(), 39);
+}
+
+#[test]
+fn near_peers_are_all_asked_at_once() {
+    let mut lacking = Lacking::new();
+    (1..20).for_each(|conn| lacking.meet(conn, "here", PIECES, 0, Some(conn as u32)));
+    assert_eq!(lacking.asked().len(), 19);
+}
+
+#[test]
+fn far_peers_together_owe_no_more_than_they_bring() {
+    let mut lacking = Lacking::new();
+    lacking.meet(1, "there", PIECES, 0, Some(1));
+    let (_, request, run) = fetches(&lacking.actions)[0];
+    lacking.now += Duration::from_secs(1);
+    lacking.tell(Event::Progress { request, bytes: 256 << 10 });
+    lacking.tell(Event::Stored { content: content(), request, piece: run.first });
+    // It brings one piece a second: two may be under way, of whomever.
+    lacking.meet(2, "there", PIECES, 0, None);
+    let runs = vec![PieceRange { first: 10, count: 9 }];
+    lacking.tell(Event::Message { conn: 1, message: PeerMessage::Offer { content: content(), runs } });
+    let owed: u32 = fetches(&lacking.actions)[1..].iter().map(|(_, _, run)| run.count).sum();
+    assert_eq!(owed, 2);
+}
+
+#[test]
+fn what_is_on_its_way_to_a_stranger_near_is_not_asked_of_far_peers() {
+    let mut lacking = Lacking::new();
+    lacking.meet(1, "here", 0, 10, None);
+    lacking.wait(Duration::from_secs(3));
+    lacking.meet(2, "there", PIECES, 0, Some(3));
+    assert_eq!(lacking.asked(), []);
+    lacking.tell(Event::Message {
+        conn: 2,
+        message: PeerMessage::Offer { content: content(), runs: vec![PieceRange { first: 50, count: 1 }] },
+    });
+    assert_eq!(lacking.asked(), [(2, 50)]);
+}
+
+#[test]
+fn a_stranger_near_that_says_to_get_everything_holds_nothing_up() {
+    for (has, coming) in [(0, PIECES), (0, 30), (PIECES, 0), (PIECES / 2, PIECES / 2)] {
+        let mut lacking = Lacking::new();
+        (1..20).for_each(|conn| lacking.meet(conn, "here", has, coming, None));
+        lacking.meet(30, "there", PIECES, 0, Some(3));
+        for _ in 0..3 {
+            lacking.wait(Duration::from_secs(1));
+            let runs = vec![PieceRange { first: 3, count: 40 }];
+            lacking.tell(Event::Message { conn: 30, message: PeerMessage::Offer { content: content(), runs } });
+        }
+        assert!(lacking.asked().iter().any(|&(conn, _)| conn == 30), "{has} {coming}: {:?}", lacking.asked());
+    }
+}
+
+#[test]
+fn a_site_that_lacks_a_piece_gets_it_beside_peers_near() {
+    let mut seeder = Seeder::new();
+    let near = |conn: ConnId, seeder: &mut Seeder, wants: bool| {
+        let remote = SocketAddr::from(([10, 0, 1, conn as u8], 9000));
+        seeder.tell(Event::Connected { conn, peer: stranger(conn), remote, dialled: false, relayed: false });
+        let site = "here".to_owned();
+        seeder.say(conn, PeerMessage::Hello { version: VERSION, listeners: vec![remote], site });
+        seeder.say(conn, PeerMessage::Join { content: content(), pieces: Some(PIECES), wants });
+    };
+    // Another seeder near has everything, too.
+    near(50, &mut seeder, false);
+    let runs = vec![PieceRange { first: 0, count: PIECES }];
+    seeder.say(50, PeerMessage::Have { content: content(), runs, in_flight: vec![] });
+    (51..55).for_each(|conn| near(conn, &mut seeder, true));
+    let offered = |actions: &[Action], conn| {
+        let is_offer = |action: &&Action| matches!(action, Action::Send { conn: to, message: PeerMessage::Offer { .. } } if *to == conn);
+        actions.iter().filter(is_offer).count()
+    };
+    seeder.meet(1, true, 2);
+    let mut to_far = 0;
+    for piece in 0..30 {
+        // Those near take what they are offered.
+        let run = PieceRange { first: piece, count: 1 };
+        let serve = 9000 + u64::from(piece);
+        let mut actions = seeder.tell(Event::Requested { conn: 51, serve, content: content(), run, awaited: true });
+        actions.extend(seeder.tell(Event::Served { serve, pieces: 1 }));
+        seeder.now += Duration::from_millis(50);
+        actions.extend(seeder.tell(Event::Tick));
+        to_far += offered(&actions, 1);
+    }
+    assert!(to_far > 0);
+}

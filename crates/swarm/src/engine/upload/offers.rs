@@ -13,7 +13,7 @@ use std::time::Duration;
 use protocol::{ContentId, PieceRange};
 
 use super::promises::{ANSWER, Stage};
-use super::sites::Sites;
+use super::sites::{Sites, Word};
 use super::{Upload, Uploads};
 use crate::engine::Engine;
 use crate::engine::STARVING;
@@ -55,12 +55,12 @@ const LOOKS: u32 = 256;
 /// Where fairness is asked for, a peer may take so many bytes more than it gave before others come first.
 const CREDIT: u64 = 4 << 20;
 
-/// Someone to give pieces to. Peers nearby come first, then (where fairness is asked for) peers that gave enough, then
+/// Someone to give pieces to. Peers nearby come first while nobody else here has the piece, then (where fairness is asked for) peers that gave enough, then
 /// peers that wait for least from us, then by chance: to prefer those that have least makes all uploaders offer to the same few.
 struct Taker<'a> {
     conn: ConnId,
-    /// If it is far, the parts in the content of those of its site whose word about that counts.
-    neighbours: &'a [&'a Participation],
+    /// If it is far, what others of its site say of the content.
+    neighbours: &'a [Word<'a>],
     theirs: &'a Participation,
     upload: &'a Upload,
     far: bool,
@@ -273,8 +273,11 @@ impl Engine {
         let content = self.contents.get(&id)?;
         let size = content.piece_size();
         let able = takers.iter().filter(looked_at).filter(|taker| self.may_get(taker, first));
-        let best =
-            able.min_by_key(|taker| (taker.far, taker.deficit, !taker.asks, taker.upload.promised, rng.u32(..)))?;
+        // What somebody else here gets is passed on here without us: then a site that lacks it is as good a place for it.
+        let near_first = takers.iter().any(|taker| taker.far) && !self.someone_gets(&self.site, id, first);
+        let best = able.min_by_key(|taker| {
+            (taker.far && near_first, taker.deficit, !taker.asks, taker.upload.promised, rng.u32(..))
+        })?;
         let strangers = takers.iter().filter(|taker| taker.is_stranger()).count() as u64;
         let trusted = best.upload.counted && (!best.is_stranger() || takers.len() == 1);
         let bytes = if trusted { bytes } else { bytes.min(TRIAL / strangers.max(1)) };
@@ -298,12 +301,12 @@ impl Engine {
     }
 
     /// The peers that may be offered something of a content.
-    fn takers_of<'a>(&'a self, id: ContentId, sites: &'a Sites<'_>) -> Vec<Taker<'a>> {
+    fn takers_of<'a>(&'a self, id: ContentId, sites: &'a Sites<'a>) -> Vec<Taker<'a>> {
         let able = self.conns.iter().filter(|(_, state)| self.now >= state.upload.offer_after);
         able.filter_map(|(&conn, state)| self.taker(conn, state, id, sites)).collect()
     }
 
-    fn taker<'a>(&self, conn: ConnId, state: &'a Connection, id: ContentId, sites: &'a Sites<'_>) -> Option<Taker<'a>> {
+    fn taker<'a>(&self, conn: ConnId, state: &'a Connection, id: ContentId, sites: &'a Sites<'a>) -> Option<Taker<'a>> {
         let theirs = state.participation(&id).filter(|theirs| theirs.takes)?;
         let unpaid = state.upload.taken.saturating_sub(state.download.given + CREDIT);
         let deficit = if self.config.fair { unpaid / CREDIT } else { 0 };
@@ -322,7 +325,7 @@ impl Engine {
             return false;
         }
         let starves = self.now.saturating_sub(taker.theirs.grew) >= STARVING;
-        !taker.far || starves || !taker.neighbours.iter().any(|theirs| theirs.gets(piece))
+        !taker.far || starves || !taker.neighbours.iter().any(|word| word.gets(piece))
     }
 }
 

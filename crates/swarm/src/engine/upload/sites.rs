@@ -1,19 +1,54 @@
 //! Which peers are near: peers say which site they are in, and what one of a site gets is left to it to pass on there.
+//!
+//! A site, and what somebody there has, is what strangers say. Whom to believe how far is decided here: over a thin link each piece that
+//! is not believed to come crosses twice, and each one that is believed and never comes is waited for in vain.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use protocol::ContentId;
 
+use crate::engine::content::Content;
 use crate::engine::participation::Participation;
 use crate::engine::peers::connection::Connection;
 use crate::engine::{Engine, STARVING};
 
-/// How long a stranger's word about its site counts.
+/// How long a stranger's word counts, whatever it says.
 const BELIEVED: Duration = Duration::from_secs(1);
+/// For so long counts what it says is on its way to it, if that is not more than so many bytes, or one piece.
+const COMING_BELIEVED: Duration = Duration::from_secs(30);
+const MOST_COMING: u64 = 8 << 20;
+/// Who is doubted is believed again once twice as much has travelled as before, and so many bytes more.
+const AMENDS: u64 = 1 << 20;
+/// While far peers send, so long is waited for the next piece.
+const LONG_STARVING: Duration = Duration::from_secs(30);
 
-/// The parts that peers of each site take in one content.
-pub(super) type Sites<'a> = BTreeMap<&'a str, Vec<&'a Participation>>;
+/// What peers of each site say of one content, as far as it counts.
+pub(super) type Sites<'a> = BTreeMap<&'a str, Vec<Word<'a>>>;
+
+/// What a peer says of its part in a content, as far as it counts.
+pub(super) struct Word<'a> {
+    theirs: &'a Participation,
+    belief: Belief,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Belief {
+    /// Only what is on its way counts.
+    Coming,
+    /// What it has counts as well.
+    All,
+}
+
+impl Word<'_> {
+    /// Whether the peer has the piece, or will have it.
+    pub(super) fn gets(&self, piece: u32) -> bool {
+        match self.belief {
+            Belief::All => self.theirs.gets(piece),
+            Belief::Coming => self.theirs.expects(piece),
+        }
+    }
+}
 
 impl Engine {
     /// Whether a peer is in another place than this one, as far as both said where they are.
@@ -21,34 +56,62 @@ impl Engine {
         !self.site.is_empty() && !state.peer.site.is_empty() && state.peer.site != self.site
     }
 
-    /// Whether a connected peer of this site has the piece or will have it. A site is what a stranger says: it counts for who
-    /// has given us something or taken from us, for others only at first, and once somebody waited in vain for what they claim, only for
-    /// those of whom more has travelled than of that one.
+    /// Whether a connected peer of this site has the piece or will have it, as far as its word counts.
     pub(crate) fn someone_gets(&self, site: &str, id: ContentId, piece: u32) -> bool {
-        let gets = |state: &Connection| {
-            state.peer.site == *site && state.participation(&id).is_some_and(|theirs| theirs.gets(piece))
-        };
-        self.conns.values().any(|state| self.is_believed(state) && gets(state))
+        let near = self.conns.values().filter(|state| state.peer.site == *site);
+        near.filter_map(|state| self.word(state, id)).any(|word| word.gets(piece))
     }
 
-    /// The same for all pieces and other sites: the parts that those take in a content whose word counts. To ask everyone of each piece is
-    /// more than a message may cost.
+    /// The same for all pieces and other sites. To ask everyone of each piece is more than a message may cost.
     pub(super) fn believed_by_site(&self, id: ContentId) -> Sites<'_> {
         let mut sites = Sites::new();
-        let far = self.conns.values().filter(|state| self.is_far(state) && self.is_believed(state));
-        for (state, theirs) in far.filter_map(|state| Some((state, state.participation(&id)?))) {
-            sites.entry(&state.peer.site[..]).or_default().push(theirs);
+        let far = self.conns.values().filter(|state| self.is_far(state));
+        for (state, word) in far.filter_map(|state| Some((state, self.word(state, id)?))) {
+            sites.entry(&state.peer.site[..]).or_default().push(word);
         }
         sites
     }
 
-    fn is_believed(&self, state: &Connection) -> bool {
+    fn word<'a>(&'a self, state: &'a Connection, id: ContentId) -> Option<Word<'a>> {
+        let theirs = state.participation(&id)?;
+        let belief = self.belief(state, theirs)?;
+        let size = self.contents.get(&id)?.piece_size();
+        let little = || theirs.expected().saturating_mul(size) <= MOST_COMING.max(size);
+        (belief == Belief::All || little()).then_some(Word { theirs, belief })
+    }
+
+    /// How far the word of a peer about its site counts: in all for who has given us something or taken from us, and for a stranger whose pieces
+    /// grow before our eyes, for others only at first. Once somebody waited in vain for what they claim, only for those of whom more has travelled
+    /// than of that one.
+    fn belief(&self, state: &Connection, theirs: &Participation) -> Option<Belief> {
         let download = &state.download;
         let broke = download.is_useless() || download.refusals > 0 || download.credit.stalled;
-        let new = !broke && self.now.saturating_sub(state.peer.since) < BELIEVED;
+        let age = self.now.saturating_sub(state.peer.since);
+        let mostly_new = theirs.came_with.is_some_and(|with| with <= theirs.have.count() / 2);
+        let grows = mostly_new && self.now.saturating_sub(theirs.grew) < STARVING;
         match state.conduct.doubt {
-            Some(bytes) => state.travelled() > bytes,
-            None => state.was_of_use() || new,
+            Some(bytes) => (state.travelled() > bytes).then_some(Belief::All),
+            None if state.was_of_use() => Some(Belief::All),
+            None if broke => None,
+            None if age < BELIEVED || grows => Some(Belief::All),
+            None => (age < COMING_BELIEVED).then_some(Belief::Coming),
+        }
+    }
+
+    /// Whether nothing of a content has come for long. What far peers send at the moment is waited for longer.
+    pub(crate) fn starves(&self, content: &Content) -> bool {
+        let since = |time| self.now.saturating_sub(time);
+        since(content.grew) >= LONG_STARVING || since(content.grew.max(self.downloads.far_heard)) >= STARVING
+    }
+
+    /// Nothing is under way, and strangers of this site say that they get all that far peers have: that counts no more.
+    pub(crate) fn doubt_strangers(&mut self, id: ContentId) {
+        let has_some = |state: &Connection| state.participation(&id).is_some_and(|theirs| theirs.have.count() > 0);
+        if !self.conns.values().any(|state| self.is_far(state) && self.may_ask(state) && has_some(state)) {
+            return;
+        }
+        for state in self.conns.values_mut().filter(|state| state.peer.site == self.site && !state.was_of_use()) {
+            state.conduct.doubt = state.conduct.doubt.max(Some(0));
         }
     }
 
@@ -58,7 +121,7 @@ impl Engine {
         let now = self.now;
         let starves = |grew: Duration| now.saturating_sub(grew) >= STARVING;
         let mut sites: BTreeMap<String, u64> = BTreeMap::new();
-        if !self.site.is_empty() && self.contents.values().any(|content| content.wanted && starves(content.grew)) {
+        if !self.site.is_empty() && self.contents.values().any(|content| content.wanted && self.starves(content)) {
             sites.insert(self.site.clone(), u64::MAX);
         }
         let is_starving =
@@ -82,7 +145,8 @@ impl Engine {
             if sends || !claims {
                 continue;
             }
-            state.conduct.doubt = Some(bytes);
+            // One that was of use may be so again.
+            state.conduct.doubt = Some(bytes.min(state.travelled() * 2 + AMENDS));
             if state.download.credit.verified == 0 {
                 // Nor is it believed under its next id.
                 self.peers.doubt(state.peer.address.ip(), bytes);
