@@ -35,10 +35,7 @@ pub fn unquoted(path: PathBuf) -> Result<PathBuf, String> {
         let stroke = if before.ends_with(':') { "\\" } else { "" };
         return Ok(format!("{before}{stroke}").into());
     }
-    let path = protocol::printable(&path.to_string_lossy());
-    Err(format!(
-        "{path} has a quotation mark, which no name has. Leave out the backslash at the end of a path in quotes"
-    ))
+    Err("no name has a quotation mark. Leave out the backslash at the end of a path in quotes".to_owned())
 }
 
 /// What was typed, as a sentence names it: in quotation marks, and paths of Windows with as many backslashes as they have.

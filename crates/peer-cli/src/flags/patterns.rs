@@ -26,10 +26,11 @@ pub fn meant(typed: Vec<PathBuf>) -> Result<Vec<PathBuf>, Failure> {
             meant.push(path);
             continue;
         }
-        let path = settings::unquoted(path).map_err(|sentence| Failure::new(ExitCode::Usage, sentence))?;
-        match expand(&path) {
+        let shown = in_quotes(&redacted(&path.display().to_string()));
+        let wrong = |why: String| Failure::new(ExitCode::Usage, format!("{shown} is no path: {why}"));
+        match expand(&settings::unquoted(path).map_err(wrong)?) {
             Some(found) => meant.extend(found),
-            None => unmatched.push(in_quotes(&redacted(&path.display().to_string()))),
+            None => unmatched.push(shown),
         }
     }
     if unmatched.is_empty() {
