@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use bytes::Bytes;
 use storage::{Access, Backend, FileSpec, Storage, StorageError, backend};
@@ -12,9 +11,6 @@ use super::world::{LONG, World, address};
 const PIECE: u64 = 64 << 10;
 const PIECES: u64 = 256;
 const BUDGET: u64 = 8 * PIECE;
-/// A piece whose write takes so long that all others could come meanwhile.
-const SLOW: u64 = 40;
-const WHILE: Duration = Duration::from_secs(1);
 
 /// The pieces that were written to, and how many of them lay far behind the first that was not.
 #[derive(Default)]
@@ -53,12 +49,7 @@ impl Storage for FatStorage {
     fn write(&self, file: usize, offset: u64, data: &[u8]) -> Result<(), StorageError> {
         let end = (offset + data.len() as u64).div_ceil(PIECE);
         (offset / PIECE..end).for_each(|piece| self.1.lock().unwrap().note(piece));
-        self.0.write(file, offset, data)?;
-        // Somebody has the disk for a while.
-        if (offset / PIECE..end).contains(&SLOW) {
-            std::thread::sleep(WHILE);
-        }
-        Ok(())
+        self.0.write(file, offset, data)
     }
     fn flush(&self) -> Result<(), StorageError> {
         self.0.flush()
