@@ -42,6 +42,7 @@ mod optional;
 mod pages;
 mod panics;
 pub mod prompt;
+mod quotes;
 mod recent;
 mod refusal;
 mod service_manager;
@@ -74,6 +75,7 @@ pub use open_files::raise_limit;
 pub use optional::not_built;
 pub use pages::{Shell, completions, man_pages};
 pub use panics::{catch_panic, swallowed_panic};
+pub use quotes::{in_quotes, unquoted};
 pub use recent::{keep_recent_log, recent_log};
 pub use refusal::sentence;
 pub use service_manager::ServiceManager;
@@ -144,6 +146,9 @@ pub fn parse_as<T: FromArgMatches>(
 ) -> Result<Parsed<T>, clap::Error> {
     let plain = spelling::as_here(command);
     let mut command = value::with_switches_that_can_be_off(plain.clone());
+    if cfg!(windows) {
+        command = quotes::off_paths(command);
+    }
     command.build();
     let Some(given) = Given::find(&command, &words) else {
         // Help and versions look nicer without the `=false` that hardly anyone needs.

@@ -6,6 +6,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, Command};
 
+use crate::quotes::in_quotes;
+
 /// What clap found wrong, as a sentence.
 pub fn sentence(error: &clap::Error) -> String {
     let text = |kind| match error.get(kind) {
@@ -17,15 +19,15 @@ pub fn sentence(error: &clap::Error) -> String {
     match error.kind() {
         ErrorKind::InvalidSubcommand => {
             let typed = text(ContextKind::InvalidSubcommand);
-            format!("there is no command {typed:?}{}", meant(text(ContextKind::SuggestedSubcommand)))
+            format!("there is no command {}{}", in_quotes(typed), meant(text(ContextKind::SuggestedSubcommand)))
         }
         ErrorKind::UnknownArgument => match text(ContextKind::InvalidArg) {
             typed if typed.starts_with('-') => {
                 format!("there is no flag {typed}{}", meant(text(ContextKind::SuggestedArg)))
             }
             typed => match text(ContextKind::SuggestedSubcommand) {
-                "" => format!("{typed:?} is one word too many"),
-                near => format!("there is no command {typed:?}{}", meant(near)),
+                "" => format!("{} is one word too many", in_quotes(typed)),
+                near => format!("there is no command {}{}", in_quotes(typed), meant(near)),
             },
         },
         ErrorKind::InvalidValue => {
@@ -37,10 +39,10 @@ pub fn sentence(error: &clap::Error) -> String {
             match (typed, &*possible) {
                 ("", "") => format!("{flag} needs a value"),
                 ("", possible) => format!("{flag} needs a value: one of {possible}"),
-                (typed, "") => format!("{typed:?} is no value for {flag}"),
+                (typed, "") => format!("{} is no value for {flag}", in_quotes(typed)),
                 (typed, possible) => {
                     let near = meant(text(ContextKind::SuggestedValue));
-                    format!("{typed:?} is no value for {flag}, which takes {possible}{near}")
+                    format!("{} is no value for {flag}, which takes {possible}{near}", in_quotes(typed))
                 }
             }
         }

@@ -103,7 +103,8 @@ fn whatever_somebody_does_to_a_file_that_is_built_is_noticed_once() {
         ("removed", &remove),
     ];
     for kind in ["file", "mmap"] {
-        for (name, change) in ways {
+        // Windows says no change time with what it says of a file.
+        for (name, change) in ways.into_iter().filter(|(name, _)| cfg!(unix) || !name.ends_with("set back")) {
             for is_folder in [false, true] {
                 // Between two writes of ours, or after the last.
                 for goes_on in [false, true] {

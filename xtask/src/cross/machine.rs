@@ -14,7 +14,10 @@ use testbed::programs::Programs;
 use testbed::tracker;
 
 /// After this long without what is waited for a story has failed. Wine starts slowly on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(90);
+pub(super) const PATIENCE: Duration = Duration::from_secs(90);
+
+/// All goes over TCP and loopback.
+pub(super) const TCP: [&str; 2] = ["--transport=tcp", "--bind=127.0.0.1"];
 
 /// Whose programs are run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +61,7 @@ impl Ground<'_> {
     /// Starts a tracker on a machine; gives its port, too.
     pub(super) fn tracker(&self, platform: Platform, machine: &str) -> anyhow::Result<(Process, u16)> {
         let mut command = self.command(platform, |programs| &programs.tracker);
-        command.args(["--transport=tcp", "--bind=127.0.0.1", "-p0"]);
+        command.args(TCP).arg("-p0");
         let folder = self.machine(machine)?.join("tracker-says");
         fs::create_dir_all(&folder)?;
         command.args(["--certs", "../certs"]);
@@ -74,9 +77,21 @@ impl Ground<'_> {
         name: &str,
         arguments: &[&str],
     ) -> anyhow::Result<Peer> {
+        let arguments = [arguments, &["--json", "--commands"], &TCP].concat();
+        Ok(Peer(self.program(platform, machine, name, &arguments)?))
+    }
+
+    /// The same with these arguments alone: it need not say events.
+    pub(super) fn program(
+        &self,
+        platform: Platform,
+        machine: &str,
+        name: &str,
+        arguments: &[&str],
+    ) -> anyhow::Result<Program> {
         let mut command = self.command(platform, |programs| &programs.peer);
-        command.args(arguments).args(["--json", "--commands", "--transport=tcp", "--bind=127.0.0.1"]);
-        Ok(Peer(Program::start_as(name, command, &self.machine(machine)?)?))
+        command.args(arguments);
+        Program::start_as(name, command, &self.machine(machine)?)
     }
 
     /// Fails if everyone may read a file: Wine makes modes of access lists, with the owner's rights for the group.
@@ -129,6 +144,11 @@ impl Peer {
         self.0.process.type_line("exit");
         self.event::<Bye>()?;
         self.ends()
+    }
+
+    /// Presses Ctrl-C.
+    pub(super) fn interrupt(&self) -> anyhow::Result<()> {
+        self.0.process.signal("INT")
     }
 
     /// The status with which it ends.

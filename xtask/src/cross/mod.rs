@@ -49,6 +49,9 @@ pub struct Arguments {
     /// Run the programs for Windows that lie in this folder, as out of an archive; check and build nothing
     #[arg(long, value_name = "FOLDER", conflicts_with_all = ["only_check", "target", "minutes"])]
     run: Option<PathBuf>,
+    /// Only build the tests of crates for Windows, and run them under Wine
+    #[arg(long, conflicts_with_all = ["only_check", "target", "minutes", "run"])]
+    only_tests: bool,
     /// Begin nothing that would likely not be done within so many minutes: it is skipped
     #[arg(long, value_name = "MINUTES")]
     minutes: Option<u64>,
@@ -126,7 +129,15 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
 /// The same as a part of all checks, within its share of their time.
 pub fn run_in_ci(skipped: &mut Skipped) -> anyhow::Result<()> {
     let (minutes, tools) = (Some(MINUTES_OF_CI), TOOLS.into());
-    let arguments = Arguments { only_check: false, target: Vec::new(), run: None, minutes, from_source: false, tools };
+    let arguments = Arguments {
+        only_check: false,
+        target: Vec::new(),
+        run: None,
+        only_tests: false,
+        minutes,
+        from_source: false,
+        tools,
+    };
     run_all(&arguments, skipped)
 }
 
@@ -139,6 +150,10 @@ fn run_all(arguments: &Arguments, skipped: &mut Skipped) -> anyhow::Result<()> {
         return stories::run(&programs, &tools, skipped);
     }
     let from = if arguments.from_source { From::Source } else { From::Anywhere };
+    if arguments.only_tests {
+        let windows = skipped.unless(WINDOWS, Compiler::for_target(WINDOWS, &tools, from));
+        return windows.map_or(Ok(()), |windows| units::run(&windows, &tools, true, skipped));
+    }
     let check = |target: &str, skipped: &mut Skipped| {
         let all = format!("{target} (its tests and optional parts, where the rest is checked)");
         let breadth = match time.is_enough_for(CHECK) {
@@ -158,14 +173,22 @@ fn run_all(arguments: &Arguments, skipped: &mut Skipped) -> anyhow::Result<()> {
     }
     // In the order of what is worth most, should the time not be enough for all.
     let windows = check(WINDOWS, skipped)?;
-    if let Some(windows) = windows.filter(|_| !arguments.only_check) {
-        stories::build_and_run(&windows, &tools, time, skipped)?;
-        match time.ends {
-            None => units::run(&windows, &tools, skipped)?,
-            Some(_) => skipped.say("tests of crates under Wine: `cargo xtask cross` without --minutes runs them"),
+    let windows = windows.filter(|_| !arguments.only_check);
+    if let Some(windows) = &windows {
+        stories::build_and_run(windows, &tools, time, skipped)?;
+    }
+    let [first, others @ ..] = &MACOS;
+    check(first, skipped)?;
+    if let Some(windows) = &windows {
+        let is_all = time.ends.is_none();
+        if is_all || time.is_enough("tests of some crates under Wine", units::FEW_TAKE, skipped) {
+            units::run(windows, &tools, is_all, skipped)?;
+        }
+        if !is_all {
+            skipped.say("tests of other crates under Wine: `cargo xtask cross` without --minutes runs them");
         }
     }
-    MACOS.iter().try_for_each(|target| check(target, skipped).map(drop))
+    others.iter().try_for_each(|target| check(target, skipped).map(drop))
 }
 
 /// Runs programs for Windows under Wine, where it can be had.

@@ -9,18 +9,21 @@ use testbed::event::{Bye, Completed, Manifest, Progress, Ready, Sharing, Ticket}
 use testbed::programs::{self, Programs};
 
 use super::compiler::{Compiler, PROFILE};
-use super::machine::{Ground, Platform::Linux, Platform::Windows};
+use super::machine::{Ground, PATIENCE, Platform::Linux, Platform::Windows, TCP};
 use super::wine::Wine;
 use super::{Skipped, Time, WINDOWS};
 
 type Story = fn(&Ground<'_>) -> anyhow::Result<()>;
-const STORIES: [(&str, Story); 6] = [
+const STORIES: [(&str, Story); 9] = [
     ("the README's three commands", by_hand),
     ("a shared folder with spaces and Unicode", folder),
     ("several files by a pattern", pattern),
     ("a private share for one receiver", private),
     ("killed and started again", killed),
     ("Linux and Windows in one swarm", mixed),
+    ("names that Windows does not have", names),
+    ("a daemon and its pipe", daemon),
+    ("Ctrl-C", interrupted),
 ];
 
 /// What a build of the programs takes where nothing of them is built yet, on two cores; and what Wine takes, with all the stories.
@@ -193,4 +196,71 @@ fn mixed(ground: &Ground<'_>) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// They are left out or renamed, as it is asked for, also beside what came before.
+fn names(ground: &Ground<'_>) -> anyhow::Result<()> {
+    for name in ["aux", "a:b", "C:evil", "fine.txt", "q?/trail."] {
+        ground.put("here", &format!("odd/{name}"), name.as_bytes())?;
+    }
+    let mut share = ground.peer(Linux, "here", "share", &["share", "-d0", "odd"])?;
+    let ticket = share.event::<Ticket>()?.ticket;
+    let refused = ground.peer(Windows, "there", "refused", &["get", &ticket])?;
+    ensure!(refused.status()?.code() == Some(7), "names that Windows does not have are not refused");
+    for (number, how) in ["skip", "skip", "rename", "rename"].into_iter().enumerate() {
+        let name = format!("{number}-{how}");
+        let mut get = ground.peer(Windows, "there", &name, &["get", &ticket, "--names", how])?;
+        get.event::<Completed>().context(name)?;
+        get.ends()?;
+    }
+    for (name, here) in [("aux", "%61ux"), ("C:evil", "C%3Aevil"), ("q?/trail.", "q%3F/trail%2E")] {
+        ground.is_equal(&ground.folder.join("here/odd").join(name), "there", &format!("odd/{here}"))?;
+    }
+    share.exit()
+}
+
+/// Commands reach it by its pipe, and peers by what it prints.
+fn daemon(ground: &Ground<'_>) -> anyhow::Result<()> {
+    let original = ground.put("here", "a file.bin", &noise(300_000))?;
+    let pipe = format!(r"\\.\pipe\p2p-fileshare-story-{}", std::process::id());
+    let places = ["--socket", &pipe, "--state", "state", "-p0"];
+    let mut daemon = ground.program(Windows, "here", "daemon", &[&["daemon"][..], &places, &TCP].concat())?;
+    daemon.find("its pipe", PATIENCE, |line| line.starts_with("Controlled at ").then_some(()))?;
+    let mut add = ground.program(Windows, "here", "add", &["add", "--socket", &pipe, "*.bin"])?;
+    let ticket = add.find("a ticket", PATIENCE, |line| Some(line.strip_prefix("peer-cli get ")?.to_owned()))?;
+    ensure!(add.end(PATIENCE)?.success(), "{}", add.complaint("fails"));
+    let mut get = ground.peer(Linux, "there", "get", &["get", &ticket])?;
+    get.event::<Completed>()?;
+    get.ends()?;
+    ground.is_equal(&original, "there", "a file.bin")?;
+    let mut status = ground.program(Windows, "here", "status", &["status", "--socket", &pipe])?;
+    status.find("what is shared", PATIENCE, |line| line.ends_with("a file.bin").then_some(()))?;
+    daemon.process.signal("INT")?;
+    ensure!(daemon.end(PATIENCE)?.success(), "{}", daemon.complaint("does not end in order"));
+    Ok(())
+}
+
+/// By the signal by which Wine tells a program of it, as of one in its console. All end in order.
+fn interrupted(ground: &Ground<'_>) -> anyhow::Result<()> {
+    ground.put("here", "input/large.bin", &noise(16 << 20))?;
+    let (mut tracker, port) = ground.tracker(Windows, "here")?;
+    let port = port.to_string();
+    let arguments = ["-i", "127.0.0.1", "-d", &port, "-S", "-p0", "--up-rate=1MiB"];
+    let mut seeder = ground.peer(Windows, "here", "seeder", &arguments)?;
+    seeder.event::<Sharing>()?;
+    let arguments = ["-i", "127.0.0.1", "-d", &port, "-p0", "-f", "large.bin"];
+    let mut get = ground.peer(Windows, "here", "get", &arguments)?;
+    get.event::<Progress>()?;
+    for (name, peer) in [("get", get), ("the seeder", seeder)] {
+        peer.interrupt()?;
+        let status = peer.status()?;
+        ensure!(status.code() == Some(130), "{name} ends with {status} after Ctrl-C");
+    }
+    tracker.signal("INT")?;
+    ensure!(tracker.wait(PATIENCE)?.success(), "a tracker does not end in order after Ctrl-C");
+    let mut share = ground.peer(Windows, "here", "share", &["share", "-d0", "input/large.bin"])?;
+    share.event::<Ticket>()?;
+    share.interrupt()?;
+    share.event::<Bye>()?;
+    share.ends()
 }

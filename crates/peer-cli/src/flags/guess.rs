@@ -5,6 +5,7 @@ use std::path::Path;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use protocol::{Code, Query, Ticket, TicketError};
+use settings::in_quotes;
 
 use crate::flags::tickets;
 
@@ -81,7 +82,8 @@ fn tip(program: &clap::Command, words: &[OsString], error: &clap::Error) -> Opti
                 commands.flat_map(|command| std::iter::once(command.get_name()).chain(command.get_all_aliases()));
             let near = of_other_programs(typed).or_else(|| settings::nearest(typed, names));
             let near = near.map(|name| format!("; did you mean {name}?"));
-            Some(format!("there is no command {typed:?}{}", near.unwrap_or(": peer-cli -h lists them".to_owned())))
+            let advice = near.unwrap_or(": peer-cli -h lists them".to_owned());
+            Some(format!("there is no command {}{advice}", in_quotes(typed)))
         }),
         _ => None,
     }
@@ -140,7 +142,8 @@ fn without_command(words: &[OsString], typed: &str) -> Option<String> {
     if is_path(&typed) {
         let paths = words.iter().skip(1).filter_map(|word| word.to_str()).filter(is_path).map(quoted);
         let paths: Vec<_> = paths.collect();
-        return Some(format!("there is no command {typed:?}. To send it: peer-cli share {}", paths.join(" ")));
+        let (typed, paths) = (in_quotes(typed), paths.join(" "));
+        return Some(format!("there is no command {typed}. To send it: peer-cli share {paths}"));
     }
     // What is no name is a ticket that lacks something.
     let error = match Ticket::is_shortened(typed) {

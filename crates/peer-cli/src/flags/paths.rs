@@ -1,9 +1,11 @@
 //! A path that was typed and leads nowhere: said before any work is done, with what is called nearly so.
 
+use std::borrow::Cow;
 use std::io::{Error, ErrorKind};
-use std::path::{MAIN_SEPARATOR, Path};
+use std::path::{Component, MAIN_SEPARATOR, Path};
 
 use protocol::{Ticket, TicketError, printable, redacted};
+use settings::in_quotes;
 
 use crate::error::{ExitCode, Failure, share_failure};
 use crate::flags::{origins, tickets};
@@ -88,16 +90,27 @@ fn slip(path: &Path, kind: ErrorKind) -> Option<String> {
     if let Some(link) = named.ancestors().find(|above| leads_to_itself(above)) {
         return Some(format!("{} is a link that leads to itself: remove it, or make it anew", link.display()));
     }
-    let names = named.components().map(|part| part.as_os_str().to_string_lossy());
-    let longest = names.max_by_key(|name| name.chars().count())?;
-    let is_long = longest.chars().count() > LONGEST_NAME;
-    (is_long || kind == ErrorKind::InvalidFilename).then(|| {
-        let mut shown: String = longest.chars().take(SHOWN).collect();
-        if shown.len() < longest.len() {
+    let names: Vec<_> = named.components().map(|part| part.as_os_str().to_string_lossy()).collect();
+    let is_long = |name: &&Cow<str>| name.chars().count() > LONGEST_NAME;
+    // The system does not say which of them it means.
+    let refused = names.iter().find(is_long).or_else(|| {
+        let of_windows = || named.components().zip(&names).find(|(part, name)| is_refused(*part, name));
+        let longest = || names.iter().max_by_key(|name| name.chars().count());
+        let is_name = kind == ErrorKind::InvalidFilename;
+        is_name.then(|| of_windows().map(|(_, name)| name).or_else(longest)).flatten()
+    });
+    refused.map(|name| {
+        let mut shown: String = name.chars().take(SHOWN).collect();
+        if shown.len() < name.len() {
             shown.push('…');
         }
         format!("no file can be called {shown}: the name is too long, or has characters that no name has")
     })
+}
+
+/// Whether Windows takes a part of a path for no name.
+fn is_refused(part: Component, name: &str) -> bool {
+    matches!(part, Component::Normal(_)) && name.contains(['<', '>', ':', '"', '|', '?', '*'])
 }
 
 /// Whether a path is a link that, followed as often as systems do it, still leads to a link.
@@ -113,7 +126,7 @@ fn leads_to_itself(path: &Path) -> bool {
 }
 
 fn sentence(path: &Path) -> String {
-    let near = near(path).map(|name| format!(" Did you mean {:?}?", printable(&name))).unwrap_or_default();
+    let near = near(path).map(|name| format!(" Did you mean {}?", in_quotes(&name))).unwrap_or_default();
     let from = match std::env::current_dir() {
         Ok(folder) if path.is_relative() => format!("; a path is meant from {}", folder.display()),
         _ => String::new(),
@@ -146,7 +159,7 @@ mod tests {
         assert!(must_exist(&folder.path().join("model.bin")).is_ok());
         let failure = must_exist(&folder.path().join("modell.bin")).unwrap_err();
         assert_eq!(failure.code, ExitCode::NotFound);
-        let expected = format!("Did you mean {:?}?", folder.path().join("model.bin"));
+        let expected = format!("Did you mean \"{}\"?", folder.path().join("model.bin").display());
         assert!(failure.message.contains(&expected), "{}", failure.message);
         let failure = must_exist(&folder.path().join("xyz/file")).unwrap_err();
         assert!(!failure.message.contains("Did you mean"), "{}", failure.message);
@@ -156,6 +169,15 @@ mod tests {
     fn a_device_of_windows_is_told_from_what_cannot_be_looked_at() {
         let says = |code, windows| is_of_device(&Error::from_raw_os_error(code), windows);
         assert!(says(1, true) && !says(1, false) && !says(5, true));
+    }
+
+    #[test]
+    fn of_a_path_that_windows_takes_for_none_the_name_at_fault_is_said() {
+        for (path, at_fault) in [("longer/*.bin", "*.bin"), ("lo*er/a.bin", "lo*er"), ("longer/a", "longer")] {
+            let said = slip(Path::new(path), ErrorKind::InvalidFilename).unwrap();
+            assert!(said.starts_with(&format!("no file can be called {at_fault}: ")), "{said}");
+        }
+        assert_eq!(slip(Path::new("longer/*.bin"), ErrorKind::NotFound), None, "elsewhere a star is part of a name");
     }
 
     #[test]

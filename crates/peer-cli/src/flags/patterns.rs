@@ -4,7 +4,8 @@
 use std::path::{Component, Path, PathBuf};
 
 use peer::Glob;
-use protocol::{printable, redacted};
+use protocol::redacted;
+use settings::in_quotes;
 use storage::{is_system_file, is_system_folder};
 
 use crate::error::{ExitCode, Failure};
@@ -25,9 +26,11 @@ pub fn meant(typed: Vec<PathBuf>) -> Result<Vec<PathBuf>, Failure> {
             meant.push(path);
             continue;
         }
-        match expand(&unquoted(path.clone())?) {
+        let shown = in_quotes(&redacted(&path.display().to_string()));
+        let wrong = |why: String| Failure::new(ExitCode::Usage, format!("{shown} is no path: {why}"));
+        match expand(&settings::unquoted(path).map_err(wrong)?) {
             Some(found) => meant.extend(found),
-            None => unmatched.push(format!("{:?}", printable(&redacted(&path.display().to_string())))),
+            None => unmatched.push(shown),
         }
     }
     if unmatched.is_empty() {
@@ -35,20 +38,6 @@ pub fn meant(typed: Vec<PathBuf>) -> Result<Vec<PathBuf>, Failure> {
     }
     let sentence = format!("no file is matched by {}. Check the pattern, and the folder", unmatched.join(", "));
     Err(Failure::new(ExitCode::NotFound, sentence))
-}
-
-/// A path as it was meant that has a quotation mark, which no name on Windows has. PowerShell before 7.3 and cmd hand
-/// `'my folder\'` on so that the stroke at its end makes a mark of the quote behind it, and all that follows is part of it.
-fn unquoted(path: PathBuf) -> Result<PathBuf, Failure> {
-    let Some((before, behind)) = path.to_str().and_then(|text| text.split_once('"')) else { return Ok(path) };
-    if behind.is_empty() {
-        return Ok(before.into());
-    }
-    let sentence = format!(
-        "{:?} has a quotation mark, which no name has. Leave out the backslash at the end of a path in quotes",
-        printable(&path.to_string_lossy())
-    );
-    Err(Failure::new(ExitCode::Usage, sentence))
 }
 
 fn is_pattern(text: &str) -> bool {
@@ -114,16 +103,6 @@ mod tests {
     fn names(folder: &Path, pattern: &str) -> Option<Vec<String>> {
         let found = expand(&folder.join(pattern))?;
         Some(found.iter().map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect())
-    }
-
-    #[test]
-    fn a_stroke_at_the_end_of_a_quoted_path_is_no_part_of_its_name() {
-        let meant = |text: &str| unquoted(text.into()).map(|path| path.to_str().unwrap().to_owned());
-        assert_eq!(meant("my folder\"").unwrap(), "my folder");
-        assert_eq!(meant("my folder").unwrap(), "my folder");
-        let failure = meant("my folder\" b.bin").unwrap_err();
-        assert_eq!(failure.code, ExitCode::Usage);
-        assert!(failure.message.contains("Leave out the backslash"), "{}", failure.message);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use integrity::on_all_cores;
-use protocol::{Manifest, PathTree, PieceRange};
+use protocol::{Manifest, PathTree, PieceRange, check_local_name};
 use storage::{
     Access, Backend, FileBackend, FileSpec, Folder, StorageError, error_at, is_system_file, is_system_folder, named,
 };
@@ -59,7 +59,14 @@ pub(crate) fn compare(
         }
     }
     let inside = |file: usize| Path::new(name).join(names.path(manifest, file));
-    let by_name = named(folder, (0..header.files.len()).map(inside))?;
+    // All that can be there. What is left out for its name may be no path here, or lead elsewhere: on Windows `a:b` is on a drive.
+    let can_be_here =
+        |&file: &usize| names.path(manifest, file).split('/').all(|part| check_local_name(part, cfg!(windows)).is_ok());
+    let known: Vec<usize> = (0..header.files.len()).filter(can_be_here).collect();
+    let mut by_name = vec![false; header.files.len()];
+    for (&file, is_there) in known.iter().zip(named(folder, known.iter().map(|&file| inside(file)))?) {
+        by_name[file] = is_there;
+    }
     for &file in wanted {
         let (path, size) = (names.path(manifest, file), header.files[file].size);
         match seen_at(path)? {

@@ -103,6 +103,7 @@ mod tests {
 
     use super::*;
     use crate::config::Choice;
+    use crate::disk::names::policy::NamePolicy;
     use crate::disk::names::select;
     use crate::disk::share::hash_content;
 
@@ -135,6 +136,18 @@ mod tests {
             }
             let manifest = hash_content(&source, Algorithm::Blake3, Some(1024), |_, _| {}).unwrap().manifest;
             World { folder, manifest }
+        }
+
+        /// A folder whose first file has this path.
+        fn with_first(path: &str) -> Self {
+            let World { folder, manifest } = World::new(true);
+            let mut header = manifest.header().clone();
+            header.files[0].path = path.to_owned();
+            // Its digests stand at its end.
+            let bytes = manifest.bytes();
+            let digests = &bytes[bytes.len() - manifest.geometry().pieces() as usize * 32..];
+            let digests: Vec<_> = digests.chunks(32).map(|digest| Digest(digest.try_into().unwrap())).collect();
+            World { folder, manifest: Manifest::build(header, &digests).unwrap() }
         }
 
         fn settings(&self) -> DownloadSettings {
@@ -282,17 +295,22 @@ mod tests {
         assert_eq!(world.plain(), Outcome::Differs("content".to_owned()));
     }
 
+    /// What was left out for its name is not looked for: on Windows it may lead elsewhere.
+    #[test]
+    fn a_file_that_cannot_be_here_is_not_looked_for() {
+        for name in ["C:b", "a:b", "aux", "q?", "aux/c", "q?/c"] {
+            let world = World::with_first(name);
+            let skip = DownloadSettings { names: NamePolicy::Skip, ..world.settings() };
+            world.put("content/sub/b", &[2; 3000]);
+            let expected = if cfg!(windows) { Outcome::Complete } else { build(&[1], &[], false) };
+            assert_eq!(world.plan(&skip), expected, "{name}");
+        }
+    }
+
     /// As earlier versions have shared it.
     #[test]
     fn a_file_of_the_system_in_a_content_is_left_as_it_is_here() {
-        let mut world = World::new(true);
-        let mut header = world.manifest.header().clone();
-        header.files[0].path = ".DS_Store".to_owned();
-        // Its digests stand at its end.
-        let bytes = world.manifest.bytes();
-        let digests = &bytes[bytes.len() - world.manifest.geometry().pieces() as usize * 32..];
-        let digests: Vec<_> = digests.chunks(32).map(|digest| Digest(digest.try_into().unwrap())).collect();
-        world.manifest = Manifest::build(header, &digests).unwrap();
+        let world = World::with_first(".DS_Store");
         world.put("content/sub/b", &[2; 3000]);
         assert_eq!(world.plain(), build(&[1], &[], false), "it is got like any other");
         world.put("content/.DS_Store", b"of another Finder");

@@ -7,6 +7,7 @@ use std::path::Path;
 use lan::Lan;
 use peer::{TrackerAddress, content_of_ticket, received_manifest};
 use protocol::{Code, ContentId, ContentMatch, Query, Ticket, printable};
+use settings::in_quotes;
 
 use super::GetArguments;
 use super::wanted::{What, content_of};
@@ -36,14 +37,15 @@ pub(super) async fn nearby(lan: Option<&Lan>, arguments: &GetArguments, query: Q
         return Ok(What::Id(id));
     }
     let Some(lan) = lan else {
-        let sentence = format!("{wanted:?} is no ticket. {advice}");
+        let sentence = format!("{} is no ticket. {advice}", in_quotes(&wanted));
         return Err(Failure::new(ExitCode::Usage, sentence));
     };
     let ask = async |node: &peer::Node| Ok(node.find(&wanted).await?);
     let sharers = network::sharers(lan, &arguments.peer, ask).await?;
     let sharers: Vec<_> = sharers.into_iter().filter(|sharer| !sharer.contents.is_empty()).collect();
     if sharers.is_empty() {
-        let sentence = format!("{wanted:?} is no ticket, and nobody on this network shares it openly. {advice}");
+        let sentence =
+            format!("{} is no ticket, and nobody on this network shares it openly. {advice}", in_quotes(&wanted));
         return Err(Failure::new(ExitCode::NotFound, sentence));
     }
     let sharer = trust::sharer(sharers, &wanted, &arguments.peer).await?;

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use peer::TrackerAddress;
 use protocol::{Code, ContentId, ContentMatch, Query, QueryError, Ticket, TicketError};
+use settings::in_quotes;
 
 use super::GetArguments;
 use crate::error::{ExitCode, Failure};
@@ -70,7 +71,8 @@ pub(super) fn asked(arguments: &GetArguments) -> Result<Asked, Failure> {
         Some(Ok(ticket)) => {
             return match behind_ticket(&arguments.what) {
                 Some(other) => usage(format!(
-                    "{other:?} is no part of the ticket before it. One ticket is taken at a time, and -o says into which folder"
+                    "{} is no part of the ticket before it. One ticket is taken at a time, and -o says into which folder",
+                    in_quotes(&other)
                 )),
                 None => Ok(Asked::Placed(What::Ticket(ticket))),
             };
@@ -100,14 +102,15 @@ pub(super) fn asked(arguments: &GetArguments) -> Result<Asked, Failure> {
     let [what] = &arguments.what[..] else {
         return usage(match Ticket::damage(&line) {
             Some(error) => format!("{error}. If it is a name with spaces, put it in quotes"),
-            None => format!("{line:?} is no ticket. Put a name with spaces in quotes"),
+            None => format!("{} is no ticket. Put a name with spaces in quotes", in_quotes(&line)),
         });
     };
     match what.parse::<Query>() {
         _ if what.trim().is_empty() => usage(QueryError::Empty.to_string()),
         Err(error) => usage(error.to_string()),
         Ok(_) if arguments.tracker_ip.is_none() && Path::new(what).exists() => {
-            usage(format!("{what:?} is no ticket, and is here already. To send it: peer-cli share {}", quoted(what)))
+            let (shown, typed) = (in_quotes(what), quoted(what));
+            usage(format!("{shown} is no ticket, and is here already. To send it: peer-cli share {typed}"))
         }
         Ok(_) if Ticket::is_shortened(what) && !arguments.as_name => {
             usage(format!("{}. For a file of that name, give -f before it", TicketError::Shortened))
