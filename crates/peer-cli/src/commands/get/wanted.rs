@@ -72,7 +72,7 @@ pub(super) fn asked(arguments: &GetArguments) -> Result<Asked, Failure> {
             return match behind_ticket(&arguments.what) {
                 Some(other) => usage(format!(
                     "{} is no part of the ticket before it. One ticket is taken at a time, and -o says into which folder",
-                    in_quotes(&other)
+                    in_quotes(other)
                 )),
                 None => Ok(Asked::Placed(What::Ticket(ticket))),
             };
