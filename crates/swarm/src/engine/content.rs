@@ -49,6 +49,8 @@ pub(crate) struct Content {
     pub(crate) busy: Duration,
     /// When a piece was last stored.
     pub(crate) grew: Duration,
+    /// When a proven peer of another site last sent something of it.
+    pub(crate) far_heard: Duration,
     /// Where it can be read beside peers.
     pub(crate) origin: Option<Origin>,
     pub(crate) known: KnownPeers,
@@ -85,6 +87,7 @@ impl Content {
             newest: 0,
             busy: Duration::ZERO,
             grew: Duration::ZERO,
+            far_heard: Duration::ZERO,
             origin: None,
             geometry,
             have,

@@ -5,7 +5,11 @@ use protocol::PieceRange;
 
 /// Runs in order that do not touch. There are no more of them than a message holds.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct InFlight(Vec<PieceRange>);
+pub(crate) struct InFlight {
+    runs: Vec<PieceRange>,
+    /// How many pieces they are.
+    pieces: u64,
+}
 
 impl InFlight {
     /// What a message says, in any order. Its runs were checked.
@@ -21,17 +25,18 @@ impl InFlight {
                 _ => runs.push(run),
             }
         }
-        InFlight(runs)
+        let pieces = runs.iter().map(|run| u64::from(run.count)).sum();
+        InFlight { runs, pieces }
     }
 
     pub(crate) fn contains(&self, piece: u32) -> bool {
-        let after = self.0.partition_point(|run| run.first <= piece);
-        after > 0 && self.0[after - 1].pieces().contains(&piece)
+        let after = self.runs.partition_point(|run| run.first <= piece);
+        after > 0 && self.runs[after - 1].pieces().contains(&piece)
     }
 
     /// How many pieces they are.
     pub(crate) fn len(&self) -> u64 {
-        self.0.iter().map(|run| u64::from(run.count)).sum()
+        self.pieces
     }
 
     /// How many pieces are in one of two and not in the other.
@@ -42,11 +47,11 @@ impl InFlight {
     /// How many pieces are here and not in `other`.
     fn lacks(&self, other: &InFlight) -> u64 {
         let (mut both, mut at) = (0, 0);
-        for run in &self.0 {
-            while other.0.get(at).is_some_and(|other| other.pieces().end <= run.first) {
+        for run in &self.runs {
+            while other.runs.get(at).is_some_and(|other| other.pieces().end <= run.first) {
                 at += 1;
             }
-            for other in other.0[at..].iter().take_while(|other| other.first < run.pieces().end) {
+            for other in other.runs[at..].iter().take_while(|other| other.first < run.pieces().end) {
                 both += u64::from(other.pieces().end.min(run.pieces().end) - other.first.max(run.first));
             }
         }
@@ -55,18 +60,18 @@ impl InFlight {
 
     /// The runs, ascending.
     pub(crate) fn runs(&self) -> &[PieceRange] {
-        &self.0
+        &self.runs
     }
 
     /// The pieces, ascending.
     pub(crate) fn pieces(&self) -> impl Iterator<Item = u32> + '_ {
-        self.0.iter().flat_map(|run| run.pieces())
+        self.runs.iter().flat_map(|run| run.pieces())
     }
 
     /// The pieces that are not in `other`, ascending; of what is in both, only runs are looked at.
     pub(crate) fn without(&self, other: &InFlight) -> Vec<u32> {
-        let (mut pieces, mut others) = (Vec::new(), other.0.iter().peekable());
-        for run in &self.0 {
+        let (mut pieces, mut others) = (Vec::new(), other.runs.iter().peekable());
+        for run in &self.runs {
             let (mut next, end) = (run.first, run.pieces().end);
             while let Some(both) = others.peek().filter(|both| both.first < end) {
                 pieces.extend(next..both.first.max(next));

@@ -84,6 +84,8 @@ pub struct Engine {
     hello: PeerMessage,
     /// The place that this peer is in; empty if it was not said.
     site: String,
+    /// When strangers of it were last wrong about what they have or get.
+    deceived: Option<Duration>,
     rng: fastrand::Rng,
     now: Duration,
     next_tick: Duration,
@@ -125,6 +127,7 @@ impl Engine {
             me,
             hello,
             site,
+            deceived: None,
             rng: fastrand::Rng::with_seed(seed),
             now: Duration::ZERO,
             next_tick: Duration::ZERO,
@@ -349,9 +352,6 @@ impl Engine {
             (content.known, content.origin, content.first) = (old.known, old.origin, old.first);
         }
         (content.busy, content.grew, content.newest) = (self.now, self.now, self.turns);
-        if content.wanted {
-            self.downloads.far_tried = None;
-        }
         // What peers said before the manifest was known can be judged now.
         let mut liars = Vec::new();
         for (&conn, state) in &mut self.conns {

@@ -70,13 +70,13 @@ impl Participation {
         if valid { self.in_flight.changes(&InFlight::new(said)) } else { 0 }
     }
 
-    /// Whether the piece is on its way to it.
+    /// Whether the piece is on its way to it, or we promised it.
     pub(crate) fn expects(&self, piece: u32) -> bool {
         self.in_flight.contains(piece) || self.promised.contains_key(&piece)
     }
 
     /// How many pieces it said are on their way to it.
-    pub(crate) fn expected(&self) -> u64 {
+    pub(crate) fn coming(&self) -> u64 {
         self.in_flight.len()
     }
 

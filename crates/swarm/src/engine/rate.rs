@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// A decaying average of bytes a second, and the round trip.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Rate {
     pub(crate) rtt: Duration,
     average: f64,

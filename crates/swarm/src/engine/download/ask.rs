@@ -20,8 +20,8 @@ const LEAST_PATIENCE: Duration = Duration::from_millis(100);
 const SEVERAL: u64 = 8;
 /// Bytes of such a request, if pieces are small.
 const OWN_ACCOUNT: u64 = 1 << 20;
-/// Pieces of one peer that are looked at for it.
-const LOOKS: usize = 256;
+/// Pieces that are looked at for it, of all peers together.
+const LOOKS: usize = 1024;
 
 impl Engine {
     /// Asks a peer for a run.
@@ -40,14 +40,10 @@ impl Engine {
         run: PieceRange,
         cause: Cause,
     ) -> bool {
-        let is_far = self.conns.get(&conn).is_some_and(|state| self.is_far(state));
         let (Some(content), Some(state)) = (self.contents.get_mut(&id), self.conns.get_mut(&conn)) else {
             return false;
         };
         run.pieces().for_each(|piece| content.ask(piece));
-        if is_far {
-            self.downloads.far_tried.get_or_insert(self.now);
-        }
         content.announce_by(self.now + self.config.have_delay, &mut self.announce_at);
         content.busy = self.now;
         if state.download.is_idle() {
@@ -101,7 +97,7 @@ impl Engine {
         self.rng.shuffle(&mut conns);
         let rank = |download: &Download| (download.is_useless(), !download.credit.proven);
         conns.sort_by_key(|conn| self.conns.get(conn).map(|state| rank(&state.download)));
-        let mut rng = self.rng.fork();
+        let (mut rng, mut looks) = (self.rng.fork(), LOOKS);
         let content = self.contents.get(&id)?;
         let (total, size) = (content.total(), content.piece_size());
         conns.into_iter().find_map(|conn| {
@@ -111,7 +107,7 @@ impl Engine {
             let most = if room < size { 0 } else { (OWN_ACCOUNT.min(room) / size).max(1) as u32 };
             let theirs = state.participation(&id).filter(|_| most > 0)?;
             let fits = |piece| !self.comes_nearer(state, id, piece);
-            Some((conn, content.picker.pick(&theirs.have, most, LOOKS, &mut rng, fits)?))
+            Some((conn, content.picker.pick(&theirs.have, most, &mut looks, &mut rng, fits)?))
         })
     }
 
@@ -152,11 +148,11 @@ impl Engine {
             // A piece or two will show it.
             false => state.download.is_willing(self.now),
         };
-        // Another far peer sends over the same link.
-        let far = self.conns.get(&request.conn).is_some_and(|state| self.is_far(state));
+        // Another peer of a far site sends over the same link.
+        let far = self.conns.get(&request.conn).filter(|state| self.is_far(state)).map(|state| &state.peer.site);
         let able = |(number, state): &(&ConnId, &Connection)| {
             state.has(&request.content, piece)
-                && (stalled || (is_faster(state) && !(far && self.is_far(state))))
+                && (stalled || (is_faster(state) && (last || far != Some(&state.peer.site))))
                 && (last || state.download.is_idle())
                 && **number != request.conn
                 && self.may_ask(state)

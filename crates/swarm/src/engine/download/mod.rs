@@ -27,7 +27,6 @@ use std::time::Duration;
 use protocol::{ContentId, PieceRange};
 
 use super::STARVING;
-use super::rate::Rate;
 use crate::event::{ConnId, RequestId};
 use credit::Credit;
 use request::Outgoing;
@@ -137,11 +136,6 @@ pub(crate) struct Downloads {
     starves: bool,
     /// Bytes a second of the fastest, lately.
     fastest: f64,
-    /// What peers of other sites bring together.
-    far: Rate,
-    /// When one of them last sent something, and since when they are asked for what is wanted now.
-    pub(crate) far_heard: Duration,
-    pub(crate) far_tried: Option<Duration>,
 }
 
 /// Bytes of a request that arrived.

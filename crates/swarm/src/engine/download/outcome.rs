@@ -25,10 +25,6 @@ impl Engine {
         } else {
             self.note_peer(request, bytes);
         }
-        if bytes > 0 && self.conns.get(&arrival.conn).is_some_and(|state| self.is_far(state)) {
-            self.downloads.far.add(self.now, bytes);
-            self.downloads.far_heard = self.now;
-        }
         if let Some(state) = self.conns.get_mut(&arrival.conn) {
             if arrival.first {
                 // Waiting for its turn does not count against its rate.
@@ -47,8 +43,13 @@ impl Engine {
 
     /// Bytes of a content came from a peer.
     fn note_peer(&mut self, request: RequestId, bytes: u64) {
-        let content = self.downloads.requests.get(&request).and_then(|request| self.contents.get_mut(&request.content));
-        if let Some(origin) = content.and_then(|content| content.origin.as_mut()) {
+        let Some(request) = self.downloads.requests.get(&request) else { return };
+        let far = self.conns.get(&request.conn).is_some_and(|state| state.download.credit.proven && self.is_far(state));
+        let Some(content) = self.contents.get_mut(&request.content) else { return };
+        if far && bytes > 0 {
+            content.far_heard = self.now;
+        }
+        if let Some(origin) = content.origin.as_mut() {
             origin.peer_brings(bytes);
         }
     }

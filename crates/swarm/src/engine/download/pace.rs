@@ -19,6 +19,8 @@ use crate::event::{ConnId, RequestId};
 const LEAST: f64 = 4096.0;
 /// Seconds within which a stranger must bring a piece while others wait for its place.
 const PIECE_WITHIN: f64 = 4.0;
+/// The same for one at another site: others of this site share the link with us.
+const FAR_PIECE_WITHIN: f64 = 16.0;
 /// A peer that never gave anything is given this long, and four round trips.
 const UNPROVEN: Duration = Duration::from_millis(1500);
 /// With nothing else left to ask for, or others waiting for its place, it is given this long to begin.
@@ -31,12 +33,11 @@ impl Engine {
     pub(crate) fn review_pace(&mut self) {
         self.conns.values_mut().for_each(|state| state.download.credit.tick(state.download.given));
         self.downloads.fastest = self.conns.values().map(|state| state.download.credit.best).fold(0.0, f64::max);
-        // Somebody new waits while those who have given nothing take all that is for such: they must bring a piece soon. Far peers wait for the
-        // link, which is nobody's fault.
+        // Somebody new waits while those who have given nothing take all that is for such: they must bring a piece soon.
         let waits = |state: &Connection| {
             let download = &state.download;
             let new = download.is_idle() && download.credit.strikes == 0;
-            new && !self.is_far(state) && !download.offers.is_empty() && self.may_ask(state)
+            new && !download.offers.is_empty() && self.may_ask(state)
         };
         let crowded = self.conns.values().any(waits);
         let sizes: BTreeMap<ContentId, u64> =
@@ -65,6 +66,7 @@ impl Engine {
 
     /// Whether a peer has stalled, as far as it is time to judge it.
     fn judge_pace(&mut self, conn: ConnId, crowded: bool, sizes: &BTreeMap<ContentId, u64>) -> bool {
+        let far = self.conns.get(&conn).is_some_and(|state| self.is_far(state));
         let Some(state) = self.conns.get_mut(&conn) else { return false };
         let round_trip = state.round_trip();
         let download = &mut state.download;
@@ -76,7 +78,7 @@ impl Engine {
         let (stall, unproven) = (self.config.stall, download.credit.verified == 0);
         let silent = self.now.saturating_sub(download.heard) >= LATE;
         let patience = match unproven {
-            true if crowded && silent => LATE.min(stall),
+            true if crowded && silent && !far => LATE.min(stall),
             true => UNPROVEN.min(stall),
             false => stall,
         };
@@ -85,7 +87,8 @@ impl Engine {
         }
         let owed = download.requests.iter().filter_map(|request| self.downloads.requests.get(request));
         let size = owed.filter_map(|request| sizes.get(&request.content)).max().copied().unwrap_or(0);
-        let soon = if crowded && unproven { size as f64 / PIECE_WITHIN } else { 0.0 };
+        let within = if far { FAR_PIECE_WITHIN } else { PIECE_WITHIN };
+        let soon = if crowded && unproven { size as f64 / within } else { 0.0 };
         download.credit.stalled = download.credit.pace(self.now, download.given) < soon.max(LEAST);
         download.credit.stalled
     }

@@ -108,24 +108,24 @@ impl Picker {
         Some(self.open.around(first, most, 1, |_| true))
     }
 
-    /// A run of up to `most` open pieces of `theirs` that fit, around the rarest. No more than so many of theirs are looked at.
+    /// A run of up to `most` open pieces of `theirs` that fit, around the rarest. Each of theirs that is looked at is one look less.
     pub(crate) fn pick(
         &self,
         theirs: &PieceSet,
         most: u32,
-        looks: usize,
+        looks: &mut usize,
         rng: &mut fastrand::Rng,
         fits: impl Fn(u32) -> bool,
     ) -> Option<PieceRange> {
-        let mut looked = 0;
-        let first = self.open.rarest(u32::MAX, rng, |piece| {
-            theirs.contains(piece) && {
-                looked += 1;
-                looked > looks || fits(piece)
+        let mut found = None;
+        self.open.rarest(u32::MAX, rng, |piece| {
+            if *looks > 0 && theirs.contains(piece) {
+                *looks -= 1;
+                found = fits(piece).then_some(piece);
             }
+            found.is_some() || *looks == 0
         });
-        let first = first.filter(|_| looked <= looks)?;
-        Some(self.open.around(first, most, 1, |piece| theirs.contains(piece) && fits(piece)))
+        Some(self.open.around(found?, most, 1, |piece| theirs.contains(piece) && fits(piece)))
     }
 }
 
@@ -147,18 +147,24 @@ mod tests {
         picker.joined(&PieceSet::full(4));
         picker.joined(&set(4, &[0, 1, 3]));
         let mut rng = fastrand::Rng::with_seed(1);
-        assert_eq!(picker.pick(&PieceSet::full(4), 1, 9, &mut rng, |_| true), Some(PieceRange { first: 2, count: 1 }));
+        assert_eq!(
+            picker.pick(&PieceSet::full(4), 1, &mut 9, &mut rng, |_| true),
+            Some(PieceRange { first: 2, count: 1 })
+        );
         picker.close(2);
         picker.left(&set(4, &[0, 1, 3]), false);
         picker.joined(&set(4, &[0, 1]));
-        assert_eq!(picker.pick(&PieceSet::full(4), 1, 9, &mut rng, |_| true), Some(PieceRange { first: 3, count: 1 }));
+        assert_eq!(
+            picker.pick(&PieceSet::full(4), 1, &mut 9, &mut rng, |_| true),
+            Some(PieceRange { first: 3, count: 1 })
+        );
         assert_eq!(picker.availability(3), 1);
     }
 
     #[test]
     fn nothing_is_picked_from_a_peer_without_open_pieces() {
         let picker = Picker::new(8, 2..8);
-        assert_eq!(picker.pick(&set(8, &[0, 1]), 4, 9, &mut fastrand::Rng::with_seed(1), |_| true), None);
+        assert_eq!(picker.pick(&set(8, &[0, 1]), 4, &mut 9, &mut fastrand::Rng::with_seed(1), |_| true), None);
     }
 
     /// Any sequence of peers that come, get pieces and go, beside plain counts.
@@ -206,7 +212,7 @@ mod tests {
                 let holders = |piece| peers.iter().filter(|(theirs, _)| theirs.contains(piece)).count() as u32;
                 let (theirs, most) = (some(&mut random), random.u32(1..10));
                 let rarest = open.iter().filter(|&piece| theirs.contains(piece)).map(holders).min();
-                let picked = picker.pick(&theirs, most, usize::MAX, &mut random, |_| true);
+                let picked = picker.pick(&theirs, most, &mut usize::MAX.to_owned(), &mut random, |_| true);
                 assert_eq!(picked.is_some(), rarest.is_some(), "seed {seed}");
                 let Some(run) = picked else { continue };
                 assert!((1..=most).contains(&run.count), "seed {seed}: {run:?} of at most {most}");

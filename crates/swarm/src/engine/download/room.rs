@@ -28,12 +28,6 @@ const HORIZON: Duration = Duration::from_secs(4);
 /// The same while somebody reads what comes.
 const READING: Duration = Duration::from_millis(250);
 const SLOW_HORIZON: Duration = Duration::from_secs(2);
-/// Peers of other sites together owe no more than they bring in this time, or so many bytes, or one piece.
-const FAR_HORIZON: Duration = Duration::from_secs(2);
-const FAR_LEAST: u64 = 256 << 10;
-/// Of those who have not proven themselves so many are asked at first, and twice as many each time that so long has passed: a piece of each.
-const FAR_TRIED: usize = 2;
-const FAR_DOUBLED: Duration = Duration::from_millis(500);
 /// A peer this many times slower than the fastest counts among those who have to prove themselves.
 const BESIDE: f64 = 16.0;
 
@@ -103,24 +97,7 @@ impl Engine {
         }
         // What a reader asks for next should not wait for long behind what nobody waits for.
         let horizon = if self.somebody_reads() { READING.max(state.round_trip() * 4) } else { HORIZON };
-        let room = self.downloads.room(state, self.memory(size), total, size, horizon);
-        if self.is_far(state) { room.min(self.far_room(state, size)) } else { room }
-    }
-
-    /// Bytes that may be asked of a peer of another site now, of a content in pieces of `size`. Others of this site ask over the same link, and
-    /// if each of them asks everyone there for a piece, none comes before it is given up.
-    fn far_room(&self, state: &Connection, size: u64) -> u64 {
-        let far = self.conns.values().filter(|state| self.is_far(state)).map(|state| &state.download);
-        if !state.download.credit.proven {
-            let tried = far.filter(|download| !download.credit.proven && !download.is_idle()).count();
-            let since = self.downloads.far_tried.map_or(Duration::ZERO, |at| self.now.saturating_sub(at));
-            let doubled = since.as_millis() / FAR_DOUBLED.as_millis();
-            return if tried < FAR_TRIED << doubled.min(16) { size } else { 0 };
-        }
-        let owed = far.filter(|download| download.credit.proven).map(|download| download.owed).sum();
-        let most = self.downloads.far.bytes_in(FAR_HORIZON).unwrap_or(0).max(FAR_LEAST).max(size);
-        let room = most.saturating_sub(owed);
-        if room < size { 0 } else { room }
+        self.downloads.room(state, self.memory(size), total, size, horizon)
     }
 
     /// A verified piece of so many bytes came from a peer.

@@ -113,7 +113,6 @@ impl Lacking {
         let mut lacking =
             Lacking { engine: Engine::new(Config::default(), peer(0), hello, 1), now: Duration::ZERO, actions: vec![] };
         let (have, wanted) = (PieceSet::empty(PIECES), PieceSet::full(PIECES));
-        // A piece is as much as all far peers together may owe at first.
         let geometry = Arc::new(Geometry::new(256 << 10, vec![u64::from(PIECES) * (256 << 10)]).unwrap());
         lacking.tell(Event::Content { content: content(), geometry, have, wanted });
         lacking
@@ -151,41 +150,6 @@ impl Lacking {
     fn asked(&self) -> Vec<(ConnId, u32)> {
         fetches(&self.actions).into_iter().map(|(conn, _, run)| (conn, run.first)).collect()
     }
-}
-
-#[test]
-fn few_far_peers_are_asked_at_first_and_more_as_nothing_comes() {
-    let mut lacking = Lacking::new();
-    (1..40).for_each(|conn| lacking.meet(conn, "there", PIECES, 0, Some(conn as u32)));
-    assert_eq!(lacking.asked().len(), 2);
-    lacking.wait(Duration::from_millis(600));
-    assert_eq!(lacking.asked().len(), 4);
-    // However many of them are silent, one that is not is found soon.
-    lacking.wait(Duration::from_millis(2500));
-    assert_eq!(lacking.asked().iter().map(|&(conn, _)| conn).collect::<std::collections::BTreeSet<_>>().len(), 39);
-}
-
-#[test]
-fn near_peers_are_all_asked_at_once() {
-    let mut lacking = Lacking::new();
-    (1..20).for_each(|conn| lacking.meet(conn, "here", PIECES, 0, Some(conn as u32)));
-    assert_eq!(lacking.asked().len(), 19);
-}
-
-#[test]
-fn far_peers_together_owe_no_more_than_they_bring() {
-    let mut lacking = Lacking::new();
-    lacking.meet(1, "there", PIECES, 0, Some(1));
-    let (_, request, run) = fetches(&lacking.actions)[0];
-    lacking.now += Duration::from_secs(1);
-    lacking.tell(Event::Progress { request, bytes: 256 << 10 });
-    lacking.tell(Event::Stored { content: content(), request, piece: run.first });
-    // It brings one piece a second: two may be under way, of whomever.
-    lacking.meet(2, "there", PIECES, 0, None);
-    let runs = vec![PieceRange { first: 10, count: 9 }];
-    lacking.tell(Event::Message { conn: 1, message: PeerMessage::Offer { content: content(), runs } });
-    let owed: u32 = fetches(&lacking.actions)[1..].iter().map(|(_, _, run)| run.count).sum();
-    assert_eq!(owed, 2);
 }
 
 #[test]

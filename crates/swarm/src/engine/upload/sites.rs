@@ -20,6 +20,8 @@ const COMING_BELIEVED: Duration = Duration::from_secs(30);
 const MOST_COMING: u64 = 8 << 20;
 /// Who is doubted is believed again once twice as much has travelled as before, and so many bytes more.
 const AMENDS: u64 = 1 << 20;
+/// Once strangers were wrong, their word counts as little as that of new ones for so long.
+const DECEIVED: Duration = Duration::from_secs(600);
 /// While far peers send, so long is waited for the next piece.
 const LONG_STARVING: Duration = Duration::from_secs(30);
 
@@ -76,7 +78,7 @@ impl Engine {
         let theirs = state.participation(&id)?;
         let belief = self.belief(state, theirs)?;
         let size = self.contents.get(&id)?.piece_size();
-        let little = || theirs.expected().saturating_mul(size) <= MOST_COMING.max(size);
+        let little = || theirs.coming().saturating_mul(size) <= MOST_COMING.max(size);
         (belief == Belief::All || little()).then_some(Word { theirs, belief })
     }
 
@@ -93,15 +95,22 @@ impl Engine {
             Some(bytes) => (state.travelled() > bytes).then_some(Belief::All),
             None if state.was_of_use() => Some(Belief::All),
             None if broke => None,
-            None if age < BELIEVED || grows => Some(Belief::All),
+            None if age < BELIEVED => Some(Belief::All),
+            None if self.was_deceived() => None,
+            None if grows => Some(Belief::All),
             None => (age < COMING_BELIEVED).then_some(Belief::Coming),
         }
+    }
+
+    /// Whether strangers of this site were wrong of late.
+    fn was_deceived(&self) -> bool {
+        self.deceived.is_some_and(|at| self.now.saturating_sub(at) < DECEIVED)
     }
 
     /// Whether nothing of a content has come for long. What far peers send at the moment is waited for longer.
     pub(crate) fn starves(&self, content: &Content) -> bool {
         let since = |time| self.now.saturating_sub(time);
-        since(content.grew) >= LONG_STARVING || since(content.grew.max(self.downloads.far_heard)) >= STARVING
+        since(content.grew) >= LONG_STARVING || since(content.grew.max(content.far_heard)) >= STARVING
     }
 
     /// Nothing is under way, and strangers of this site say that they get all that far peers have: that counts no more.
@@ -110,6 +119,7 @@ impl Engine {
         if !self.conns.values().any(|state| self.is_far(state) && self.may_ask(state) && has_some(state)) {
             return;
         }
+        self.deceived = Some(self.now);
         for state in self.conns.values_mut().filter(|state| state.peer.site == self.site && !state.was_of_use()) {
             state.conduct.doubt = state.conduct.doubt.max(Some(0));
         }
@@ -141,12 +151,19 @@ impl Engine {
             }
             // A peer that sends at the moment keeps nobody waiting.
             let sends = !state.download.is_idle() && !starves(state.download.heard);
-            let claims = state.participations.values().any(|theirs| !theirs.takes || !starves(theirs.grew));
-            if sends || !claims {
+            let claims = |(id, theirs): (&ContentId, &Participation)| match state.peer.site == self.site {
+                // What only comes to it nobody could have had from it.
+                true => self.contents.get(id).is_some_and(|content| theirs.have.count_without(&content.have) > 0),
+                false => !theirs.takes || !starves(theirs.grew),
+            };
+            if sends || !state.participations.iter().any(claims) {
                 continue;
             }
+            if state.peer.site == self.site {
+                self.deceived = Some(now);
+            }
             // One that was of use may be so again.
-            state.conduct.doubt = Some(bytes.min(state.travelled() * 2 + AMENDS));
+            state.conduct.doubt = state.conduct.doubt.max(Some(bytes.min(state.travelled() * 2 + AMENDS)));
             if state.download.credit.verified == 0 {
                 // Nor is it believed under its next id.
                 self.peers.doubt(state.peer.address.ip(), bytes);
