@@ -346,6 +346,10 @@ impl Remote for OriginStorage {
         self.0.clone().bring(file, offset, len).boxed()
     }
 
+    fn part_size(&self) -> u64 {
+        self.0.part_size
+    }
+
     fn changed(&self) -> Changing {
         let inner = self.0.clone();
         async move {
