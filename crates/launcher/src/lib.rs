@@ -131,7 +131,11 @@ impl Tool {
     fn parts(&self, arguments: &[OsString]) -> Vec<&str> {
         let begins = |start: &str| arguments.iter().any(|word| word.to_string_lossy().starts_with(start));
         let mut parts = vec!["--profile", self.profile, "-p", self.package, "--bin", self.program];
-        if self.runs_programs && !asks_for_help(arguments) {
+        // Help needs no programs, nor what only they have.
+        if asks_for_help(arguments) {
+            return parts;
+        }
+        if self.runs_programs {
             parts.extend(["-p", "tracker", "--bin", "tracker", "-p", "peer-cli", "--bin", "peer-cli"]);
         }
         if let Some((_, feature)) = self.feature.filter(|(start, _)| begins(start)) {
@@ -217,6 +221,10 @@ mod tests {
         let bench = tool("bench").unwrap();
         assert!(!bench.parts(&words("--rounds 3")).contains(&"--features"));
         assert!(bench.parts(&words("reach nginx")).ends_with(&["--features", FEATURES_FOR_PEOPLE]));
+        assert!(
+            !bench.parts(&words("reach --help")).contains(&"--features"),
+            "packages that are not built have no features"
+        );
     }
 
     /// Crates by the features that they are built with, if these packages are built.

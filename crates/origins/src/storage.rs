@@ -1,6 +1,7 @@
 //! A storage that only reads, and whose bytes are an origin's: each part is read from there once, however many ask for it, verified
 //! by the manifest, and kept in the cache. Its pieces are given on one by one as they come, and a read that breaks off for good goes on
-//! there when the part is asked for again.
+//! there when the part is asked for again. Where parts are asked for in order, the next one is asked of the origin so long before its turn
+//! that the way there and back costs nothing.
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
@@ -14,7 +15,7 @@ use protocol::Manifest;
 use storage::{Changing, Fetching, Remote, Storage, StorageError};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::cache::{Cache, ObjectKey, PartKey};
 use crate::partial::{Arriving, Partial};
@@ -28,6 +29,9 @@ const RECENT: u64 = 32 << 20;
 /// How often it is looked whether one object has changed, or one of many.
 const LOOK: Duration = Duration::from_secs(60);
 const LOOK_AT_MANY: Duration = Duration::from_secs(300);
+/// A part is read ahead when the one before will be here within so many times what the origin takes to begin an answer.
+const AHEAD: u32 = 2;
+const LONGEST_LEAD: Duration = Duration::from_secs(1);
 /// How long peers are let wait for an origin that does not answer: they ask again.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -44,6 +48,7 @@ struct Inner {
     keys: Vec<ObjectKey>,
     parts: Mutex<Parts>,
     reads: Arc<Semaphore>,
+    reads_ahead: bool,
     look: Duration,
     runtime: Handle,
     /// Where the manifest may be kept.
@@ -55,11 +60,41 @@ type At = (usize, u64);
 
 #[derive(Default)]
 struct Parts {
-    in_flight: HashMap<At, watch::Receiver<Arriving>>,
+    in_flight: HashMap<At, Flight>,
     /// What came of those whose read has failed.
     partial: Partial<At>,
     /// The last that came, newest last.
     recent: VecDeque<(At, Bytes)>,
+    /// How long the origin last took to begin an answer, and what was last read before anybody asked for it.
+    lead: Duration,
+    ahead: Option<At>,
+}
+
+/// A part that is being read.
+struct Flight {
+    coming: watch::Receiver<Arriving>,
+    since: Instant,
+}
+
+impl Parts {
+    /// Somebody is to read a part, who tells others of it.
+    fn take_off(&mut self, at: At) -> (watch::Sender<Arriving>, watch::Receiver<Arriving>) {
+        let (sender, coming) = watch::channel(self.partial.take(at));
+        self.in_flight.insert(at, Flight { coming: coming.clone(), since: Instant::now() });
+        (sender, coming)
+    }
+
+    fn is_recent(&self, at: At) -> bool {
+        self.recent.iter().any(|(recent, _)| *recent == at)
+    }
+
+    /// Whether all of a part of so many bytes is here, or will be when an answer to the next request begins.
+    fn is_nearly_here(&self, at: At, len: u64) -> bool {
+        let Some(flight) = self.in_flight.get(&at) else { return self.is_recent(at) };
+        let (came, took) = (flight.coming.borrow().len(), flight.since.elapsed().saturating_sub(self.lead));
+        let left = took.mul_f64((len - came) as f64 / came.max(1) as f64);
+        came > 0 && left <= self.lead * AHEAD
+    }
 }
 
 impl OriginStorage {
@@ -93,6 +128,8 @@ impl OriginStorage {
             cache,
             parts: Mutex::default(),
             reads: Arc::new(Semaphore::new(reads)),
+            // Under a low cap there is one read at a time, of what somebody waits for.
+            reads_ahead: reads > 1,
             runtime: Handle::current(),
             kept: OnceLock::new(),
         })))
@@ -130,6 +167,7 @@ impl Inner {
 
     /// A range of a part: from memory, from the cache, or with all of it from the origin.
     async fn part(self: Arc<Self>, at: At, range: Range<u64>) -> Result<Bytes, StorageError> {
+        self.read_ahead(at);
         // What is in the cache and cannot be read is read from the origin, and not looked for there again.
         let mut looks_there = true;
         loop {
@@ -140,11 +178,10 @@ impl Inner {
                     return Ok(slice(bytes));
                 }
                 match parts.in_flight.get(&at) {
-                    Some(coming) => (None, Some(coming.clone())),
+                    Some(flight) => (None, Some(flight.coming.clone())),
                     None if looks_there && self.is_cached(at) => (None, None),
                     None => {
-                        let (sender, coming) = watch::channel(parts.partial.take(at));
-                        parts.in_flight.insert(at, coming.clone());
+                        let (sender, coming) = parts.take_off(at);
                         (Some(sender), Some(coming))
                     }
                 }
@@ -166,6 +203,44 @@ impl Inner {
                 Ok(arriving) => arriving.bytes(range.clone()).map_err(as_storage_error),
                 Err(_) => Err(StorageError::Unreachable(format!("{} is not read any more", self.origin.url()))),
             };
+        }
+    }
+
+    /// Parts of a file; an empty one has none.
+    fn parts_of(&self, file: usize) -> u64 {
+        self.listing.objects[file].size.div_ceil(self.part_size)
+    }
+
+    /// The part that comes before or after another one, where the last one of all comes before the first.
+    fn neighbour(&self, (file, number): At, after: bool) -> At {
+        let files = self.listing.objects.len();
+        let step = |file: usize| if after { (file + 1) % files } else { (file + files - 1) % files };
+        match (after, number) {
+            (true, _) if number + 1 < self.parts_of(file) => return (file, number + 1),
+            (false, 1..) => return (file, number - 1),
+            _ => {}
+        }
+        let mut other = step(file);
+        while self.parts_of(other) == 0 {
+            other = step(other);
+        }
+        (other, if after { 0 } else { self.parts_of(other) - 1 })
+    }
+
+    /// A part is asked for. If the one before it was, too, the next one will be.
+    fn read_ahead(self: &Arc<Self>, at: At) {
+        let (before, next, range) = (self.neighbour(at, false), self.neighbour(at, true), self.range_of(at));
+        if !self.reads_ahead || before == at {
+            return;
+        }
+        let mut parts = self.lock();
+        let is_known = parts.ahead == Some(next) || parts.in_flight.contains_key(&next) || parts.is_recent(next);
+        let is_due = parts.is_recent(before) && parts.is_nearly_here(at, range.end - range.start);
+        if !is_known && is_due && !self.is_cached(next) {
+            parts.ahead = Some(next);
+            let (sender, _) = parts.take_off(next);
+            drop(parts);
+            self.runtime.spawn(self.clone().fly(next, sender));
         }
     }
 
@@ -233,11 +308,15 @@ impl Inner {
         let piece_size = u64::from(self.manifest.header().piece_size);
         let mut come = sender.borrow().len();
         let mut reader = self.origin.reader(object, range.start + come..range.end)?;
+        let mut asked = Some(Instant::now());
         while range.start + come < range.end {
             let len = piece_size.min(range.end - range.start - come) as usize;
             let mut piece = BytesMut::with_capacity(len);
             while piece.len() < len {
                 let part = reader.next_within(len - piece.len()).await?.ok_or_else(ends)?;
+                if let Some(asked) = asked.take() {
+                    self.lock().lead = asked.elapsed().min(LONGEST_LEAD);
+                }
                 piece.extend_from_slice(&part);
             }
             let (storage, piece, offset) = (self.clone(), piece.freeze(), come);
@@ -344,6 +423,10 @@ impl Storage for OriginStorage {
 impl Remote for OriginStorage {
     fn fetch(&self, file: usize, offset: u64, len: usize) -> Fetching {
         self.0.clone().bring(file, offset, len).boxed()
+    }
+
+    fn part_size(&self) -> u64 {
+        self.0.part_size
     }
 
     fn changed(&self) -> Changing {

@@ -189,6 +189,38 @@ async fn each_part_is_read_once_however_many_ask() {
 }
 
 #[tokio::test]
+async fn parts_that_are_asked_for_in_order_are_read_ahead_and_no_others() {
+    const PART: u64 = 4 << 20;
+    let bytes = pattern((17 << 20) + 5);
+    let server = file_server(&bytes);
+    let origin = open(&server);
+    let (listing, manifest) = made(&origin, None).await;
+    let (before, sent) = (server.requests().len(), server.sent());
+    let storage = OriginStorage::new(origin, listing, manifest, None, None).unwrap();
+    let is_asked_for = |part: u64| {
+        let begin = format!("bytes={}-", part * PART);
+        server.requests()[before..].iter().any(|asked| asked.headers["range"].starts_with(&begin))
+    };
+    // The end of a part comes last.
+    let read = async |part: u64| {
+        for offset in [PART - 10, PART - 5] {
+            storage.fetch(0, part * PART + offset, 5).await.unwrap();
+        }
+    };
+    read(3).await;
+    read(0).await;
+    assert!(!is_asked_for(4) && !is_asked_for(1), "nobody knows what comes next");
+    read(1).await;
+    while !is_asked_for(2) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    read(2).await;
+    assert!(!is_asked_for(4), "the part before that is not asked for anew");
+    assert!(storage.fetch(0, 0, bytes.len()).await.unwrap() == bytes);
+    assert_eq!(server.sent() - sent, bytes.len() as u64, "each byte once");
+}
+
+#[tokio::test]
 async fn what_was_read_for_the_manifest_is_served_from_the_cache_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let bytes = pattern((5 << 20) + 5);

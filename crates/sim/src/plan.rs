@@ -118,7 +118,7 @@ pub struct Group {
     /// Part of what is sent to and from them that is lost, beyond the plan's.
     #[serde(default)]
     pub loss: f64,
-    /// They know the manifest, and may read from the origin.
+    /// They know the manifest, and may read from the origin. Those who hold everything share it from there: they give what they have read.
     #[serde(default)]
     pub reads_origin: bool,
     /// They read the content in order while they download it.
@@ -308,7 +308,9 @@ impl Plan {
             if !group.hostile.is_empty() && (group.mean_stay.is_some() || group.seeds()) {
                 return bad("hostile: mean_stay, holds or range");
             }
-            if group.reads_origin && (self.origin.is_none() || group.seeds() || !group.takes_part(0)) {
+            // Who shares it from there waits for an answer for ever.
+            let cannot = |origin: &Origin| group.seeds() && (group.range.is_some() || origin.fails.is_some());
+            if group.reads_origin && (self.origin.as_ref().is_none_or(cannot) || !group.takes_part(0)) {
                 return bad("reads_origin");
             }
             let known = |name: &String| self.group.iter().any(|group| group.name == *name);

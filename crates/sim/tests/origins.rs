@@ -25,3 +25,12 @@ fn one_peer_alone_fills_the_link_of_an_origin() {
     assert!(reader <= 1.15, "it took {reader} times as long as one copy");
     assert!(outcome.from_origin <= 1.05, "the origin sent {} copies", outcome.from_origin);
 }
+
+/// It gives what it has read, and reads the next part ahead.
+#[test]
+fn a_seeder_of_an_origin_is_hardly_slower_than_one_that_has_everything() {
+    let outcome = run("origin-shared", include_str!("../plans/origin-shared.toml"));
+    let last = outcome.last().unwrap() / outcome.bound;
+    assert!(last <= 1.15, "the last one took {last} times as long as one copy");
+    assert!(outcome.from_origin <= 1.05, "the origin sent {} copies", outcome.from_origin);
+}

@@ -16,6 +16,8 @@ pub trait Remote: Storage {
     /// Does as [`read`](Storage::read), without blocking. [`StorageError::Unreachable`] is over after a while, and any other error is
     /// not.
     fn fetch(&self, file: usize, offset: u64, len: usize) -> Fetching;
+    /// Who reads a byte of a file has all of the part read that it is in: files are cut into parts of so many bytes.
+    fn part_size(&self) -> u64;
     /// Waits until something there is not what it was; for ever, if that cannot be.
     fn changed(&self) -> Changing;
 }

@@ -76,6 +76,13 @@ pub enum Event {
         /// Whether it is read only where peers bring next to nothing.
         spare: bool,
     },
+    /// Pieces of a content are read from somewhere else before they are given, and with a piece all of the part of its file that it is in.
+    ReadInParts {
+        /// The content.
+        content: ContentId,
+        /// Bytes of a part.
+        part: u64,
+    },
     /// The content is not shared or wanted any more.
     Withdraw {
         /// The content.

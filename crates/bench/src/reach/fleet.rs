@@ -158,7 +158,7 @@ impl Fleet<'_> {
         let timed = self.time(command, |_| false)?;
         self.compare(|machine| self.lab.folder.join(machine).join(FILE))?;
         drop(gateways);
-        let mut figures = self.figures(Shape::Gateways, size, timed, 0, "/org/model/resolve")?;
+        let mut figures = self.figures(Shape::Gateways, size, timed, 0, "/random.bin")?;
         let asked = if hf.is_some() { BY_HF.min(self.machines.len()) } else { 0 };
         figures.push(Figure::new("of them by hf download", asked as f64, Target::None));
         Ok(figures)
@@ -208,6 +208,7 @@ impl Fleet<'_> {
         let copy = size as f64 / UPLINK;
         let (last, middle) = (took.last().copied().unwrap_or(f64::NAN), took[took.len() / 2]);
         let copies = (self.nginx.sent(path)? - before) as f64 / size as f64;
+        ensure!(copies > 0.9, "nginx has written down {copies} copies, and peers have more");
         let [most, most_copies] = shape.targets();
         let name = match shape {
             Shape::Seeder => "a seeder of an origin",

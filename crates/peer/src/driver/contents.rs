@@ -242,6 +242,7 @@ impl Driver {
         let geometry = Arc::new(opened.store.manifest().geometry().clone());
         self.watch.add(&opened.store);
         let changes = opened.store.remote().map(|remote| self.watch_remote(content, &**remote));
+        let part = opened.store.remote().map(|remote| remote.part_size());
         let store = Some(opened.store);
         let mut item = Item { store, opening: true, finished: true, private, changes, ..self.new_item(up, None) };
         // Who watched it before, by another path, goes on.
@@ -253,6 +254,9 @@ impl Driver {
         self.items.insert(content, item);
         self.look_for_strangers();
         self.event(Event::Content { content, geometry, have: opened.have, wanted: opened.goal });
+        if let Some(part) = part {
+            self.event(Event::ReadInParts { content, part });
+        }
         self.set_state(content, State::Complete);
         self.announce(content);
         begun

@@ -61,6 +61,10 @@ impl Remote for Far {
         })
     }
 
+    fn part_size(&self) -> u64 {
+        128 << 10
+    }
+
     fn changed(&self) -> Changing {
         let mut changed = self.changed.subscribe();
         Box::pin(async move {

@@ -116,6 +116,9 @@ impl World {
             transfer.owed -= bytes;
         }
         self.peers[peer as usize].owed -= bytes;
+        if self.peers[peer as usize].parts.is_some() {
+            return self.part_came(peer, id, piece, last);
+        }
         let wrong = self.peers.get(server as usize).map_or(0.0, |server| server.wrong);
         self.tell(peer, Event::Progress { request, bytes });
         if let Some(piece) = piece {

@@ -2,7 +2,7 @@
 //!
 //! It is cut by what happens: `connections` (dial, say, close), `transfers` with `asking` and `serving` (ask, serve, cancel), `tracker`
 //! (announce, introduce), `peers` (who they are, how they come), `readers` (who reads what comes), `faults` (crashes, cuts, a tracker that dies), `hostile` (peers
-//! that are no engine and mean harm), `origin` (a server that engines read from). `invariants` is what must never happen, `verdict` says whose fault it is when someone does not get everything.
+//! that are no engine and mean harm), `origin` (a server that engines read from), `parts` (seeders that read it for others). `invariants` is what must never happen, `verdict` says whose fault it is when someone does not get everything.
 
 mod asking;
 mod connections;
@@ -10,6 +10,7 @@ mod faults;
 mod hostile;
 mod invariants;
 mod origin;
+mod parts;
 mod peers;
 mod readers;
 mod serving;

@@ -8,6 +8,7 @@ use swarm::{Engine, Event, RequestId};
 
 use super::hostile::Brain;
 use super::origin::OriginServer;
+use super::parts::{PART, PartReader};
 use super::readers::Reader;
 use super::transfers::TransferId;
 use super::{Holding, PeerIx, SECOND, SimEvent, World};
@@ -44,6 +45,8 @@ pub(super) struct Peer {
     pub(super) holdings: Vec<Holding>,
     /// It knows the manifest of the first content, and reads from its origin.
     pub(super) reads_origin: bool,
+    /// What it has read of that, if it shares it from there.
+    pub(super) parts: Option<PartReader>,
     /// How it reads the first content.
     pub(super) reader: Option<Reader>,
 }
@@ -129,6 +132,7 @@ impl World {
                 requests: BTreeMap::new(),
                 holdings,
                 reads_origin: group.reads_origin,
+                parts: (seeder && group.reads_origin).then(|| PartReader::new(pieces)),
                 reader: group.reads.as_ref().map(|reads| Reader::new(reads, pieces, normal)),
             });
             let arrives = (random.f64() * group.arrive_within * SECOND as f64) as Time;
@@ -163,7 +167,8 @@ impl World {
             let copies = |capacity: f64| capacity * self.goodput * peer.goodput / plan.copy_seconds;
             let uplink = if group.serves == Serves::Well { copies(group.upload) } else { 0.0 };
             if peer.seeder {
-                capacities.seeders += copies(group.upload);
+                let read = plan.origin.as_ref().filter(|_| group.reads_origin).map_or(f64::INFINITY, |it| it.upload);
+                capacities.seeders += copies(group.upload.min(read));
                 capacities.seeder_count += 1;
             } else {
                 capacities.uplinks.push(uplink);
@@ -174,7 +179,9 @@ impl World {
                 (0..wanted.len()).filter(wants).for_each(|content| wanted[content] = true);
             }
         }
-        if let Some(origin) = plan.origin.as_ref().filter(|_| plan.group.iter().any(|group| group.reads_origin)) {
+        if let Some(origin) =
+            plan.origin.as_ref().filter(|_| plan.group.iter().any(|it| it.reads_origin && !it.seeds()))
+        {
             capacities.seeders += origin.upload / plan.copy_seconds;
             capacities.seeder_count += 1;
         }
@@ -224,6 +231,9 @@ impl World {
                 let have = holding.have.clone();
                 have.iter().for_each(|piece| self.contents[content].copies[piece as usize] += 1);
                 self.tell(peer, Event::Content { content: id, geometry, have, wanted: PieceSet::empty(0) });
+                if content == 0 && self.peers[peer as usize].parts.is_some() {
+                    self.tell(peer, Event::ReadInParts { content: id, part: PART });
+                }
             } else {
                 continue;
             }

@@ -66,6 +66,9 @@ impl World {
             return self.after(0, SimEvent::Tell(peer, Event::Served { serve, pieces: 0 }));
         };
         let (run, content, asker, conn) = (transfer.run, transfer.content, transfer.asker, transfer.conn);
+        if content == 0 && self.is_read_first(peer, serve, run) {
+            return;
+        }
         let first = self.piece_bytes(content, run.first);
         let holding = &self.peers[peer as usize].holdings[content];
         if !run.pieces().all(|piece| holding.have.contains(piece)) {

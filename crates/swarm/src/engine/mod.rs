@@ -164,6 +164,7 @@ impl Engine {
             Event::ManifestCame { content } => self.manifest_came(content),
             Event::ManifestFailed { content, conn, lied } => self.manifest_failed(content, conn, lied),
             Event::Reading { content, reader, window } => self.reading(content, reader, window),
+            Event::ReadInParts { content, part } => self.read_in_parts(content, part),
             Event::Withdraw { content } => self.withdraw(content),
             Event::Origin { content, cap, spare } => self.use_origin(content, cap, spare),
             Event::Found { content, peers } => self.found(content, peers, PeerSource::Tracker),
@@ -371,6 +372,16 @@ impl Engine {
         self.take_waiting_offers();
         self.offer_more();
         self.next_tick = self.now;
+    }
+
+    fn read_in_parts(&mut self, id: ContentId, part: u64) {
+        if let Some(content) = self.contents.get_mut(&id)
+            && let Some(geometry) = &content.geometry
+        {
+            let pieces = (part / u64::from(geometry.piece_size())).max(1) as usize;
+            let files = 0..geometry.sizes().len();
+            content.spread.read_in_parts(files.flat_map(|file| geometry.pieces_of(file).step_by(pieces)).collect());
+        }
     }
 
     fn withdraw(&mut self, id: ContentId) {

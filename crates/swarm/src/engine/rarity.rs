@@ -11,6 +11,24 @@ pub(crate) struct Rarity {
     buckets: Vec<Vec<u32>>,
     /// Where in its bucket a listed piece lies; `UNLISTED` otherwise.
     positions: Vec<u32>,
+    /// The order among pieces that as many have, where that is not left to chance.
+    parts: Option<Parts>,
+}
+
+/// Where pieces are read together with others: what was read with a piece comes after it, and before anything that was not.
+#[derive(Debug)]
+struct Parts {
+    /// The first piece of each, in order.
+    starts: Vec<u32>,
+    /// The piece that comes next, if it is no more common than others.
+    next: u32,
+}
+
+impl Parts {
+    fn start_of(&self, piece: u32) -> u32 {
+        let before = self.starts.partition_point(|&start| start <= piece);
+        before.checked_sub(1).map_or(0, |at| self.starts[at])
+    }
 }
 
 const UNLISTED: u32 = u32::MAX;
@@ -21,7 +39,20 @@ impl Rarity {
         let pieces = pieces as usize;
         // Nearly all pieces are in the first bucket at some time: one that grew would leave holes in memory.
         let buckets = vec![Vec::with_capacity(pieces)];
-        Rarity { counts: vec![0; pieces], buckets, positions: vec![UNLISTED; pieces] }
+        Rarity { counts: vec![0; pieces], buckets, positions: vec![UNLISTED; pieces], parts: None }
+    }
+
+    /// Pieces are read in parts, which begin with these.
+    pub(crate) fn read_in_parts(&mut self, starts: Vec<u32>) {
+        // Chance chooses the first part.
+        self.parts = Some(Parts { starts, next: UNLISTED });
+    }
+
+    /// A piece was given to somebody. Behind the last one comes the first.
+    pub(crate) fn given(&mut self, piece: u32) {
+        if let Some(parts) = &mut self.parts {
+            parts.next = (piece + 1) % self.positions.len() as u32;
+        }
     }
 
     /// How many peers have the piece.
@@ -72,16 +103,35 @@ impl Rarity {
     }
 
     /// The first listed piece that `fits`, of those that fewer than `below` peers have: rarest first with random ties
-    /// (Cohen, "Incentives build robustness in BitTorrent", 2003).
+    /// (Cohen, "Incentives build robustness in BitTorrent", 2003), or part by part if they are read so.
     pub(crate) fn rarest(&self, below: u32, rng: &mut fastrand::Rng, mut fits: impl FnMut(u32) -> bool) -> Option<u32> {
-        for bucket in self.buckets.iter().take(below as usize).filter(|bucket| !bucket.is_empty()) {
+        let next = self.parts.as_ref().map(|parts| parts.next).filter(|&next| self.listed(next));
+        for (count, bucket) in self.buckets.iter().enumerate().take(below as usize) {
+            if bucket.is_empty() {
+                continue;
+            }
+            let next = next.filter(|&next| self.count(next) == count as u32);
+            if let Some(next) = next.filter(|&next| fits(next)) {
+                return Some(next);
+            }
             let turn = rng.usize(..bucket.len());
             let found = bucket[turn..].iter().chain(&bucket[..turn]).find(|&&piece| fits(piece));
-            if found.is_some() {
-                return found.copied();
+            if let Some(&found) = found {
+                return Some(self.first_of_part(found, fits));
             }
         }
         None
+    }
+
+    /// The first piece of the part in which this one is, or, if those are more common or do not fit, the one behind the last of these.
+    fn first_of_part(&self, piece: u32, mut fits: impl FnMut(u32) -> bool) -> u32 {
+        let Some(parts) = &self.parts else { return piece };
+        let count = self.count(piece);
+        let before = (parts.start_of(piece)..piece).rev();
+        before
+            .take_while(|&piece| self.listed(piece) && self.count(piece) == count && fits(piece))
+            .last()
+            .unwrap_or(piece)
     }
 
     /// The run of at most `most` pieces around `first` that are listed, `fit`, and are no more common than it or at
@@ -92,8 +142,8 @@ impl Rarity {
             let near = piece / block == first / block || self.counts[piece as usize] <= count;
             near && self.listed(piece) && fit(piece)
         };
-        // Start at a boundary of `most` where possible, so that runs leave few holes behind.
-        let aligned = first - first % most.max(1);
+        // Start at a boundary of `most` where possible, so that runs leave few holes behind; or not before what was read with `first`.
+        let aligned = if self.parts.is_some() { first } else { first - first % most.max(1) };
         let start = (aligned..first).rev().take_while(|&piece| fits(piece)).last().unwrap_or(first);
         let end = (first + 1..self.counts.len() as u32).take_while(|&piece| piece - start < most && fits(piece)).last();
         PieceRange { first: start, count: end.unwrap_or(first) - start + 1 }
@@ -154,6 +204,49 @@ mod tests {
         let found: std::collections::BTreeSet<_> =
             (0..100).filter_map(|seed| rarity.rarest(9, &mut fastrand::Rng::with_seed(seed), |_| true)).collect();
         assert!(found.len() > 30, "{found:?}");
+    }
+
+    /// Gives so many pieces, each to one peer.
+    fn give(rarity: &mut Rarity, count: u32, rng: &mut fastrand::Rng) -> Vec<u32> {
+        let mut next = |_| {
+            let piece = rarity.rarest(9, rng, |_| true).unwrap();
+            rarity.given(piece);
+            rarity.change(piece, 1);
+            piece
+        };
+        (0..count).map(&mut next).collect()
+    }
+
+    #[test]
+    fn what_is_read_together_is_given_together() {
+        let mut first_parts = std::collections::BTreeSet::new();
+        for seed in 0..20 {
+            let (mut rarity, mut rng) = (all_listed(60), fastrand::Rng::with_seed(seed));
+            // The last part of each of two files is shorter.
+            rarity.read_in_parts(vec![0, 16, 20, 36, 52]);
+            let given = give(&mut rarity, 60, &mut rng);
+            let breaks: Vec<_> = given.windows(2).filter(|two| two[0] + 1 != two[1]).map(|two| two[1]).collect();
+            let begin = [0, 16, 20, 36, 52];
+            assert!(begin.contains(&given[0]) && breaks.iter().all(|piece| begin.contains(piece)), "{given:?}");
+            assert_eq!(given.iter().collect::<std::collections::BTreeSet<_>>().len(), 60, "each once");
+            first_parts.insert(given[0]);
+        }
+        assert!(first_parts.len() > 2, "several who read the same do not begin with the same");
+    }
+
+    #[test]
+    fn rarity_counts_more_than_what_is_read_together() {
+        let (mut rarity, mut rng) = (all_listed(32), fastrand::Rng::with_seed(1));
+        rarity.read_in_parts(vec![0, 16]);
+        let given = give(&mut rarity, 5, &mut rng);
+        let part = given[0];
+        // Somebody else gives what comes next, and two pieces more.
+        (5..8).for_each(|piece| rarity.change(part + piece, 1));
+        give(&mut rarity, 24, &mut rng);
+        assert!((0..32).all(|piece| rarity.count(piece) == 1), "what is rarest comes wherever it is");
+        // Of a part that was given but for its end, that end comes.
+        (0..32).filter(|piece| ![13, 14, 15].contains(piece)).for_each(|piece| rarity.change(piece, 1));
+        assert_eq!(give(&mut rarity, 3, &mut rng), [13, 14, 15]);
     }
 
     #[test]

@@ -92,3 +92,52 @@ fn who_stops_its_answers_and_says_to_have_them_proves_nothing() {
     }
     assert_eq!(served, 1, "how fast the uplink is remains unknown");
 }
+
+/// Else most of what is read would wait, while nothing that was read is left to be given.
+#[test]
+fn what_is_read_in_parts_is_offered_part_by_part() {
+    const SIZES: [u32; 2] = [100, 60];
+    const PART: u32 = 16;
+    let pieces = SIZES.iter().sum();
+    let geometry = Geometry::new(PIECE, SIZES.map(|pieces| u64::from(pieces * PIECE)).into()).unwrap();
+    let (mut engine, mut actions) = (Engine::new(Config::default(), peer(0), hello(0), 1), Vec::new());
+    let (have, wanted) = (PieceSet::full(pieces), PieceSet::empty(0));
+    let event = Event::Content { content: content(), geometry: geometry.into(), have, wanted };
+    engine.handle(Duration::ZERO, event, &mut actions);
+    let parts = Event::ReadInParts { content: content(), part: u64::from(PART * PIECE) };
+    engine.handle(Duration::ZERO, parts, &mut actions);
+    for conn in 1..4 {
+        greet(&mut engine, conn, stranger(conn), &mut actions);
+        let join = PeerMessage::Join { content: content(), pieces: Some(pieces), wants: true };
+        engine.handle(Duration::ZERO, Event::Message { conn, message: join }, &mut actions);
+    }
+    let (mut offered, mut serve) = (Vec::new(), 0);
+    for step in 0..500u64 {
+        let (now, mut next) = (Duration::from_millis(step * 5), Vec::new());
+        for action in std::mem::take(&mut actions) {
+            let Action::Send { conn, message: PeerMessage::Offer { runs, .. } } = action else { continue };
+            for run in runs {
+                serve += 1;
+                offered.extend(run.pieces());
+                let event = Event::Requested { conn, serve, content: content(), run, awaited: false };
+                engine.handle(now, event, &mut next);
+                engine.handle(now, Event::Served { serve, pieces: run.count }, &mut next);
+                let message = PeerMessage::Have { content: content(), runs: vec![run], in_flight: vec![] };
+                engine.handle(now, Event::Message { conn, message }, &mut next);
+            }
+        }
+        engine.handle(now, Event::Tick, &mut next);
+        actions = next;
+    }
+    let (first, second): (Vec<u32>, Vec<u32>) = (0..pieces).partition(|&piece| piece < SIZES[0]);
+    let parts: Vec<_> =
+        [first, second].iter().flat_map(|file| file.chunks(PART as usize).map(<[u32]>::to_vec)).collect();
+    let mut once = offered.clone();
+    once.truncate(pieces as usize);
+    let mut begun = 0;
+    for two in once.windows(2) {
+        begun += usize::from(two[0] + 1 != two[1]);
+        assert!(two[0] + 1 == two[1] || parts.iter().any(|part| part[0] == two[1]), "{once:?}");
+    }
+    assert!(begun < parts.len(), "each part is begun once: {once:?}");
+}

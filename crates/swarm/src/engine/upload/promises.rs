@@ -54,6 +54,9 @@ impl Engine {
         let (Some(content), Some(state)) = (self.contents.get_mut(&id), self.conns.get_mut(&conn)) else { return };
         let bytes = content.bytes(PieceRange { first: piece, count: 1 });
         let Some(theirs) = state.participations.get_mut(&id) else { return };
+        if stage == Stage::Offered {
+            content.spread.given(piece);
+        }
         let promise = Promise { since: self.now, stage };
         let mut before = None;
         content.update(theirs, piece, |theirs| before = theirs.promised.insert(piece, promise));
