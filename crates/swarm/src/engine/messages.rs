@@ -131,12 +131,13 @@ impl Engine {
         if said().map(|run| u64::from(run.count)).sum::<u64>() > 2 * u64::from(len) {
             return self.close(conn, "it says the same pieces again and again");
         }
-        if !runs.is_empty() {
-            theirs.grew = self.now;
-        }
         let in_flight = InFlight::new(in_flight);
         let lacks = |run: &PieceRange| run.pieces().any(|piece| !theirs.have.contains(piece));
-        let is_news = !theirs.manifest || theirs.in_flight != in_flight || runs.iter().any(lacks);
+        let grows = runs.iter().any(lacks);
+        if grows {
+            theirs.grew = self.now;
+        }
+        let is_news = !theirs.manifest || theirs.in_flight != in_flight || grows;
         if !is_news {
             return;
         }

@@ -106,7 +106,8 @@ impl Engine {
             let room = self.room(state, total, size);
             let most = if room < size { 0 } else { (OWN_ACCOUNT.min(room) / size).max(1) as u32 };
             let theirs = state.participation(&id).filter(|_| most > 0)?;
-            let fits = |piece| !self.comes_nearer(state, id, piece);
+            let near = self.nearer(state, id);
+            let fits = |piece| !near.iter().any(|word| word.gets(piece));
             Some((conn, content.picker.pick(&theirs.have, most, &mut looks, &mut rng, fits)?))
         })
     }

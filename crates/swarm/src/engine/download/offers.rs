@@ -7,6 +7,7 @@ use super::{Offer, REQUESTS};
 use crate::engine::Engine;
 use crate::engine::peers::connection::Connection;
 use crate::engine::upload::promises::ANSWER;
+use crate::engine::upload::sites::Word;
 use crate::event::ConnId;
 
 /// Bytes that are worth a request of their own while others of the same peer are under way, if memory is not short.
@@ -81,9 +82,10 @@ impl Engine {
                 break;
             }
             let end = run.pieces().end;
-            let first = run.pieces().find(|&piece| self.takes(conn, id, piece));
-            let count =
-                first.map_or(0, |first| (first..end).take_while(|&piece| self.takes(conn, id, piece)).count() as u32);
+            let near = self.nearer(state, id);
+            let takes = |&piece: &u32| self.takes(conn, id, piece, &near);
+            let first = run.pieces().find(takes);
+            let count = first.map_or(0, |first| (first..end).take_while(takes).count() as u32);
             let Some(state) = self.conns.get_mut(&conn) else { break };
             let Some(first) = first else {
                 state.download.offers.pop_front();
@@ -115,20 +117,20 @@ impl Engine {
     }
 
     /// Whether to ask for a piece that this peer offers.
-    fn takes(&self, conn: ConnId, id: ContentId, piece: u32) -> bool {
+    fn takes(&self, conn: ConnId, id: ContentId, piece: u32, near: &[Word<'_>]) -> bool {
         let (Some(content), Some(state)) = (self.contents.get(&id), self.conns.get(&conn)) else { return false };
         // Who gave something wrong, or refused, is asked only for what it says that it has.
         let trusted = state.conduct.is_clean() && self.now >= state.download.not_before;
         content.picker.is_open(piece)
             && (trusted || state.has(&id, piece))
-            && !self.comes_nearer(state, id, piece)
+            && !near.iter().any(|word| word.gets(piece))
             && !self.is_left_to_others(state, id, piece)
     }
 
-    /// Whether a piece of a far peer comes from someone near, unless we have waited long.
-    pub(super) fn comes_nearer(&self, state: &Connection, id: ContentId, piece: u32) -> bool {
+    /// What peers near say of a content that a far peer has: what they get comes from there, unless we have waited long.
+    pub(super) fn nearer<'a>(&'a self, state: &Connection, id: ContentId) -> Vec<Word<'a>> {
         let starves = || self.contents.get(&id).is_some_and(|content| self.starves(content));
-        self.is_far(state) && !starves() && self.someone_gets(&self.site, id, piece)
+        if self.is_far(state) && !starves() { self.words(&self.site, id).collect() } else { Vec::new() }
     }
 
     /// There may be room again: takes what waits for it, first from those who have to prove themselves, of whom there is

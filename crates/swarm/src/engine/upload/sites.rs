@@ -29,7 +29,7 @@ const LONG_STARVING: Duration = Duration::from_secs(30);
 pub(super) type Sites<'a> = BTreeMap<&'a str, Vec<Word<'a>>>;
 
 /// What a peer says of its part in a content, as far as it counts.
-pub(super) struct Word<'a> {
+pub(crate) struct Word<'a> {
     theirs: &'a Participation,
     belief: Belief,
 }
@@ -44,7 +44,7 @@ enum Belief {
 
 impl Word<'_> {
     /// Whether the peer has the piece, or will have it.
-    pub(super) fn gets(&self, piece: u32) -> bool {
+    pub(crate) fn gets(&self, piece: u32) -> bool {
         match self.belief {
             Belief::All => self.theirs.gets(piece),
             Belief::Coming => self.theirs.expects(piece),
@@ -60,8 +60,12 @@ impl Engine {
 
     /// Whether a connected peer of this site has the piece or will have it, as far as its word counts.
     pub(crate) fn someone_gets(&self, site: &str, id: ContentId, piece: u32) -> bool {
-        let near = self.conns.values().filter(|state| state.peer.site == *site);
-        near.filter_map(|state| self.word(state, id)).any(|word| word.gets(piece))
+        self.words(site, id).any(|word| word.gets(piece))
+    }
+
+    /// What connected peers of a site say of a content, as far as it counts.
+    pub(crate) fn words<'a>(&'a self, site: &'a str, id: ContentId) -> impl Iterator<Item = Word<'a>> {
+        self.conns.values().filter(move |state| state.peer.site == *site).filter_map(move |state| self.word(state, id))
     }
 
     /// The same for all pieces and other sites. To ask everyone of each piece is more than a message may cost.
@@ -90,7 +94,7 @@ impl Engine {
         let broke = download.is_useless() || download.refusals > 0 || download.credit.stalled;
         let age = self.now.saturating_sub(state.peer.since);
         let mostly_new = theirs.came_with.is_some_and(|with| with <= theirs.have.count() / 2);
-        let grows = mostly_new && self.now.saturating_sub(theirs.grew) < STARVING;
+        let grows = mostly_new && age < COMING_BELIEVED && self.now.saturating_sub(theirs.grew) < STARVING;
         match state.conduct.doubt {
             Some(bytes) => (state.travelled() > bytes).then_some(Belief::All),
             None if state.was_of_use() => Some(Belief::All),
@@ -115,13 +119,15 @@ impl Engine {
 
     /// Nothing is under way, and strangers of this site say that they get all that far peers have: that counts no more.
     pub(crate) fn doubt_strangers(&mut self, id: ContentId) {
-        let has_some = |state: &Connection| state.participation(&id).is_some_and(|theirs| theirs.have.count() > 0);
-        if !self.conns.values().any(|state| self.is_far(state) && self.may_ask(state) && has_some(state)) {
+        let Some(content) = self.contents.get(&id) else { return };
+        let has_more = |theirs: &Participation| theirs.have.count_without(&content.have) > 0;
+        let has_more = |state: &Connection| state.participation(&id).is_some_and(has_more);
+        if !self.conns.values().any(|state| self.is_far(state) && self.may_ask(state) && has_more(state)) {
             return;
         }
-        self.deceived = Some(self.now);
         for state in self.conns.values_mut().filter(|state| state.peer.site == self.site && !state.was_of_use()) {
             state.conduct.doubt = state.conduct.doubt.max(Some(0));
+            self.deceived = Some(self.now);
         }
     }
 
