@@ -214,3 +214,36 @@ fn a_site_that_lacks_a_piece_gets_it_beside_peers_near() {
     }
     assert!(to_far > 0);
 }
+
+#[test]
+fn a_stranger_that_repeats_itself_does_not_grow() {
+    let mut seeder = Seeder::new();
+    seeder.meet(1, true, 0);
+    let have = |first, count| PeerMessage::Have {
+        content: content(),
+        runs: vec![PieceRange { first, count }],
+        in_flight: vec![],
+    };
+    seeder.say(1, have(0, 1));
+    seeder.wait(2);
+    seeder.say(1, have(0, PIECES));
+    assert!(seeder.believes());
+    for _ in 0..6 {
+        seeder.wait(1);
+        seeder.say(1, have(0, 1));
+    }
+    assert!(!seeder.believes());
+}
+
+#[test]
+fn where_nobody_has_more_nobody_is_doubted() {
+    let mut lacking = Lacking::new();
+    lacking.meet(1, "here", 0, 10, None);
+    lacking.meet(2, "there", 0, 0, None);
+    lacking.wait(Duration::from_secs(3));
+    assert_eq!(lacking.engine.deceived, None);
+    // One that has more than what is on its way to the other.
+    lacking.meet(3, "there", 10, 0, Some(3));
+    lacking.wait(Duration::from_secs(3));
+    assert!(lacking.engine.deceived.is_some());
+}
