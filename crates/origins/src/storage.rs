@@ -77,7 +77,7 @@ struct Flight {
 }
 
 impl Parts {
-    /// Somebody is to read a part, who tells others of it.
+    /// Notes that a part is being read. The reader sends what comes, and others wait for it.
     fn take_off(&mut self, at: At) -> (watch::Sender<Arriving>, watch::Receiver<Arriving>) {
         let (sender, coming) = watch::channel(self.partial.take(at));
         self.in_flight.insert(at, Flight { coming: coming.clone(), since: Instant::now() });
@@ -229,8 +229,11 @@ impl Inner {
 
     /// A part is asked for. If the one before it was, too, the next one will be.
     fn read_ahead(self: &Arc<Self>, at: At) {
+        if !self.reads_ahead {
+            return;
+        }
         let (before, next, range) = (self.neighbour(at, false), self.neighbour(at, true), self.range_of(at));
-        if !self.reads_ahead || before == at {
+        if before == at {
             return;
         }
         let mut parts = self.lock();

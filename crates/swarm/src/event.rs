@@ -76,7 +76,7 @@ pub enum Event {
         /// Whether it is read only where peers bring next to nothing.
         spare: bool,
     },
-    /// Pieces of a content are read from somewhere else before they are given, and with a piece all of the part of its file that it is in.
+    /// Pieces of a content are read from its origin before they are given. With a piece, all of the part of the file that holds it is read.
     ReadInParts {
         /// The content.
         content: ContentId,

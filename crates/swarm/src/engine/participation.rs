@@ -70,6 +70,11 @@ impl Participation {
         if valid { self.in_flight.changes(&InFlight::new(said)) } else { 0 }
     }
 
+    /// Whether it has anything that is not among these.
+    pub(crate) fn has_more_than(&self, have: &PieceSet) -> bool {
+        self.have.count_without(have) > 0
+    }
+
     /// Whether the piece is on its way to it, or we promised it.
     pub(crate) fn expects(&self, piece: u32) -> bool {
         self.in_flight.contains(piece) || self.promised.contains_key(&piece)

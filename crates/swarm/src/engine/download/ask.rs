@@ -89,8 +89,8 @@ impl Engine {
             || self.conns.values().any(|state| self.may_ask(state) && offers(state))
     }
 
-    /// Whom to ask for what, of those that offer nothing: around the rarest piece, wherever that is, unless somebody near gets it. Peers that have given
-    /// something go first: the last pieces may be open because another peer let us wait for them.
+    /// Whom to ask for what, of those that offer nothing: around the rarest piece, wherever that is, unless somebody near gets
+    /// it. Peers that have given something go first: the last pieces may be open because another peer let us wait for them.
     fn pick_on_own_account(&mut self, id: ContentId) -> Option<(ConnId, PieceRange)> {
         let able = |(_, state): &(&ConnId, &Connection)| self.may_ask(state);
         let mut conns: Vec<ConnId> = self.conns.iter().filter(able).map(|(&conn, _)| conn).collect();
@@ -99,15 +99,14 @@ impl Engine {
         conns.sort_by_key(|conn| self.conns.get(conn).map(|state| rank(&state.download)));
         let (mut rng, mut looks) = (self.rng.fork(), LOOKS);
         let content = self.contents.get(&id)?;
-        let (total, size) = (content.total(), content.piece_size());
+        let (total, size, near) = (content.total(), content.piece_size(), self.words_near(id));
         conns.into_iter().find_map(|conn| {
             let state = self.conns.get(&conn)?;
             // Counted in whole pieces, so that it fits everywhere.
             let room = self.room(state, total, size);
             let most = if room < size { 0 } else { (OWN_ACCOUNT.min(room) / size).max(1) as u32 };
             let theirs = state.participation(&id).filter(|_| most > 0)?;
-            let near = self.nearer(state, id);
-            let fits = |piece| !near.iter().any(|word| word.gets(piece));
+            let fits = |piece| !self.is_far(state) || !near.iter().any(|word| word.gets(piece));
             Some((conn, content.picker.pick(&theirs.have, most, &mut looks, &mut rng, fits)?))
         })
     }

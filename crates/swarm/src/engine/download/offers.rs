@@ -82,7 +82,7 @@ impl Engine {
                 break;
             }
             let end = run.pieces().end;
-            let near = self.nearer(state, id);
+            let near = if self.is_far(state) { self.words_near(id) } else { Vec::new() };
             let takes = |&piece: &u32| self.takes(conn, id, piece, &near);
             let first = run.pieces().find(takes);
             let count = first.map_or(0, |first| (first..end).take_while(takes).count() as u32);
@@ -125,12 +125,6 @@ impl Engine {
             && (trusted || state.has(&id, piece))
             && !near.iter().any(|word| word.gets(piece))
             && !self.is_left_to_others(state, id, piece)
-    }
-
-    /// What peers near say of a content that a far peer has: what they get comes from there, unless we have waited long.
-    pub(super) fn nearer<'a>(&'a self, state: &Connection, id: ContentId) -> Vec<Word<'a>> {
-        let starves = || self.contents.get(&id).is_some_and(|content| self.starves(content));
-        if self.is_far(state) && !starves() { self.words(&self.site, id).collect() } else { Vec::new() }
     }
 
     /// There may be room again: takes what waits for it, first from those who have to prove themselves, of whom there is

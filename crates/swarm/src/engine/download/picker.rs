@@ -93,12 +93,7 @@ impl Picker {
         rng: &mut fastrand::Rng,
         fits: impl Fn(u32) -> bool,
     ) -> Option<PieceRange> {
-        let mut looked = 0;
-        let first = self.open.rarest(1, rng, |piece| {
-            looked += 1;
-            looked > looks || fits(piece)
-        });
-        let first = first.filter(|_| looked <= looks)?;
+        let first = self.look(1, &mut { looks }, rng, |piece| Some(fits(piece)))?;
         Some(self.open.around(first, most, 1, fits))
     }
 
@@ -117,15 +112,30 @@ impl Picker {
         rng: &mut fastrand::Rng,
         fits: impl Fn(u32) -> bool,
     ) -> Option<PieceRange> {
+        let first = self.look(u32::MAX, looks, rng, |piece| theirs.contains(piece).then(|| fits(piece)))?;
+        Some(self.open.around(first, most, 1, |piece| theirs.contains(piece) && fits(piece)))
+    }
+
+    /// The rarest open piece that fits, of those that fewer than so many peers have. Each piece for which there is an answer is one look less;
+    /// without looks left, nothing is found.
+    fn look(
+        &self,
+        below: u32,
+        looks: &mut usize,
+        rng: &mut fastrand::Rng,
+        fits: impl Fn(u32) -> Option<bool>,
+    ) -> Option<u32> {
         let mut found = None;
-        self.open.rarest(u32::MAX, rng, |piece| {
-            if *looks > 0 && theirs.contains(piece) {
+        self.open.rarest(below, rng, |piece| {
+            if *looks > 0
+                && let Some(fits) = fits(piece)
+            {
                 *looks -= 1;
-                found = fits(piece).then_some(piece);
+                found = fits.then_some(piece);
             }
             found.is_some() || *looks == 0
         });
-        Some(self.open.around(found?, most, 1, |piece| theirs.contains(piece) && fits(piece)))
+        found
     }
 }
 

@@ -55,8 +55,8 @@ const LOOKS: u32 = 256;
 /// Where fairness is asked for, a peer may take so many bytes more than it gave before others come first.
 const CREDIT: u64 = 4 << 20;
 
-/// Someone to give pieces to. Peers nearby come first while nobody else here has the piece, then (where fairness is asked for) peers that gave enough, then
-/// peers that wait for least from us, then by chance: to prefer those that have least makes all uploaders offer to the same few.
+/// Someone to give pieces to. Peers nearby come first while nobody else here has the piece, then (where fairness is asked for)
+/// peers that gave enough, then peers that wait for least from us, then by chance: to prefer those that have least makes all uploaders offer to the same few.
 struct Taker<'a> {
     conn: ConnId,
     /// If it is far, what others of its site say of the content.

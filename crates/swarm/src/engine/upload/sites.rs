@@ -13,16 +13,16 @@ use crate::engine::participation::Participation;
 use crate::engine::peers::connection::Connection;
 use crate::engine::{Engine, STARVING};
 
-/// How long a stranger's word counts, whatever it says.
+/// A stranger is believed for this long, whatever it says.
 const BELIEVED: Duration = Duration::from_secs(1);
-/// For so long counts what it says is on its way to it, if that is not more than so many bytes, or one piece.
+/// A stranger is believed for this long about what is on its way to it, if that is at most this many bytes, or one piece.
 const COMING_BELIEVED: Duration = Duration::from_secs(30);
 const MOST_COMING: u64 = 8 << 20;
-/// Who is doubted is believed again once twice as much has travelled as before, and so many bytes more.
+/// A peer that is doubted is believed again once twice as much has travelled as before, and this many bytes more.
 const AMENDS: u64 = 1 << 20;
-/// Once strangers were wrong, their word counts as little as that of new ones for so long.
+/// After a stranger was wrong, all strangers are believed only at first. This lasts so long.
 const DECEIVED: Duration = Duration::from_secs(600);
-/// While far peers send, so long is waited for the next piece.
+/// The longest wait for the next piece while far peers send.
 const LONG_STARVING: Duration = Duration::from_secs(30);
 
 /// What peers of each site say of one content, as far as it counts.
@@ -64,7 +64,7 @@ impl Engine {
     }
 
     /// What connected peers of a site say of a content, as far as it counts.
-    pub(crate) fn words<'a>(&'a self, site: &'a str, id: ContentId) -> impl Iterator<Item = Word<'a>> {
+    fn words<'a>(&'a self, site: &'a str, id: ContentId) -> impl Iterator<Item = Word<'a>> {
         self.conns.values().filter(move |state| state.peer.site == *site).filter_map(move |state| self.word(state, id))
     }
 
@@ -86,9 +86,9 @@ impl Engine {
         (belief == Belief::All || little()).then_some(Word { theirs, belief })
     }
 
-    /// How far the word of a peer about its site counts: in all for who has given us something or taken from us, and for a stranger whose pieces
-    /// grow before our eyes, for others only at first. Once somebody waited in vain for what they claim, only for those of whom more has travelled
-    /// than of that one.
+    /// How much of what a peer says is believed. All of it, if pieces have travelled either way. Of strangers all at first, for a while if most of
+    /// what they have came while we watched, and else what is on its way to them. Once somebody waited in vain for what a peer
+    /// claims, that peer is believed only after more pieces have travelled.
     fn belief(&self, state: &Connection, theirs: &Participation) -> Option<Belief> {
         let download = &state.download;
         let broke = download.is_useless() || download.refusals > 0 || download.credit.stalled;
@@ -106,22 +106,29 @@ impl Engine {
         }
     }
 
-    /// Whether strangers of this site were wrong of late.
+    /// Whether a stranger of this site was wrong lately.
     fn was_deceived(&self) -> bool {
         self.deceived.is_some_and(|at| self.now.saturating_sub(at) < DECEIVED)
     }
 
-    /// Whether nothing of a content has come for long. What far peers send at the moment is waited for longer.
-    pub(crate) fn starves(&self, content: &Content) -> bool {
+    /// What peers near say of a content. Nothing, if we have waited long: then it is asked of far peers, too.
+    pub(crate) fn words_near(&self, id: ContentId) -> Vec<Word<'_>> {
+        let starves = self.contents.get(&id).is_some_and(|content| self.starves(content));
+        if self.site.is_empty() || starves { Vec::new() } else { self.words(&self.site, id).collect() }
+    }
+
+    /// Whether nothing of a content has come for long. The wait is longer while far peers send.
+    fn starves(&self, content: &Content) -> bool {
         let since = |time| self.now.saturating_sub(time);
         since(content.grew) >= LONG_STARVING || since(content.grew.max(content.far_heard)) >= STARVING
     }
 
-    /// Nothing is under way, and strangers of this site say that they get all that far peers have: that counts no more.
+    /// Stops believing strangers of this site if far peers have pieces that we lack: nothing is under way, so strangers must have
+    /// claimed them all.
     pub(crate) fn doubt_strangers(&mut self, id: ContentId) {
         let Some(content) = self.contents.get(&id) else { return };
-        let has_more = |theirs: &Participation| theirs.have.count_without(&content.have) > 0;
-        let has_more = |state: &Connection| state.participation(&id).is_some_and(has_more);
+        let has_more =
+            |state: &Connection| state.participation(&id).is_some_and(|theirs| theirs.has_more_than(&content.have));
         if !self.conns.values().any(|state| self.is_far(state) && self.may_ask(state) && has_more(state)) {
             return;
         }
@@ -159,7 +166,7 @@ impl Engine {
             let sends = !state.download.is_idle() && !starves(state.download.heard);
             let claims = |(id, theirs): (&ContentId, &Participation)| match state.peer.site == self.site {
                 // What only comes to it nobody could have had from it.
-                true => self.contents.get(id).is_some_and(|content| theirs.have.count_without(&content.have) > 0),
+                true => self.contents.get(id).is_some_and(|content| theirs.has_more_than(&content.have)),
                 false => !theirs.takes || !starves(theirs.grew),
             };
             if sends || !state.participations.iter().any(claims) {
