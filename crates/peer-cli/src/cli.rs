@@ -408,8 +408,9 @@ fn try_parse(
     if let Some((_, source)) = parsed.in_files.iter().find(|(long, _)| seeder && long == "file")
         && let Some(path) = file.iter().find(|name| !is_single_name(name))
     {
+        let path = settings::in_quotes(path);
         let sentence =
-            format!("{source}: `file`: a seeder shares files of its input folder, and {path:?} is no name of one");
+            format!("{source}: `file`: a seeder shares files of its input folder, and {path} is no name of one");
         return fail(ErrorKind::ValueValidation, &sentence);
     }
     Ok(parsed)

@@ -2,6 +2,8 @@
 
 use std::ffi::{OsStr, OsString};
 
+use crate::quotes::in_quotes;
+
 use clap::builder::BoolishValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, Command};
@@ -103,14 +105,14 @@ fn reason(error: &clap::Error) -> String {
         _ => "",
     };
     if let Some(source) = std::error::Error::source(error) {
-        return format!("{value:?} is not valid: {source}");
+        return format!("{} is not valid: {source}", in_quotes(value));
     }
     if let Some(ContextValue::Strings(possible)) = error.get(ContextKind::ValidValue)
         && !possible.is_empty()
     {
         let near = crate::nearest(value, possible.iter().map(String::as_str));
         let near = near.map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
-        return format!("{value:?} is none of {}{near}", possible.join(", "));
+        return format!("{} is none of {}{near}", in_quotes(value), possible.join(", "));
     }
     let text = error.to_string();
     text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned()

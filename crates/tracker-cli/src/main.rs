@@ -272,7 +272,8 @@ fn carried(text: &str) -> Result<u64, String> {
 /// A peer, by its id or its certificate.
 fn publisher(text: &str) -> Result<PeerId, String> {
     text.parse().or_else(|_| {
-        let no = |error| format!("{text:?} is neither the id of a peer nor the file of its certificate: {error}");
+        let typed = settings::in_quotes(text);
+        let no = |error| format!("{typed} is neither the id of a peer nor the file of its certificate: {error}");
         peer_id_of_certificate_pem(Path::new(text)).map_err(no)
     })
 }
