@@ -3,6 +3,7 @@
 
 mod optional;
 mod packages;
+mod room;
 mod stories;
 mod tests;
 
@@ -58,10 +59,16 @@ pub struct Arguments {
     /// Only these parts, in their usual order; if none is given, all but the stories
     #[arg(value_enum, value_name = "PART")]
     parts: Vec<Part>,
+    /// Remove each program of tests once it has run: where everything is built once, they only fill the disk
+    #[arg(long)]
+    once: bool,
 }
 
 /// Each is fuzzed for this long: enough to see that it still runs.
 const FUZZING: &str = "-max_total_time=10";
+
+/// Bytes that compilers for other platforms, Wine, and what is built with them take.
+const PLATFORMS_TAKE: u64 = 7 << 30;
 
 /// What each crate may use of the others, by the names of their folders: ARCHITECTURE.md draws it. Chores and tests stand outside.
 const ARROWS: [(&str, &[&str]); 27] = [
@@ -106,7 +113,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let mut failed = Vec::new();
     for part in Part::value_variants().iter().filter(|part| is_asked(part)) {
         let name = part.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
-        if let Err(error) = took.step(&name, || part.run(&mut skipped)) {
+        if let Err(error) = took.step(&name, || part.run(arguments.once, &mut skipped)) {
             eprintln!("failed: {name}: {error:#}");
             failed.push(format!("{name}: {error:#}"));
         }
@@ -120,7 +127,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
 }
 
 impl Part {
-    fn run(self, skipped: &mut Skipped) -> anyhow::Result<()> {
+    fn run(self, once: bool, skipped: &mut Skipped) -> anyhow::Result<()> {
         match self {
             Part::Format => {
                 cargo(&["fmt", "--all", "--check"])?;
@@ -133,39 +140,40 @@ impl Part {
                 check_modules(&packages)
             }
             Part::Packed => pack(&packages()?),
-            Part::Tests => tests::run(&["--workspace"], |_| {}),
+            Part::Tests => tests::run(&["--workspace"], once, |_| {}),
             Part::Simulation => cargo(&["run", "--quiet", "--release", "-p", "simulate", "--", "--smoke"]),
             Part::Examples => examples(&["own_storage", "own_transport"]),
             Part::Docs => cargo(&["doc", "--workspace", "--no-deps"]),
             Part::Fuzzed => cargo(&["test", "--manifest-path", "fuzz/Cargo.toml", "--target-dir", "target/fuzz"]),
-            Part::Optional => optional::run(skipped),
+            Part::Optional => optional::run(once, skipped),
             Part::Stories => stories::run(skipped),
             Part::Packages => packages::run(skipped),
-            Part::Platforms => cross::run_in_ci(skipped),
+            Part::Platforms if room::is_enough("Windows and macOS", PLATFORMS_TAKE, skipped) => cross::run_in_ci(skipped),
+            Part::Platforms => Ok(()),
             Part::Fuzzing => fuzz(skipped),
         }
     }
 }
 
-/// Where the minutes go: what each step took.
+/// Where the minutes go, and the disk: what each step took, and what was free on the disk after it.
 #[derive(Default)]
-struct Took(Vec<(String, Duration)>);
+struct Took(Vec<(String, Duration, String)>);
 
 impl Took {
     fn step<T>(&mut self, name: &str, step: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
         eprintln!("{name}");
         let began = Instant::now();
         let result = step();
-        self.0.push((name.to_owned(), began.elapsed()));
+        self.0.push((name.to_owned(), began.elapsed(), room::said()));
         result
     }
 
     fn sum_up(&self) {
         let seconds = |took: &Duration| took.as_secs();
-        for (name, took) in &self.0 {
-            eprintln!("{:>6} s  {name}", seconds(took));
+        for (name, took, free) in &self.0 {
+            eprintln!("{:>6} s  {name:<10}  {free}", seconds(took));
         }
-        eprintln!("{:>6} s  in all", seconds(&self.0.iter().map(|(_, took)| *took).sum()));
+        eprintln!("{:>6} s  in all", seconds(&self.0.iter().map(|(_, took, _)| *took).sum()));
     }
 }
 

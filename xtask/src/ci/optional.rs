@@ -35,7 +35,7 @@ const BROWSERS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 const FOLDER: &str = "target/python";
 
 /// Checks and tests all of them, as one build.
-pub(super) fn run(skipped: &mut Skipped) -> anyhow::Result<()> {
+pub(super) fn run(once: bool, skipped: &mut Skipped) -> anyhow::Result<()> {
     let python = python();
     if python.is_none() {
         skipped.say("clients in Python: pip cannot install them here");
@@ -48,7 +48,7 @@ pub(super) fn run(skipped: &mut Skipped) -> anyhow::Result<()> {
     }
     let chosen: Vec<_> = PACKAGES.iter().flat_map(|package| ["-p", package]).chain(["--features", FEATURES]).collect();
     super::cargo(&[&["clippy"], &chosen[..], &["--all-targets", "--", "-D", "warnings"]].concat())?;
-    tests::run(&chosen, |command| {
+    tests::run(&chosen, once, |command| {
         command.envs(python.iter().map(|python| ("P2P_TEST_PYTHON", python)));
     })
 }

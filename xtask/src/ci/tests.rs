@@ -24,8 +24,8 @@ struct Program {
 }
 
 /// Builds the tests that these arguments of `cargo test` choose and runs them all; examples in the documentation come last. `set_up`
-/// is done to each command.
-pub(super) fn run(arguments: &[&str], set_up: impl Fn(&mut Command) + Sync) -> anyhow::Result<()> {
+/// is done to each command. Programs that run `once` are removed after it.
+pub(super) fn run(arguments: &[&str], once: bool, set_up: impl Fn(&mut Command) + Sync) -> anyhow::Result<()> {
     let programs = Mutex::new(built(arguments)?.into_iter());
     let failed = Mutex::new(Vec::new());
     let next = || programs.lock().expect("a thread has panicked while it held this lock").next();
@@ -36,6 +36,9 @@ pub(super) fn run(arguments: &[&str], set_up: impl Fn(&mut Command) + Sync) -> a
                     .lock()
                     .expect("a thread has panicked while it held this lock")
                     .push(format!("{} ({which})", program.name));
+            }
+            if once && let Err(error) = std::fs::remove_file(&program.executable) {
+                eprintln!("{} stays: {error}", program.executable.display());
             }
         }
     };
