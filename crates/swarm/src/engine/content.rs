@@ -169,6 +169,16 @@ impl Content {
         self.asked[piece as usize]
     }
 
+    /// The pieces that are wanted, not here, and asked of nobody.
+    pub(crate) fn open(&self) -> PieceSet {
+        let mut open = PieceSet::empty(self.have.len());
+        let lacking = self.have.missing().filter(|&piece| self.goal.contains(piece) && self.asked(piece) == 0);
+        lacking.for_each(|piece| {
+            open.insert(piece);
+        });
+        open
+    }
+
     /// One request less for a piece. Makes it open again unless it is here or someone else still owes it; whether it did.
     pub(crate) fn reopen(&mut self, piece: u32) -> bool {
         self.unask(piece);

@@ -38,6 +38,8 @@ pub(crate) struct Participation {
     pub(super) granted: Granted,
     /// When it last said that it has something new.
     pub(crate) grew: Duration,
+    /// While nothing comes to us: since when it has been seen to have what we could take.
+    pub(crate) withholds: Option<Duration>,
     /// Its turn among all who ever took part, and the last turn of those that it was told of: a list of whom it knows
     /// would be the largest thing that an engine keeps.
     pub(crate) joined: u64,
@@ -70,9 +72,9 @@ impl Participation {
         if valid { self.in_flight.changes(&InFlight::new(said)) } else { 0 }
     }
 
-    /// Whether it has anything that is not among these.
-    pub(crate) fn has_more_than(&self, have: &PieceSet) -> bool {
-        self.have.count_without(have) > 0
+    /// Whether it has any of these.
+    pub(crate) fn has_any(&self, pieces: &PieceSet) -> bool {
+        self.have.count_without(pieces) < self.have.count()
     }
 
     /// Whether the piece is on its way to it, or we promised it.

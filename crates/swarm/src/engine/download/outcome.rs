@@ -57,13 +57,15 @@ impl Engine {
     /// Pieces that will be here by the time that a question for them could come are offered already.
     fn expect_soon(&mut self, request: RequestId) {
         let Some(request) = self.downloads.requests.get(&request) else { return };
+        let far = self.conns.get(&request.conn).is_some_and(|state| self.is_far(state));
         let Some(content) = self.contents.get_mut(&request.content) else { return };
         let rate = match request.conn {
             ORIGIN => content.origin.as_ref().map(|origin| &origin.rate),
             conn => self.conns.get(&conn).map(|state| &state.rate),
         };
-        let Some(rate) = rate else { return };
-        // From somewhere that never gave anything, the first piece is as soon as any.
+        let Some(rate) = rate.filter(|rate| rate.measured() || !far) else { return };
+        // From somewhere that never gave anything, the first piece is as soon as any. Not from afar: over a thin link it takes long, and what
+        // is promised before it is here keeps what is here from being given.
         let lead = self.uploads.longest_rtt.mul_f64(1.5) + SOON;
         let reach = if rate.measured() { (rate.average() * lead.as_secs_f64()) as u64 } else { 1 };
         let came = content.bytes(request.run) - request.owed;

@@ -247,3 +247,52 @@ fn where_nobody_has_more_nobody_is_doubted() {
     lacking.wait(Duration::from_secs(3));
     assert!(lacking.engine.deceived.is_some());
 }
+
+#[test]
+fn what_begins_to_come_from_afar_is_not_offered_before_it_is_known_how_fast() {
+    for (site, offered) in [("here", 1), ("there", 0)] {
+        let mut lacking = Lacking::new();
+        lacking.meet(1, "here", 0, 0, None);
+        lacking.meet(2, site, PIECES, 0, Some(50));
+        let request = lacking.actions.iter().find_map(|action| match action {
+            Action::Fetch { request, .. } => Some(*request),
+            _ => None,
+        });
+        lacking.tell(Event::Progress { request: request.unwrap(), bytes: 1 });
+        let is_offer =
+            |action: &&Action| matches!(action, Action::Send { conn: 1, message: PeerMessage::Offer { .. } });
+        assert_eq!(lacking.actions.iter().filter(is_offer).count(), offered, "{site}");
+    }
+}
+
+/// One near that says that it has a piece.
+fn says_to_have(lacking: &mut Lacking, conn: ConnId, piece: u32) {
+    let runs = vec![PieceRange { first: piece, count: 1 }];
+    lacking.tell(Event::Message { conn, message: PeerMessage::Have { content: content(), runs, in_flight: vec![] } });
+}
+
+#[test]
+fn who_has_what_a_far_peer_was_asked_for_is_not_doubted() {
+    let mut lacking = Lacking::new();
+    lacking.meet(1, "here", 0, 0, None);
+    lacking.meet(2, "there", PIECES, 0, Some(50));
+    assert_eq!(lacking.asked(), [(2, 50)]);
+    // It came to one near first, which does not offer it, since it is on its way here.
+    says_to_have(&mut lacking, 1, 50);
+    lacking.wait(Duration::from_secs(8));
+    assert_eq!(lacking.engine.conns[&1].conduct.doubt, None);
+}
+
+#[test]
+fn who_has_got_something_a_moment_ago_is_not_doubted_and_who_keeps_it_is() {
+    let mut lacking = Lacking::new();
+    lacking.meet(1, "here", 0, 0, None);
+    lacking.meet(2, "here", 1, 0, None);
+    // Strangers without a piece are asked for nothing, and nobody else is here.
+    lacking.engine.conns.values_mut().for_each(|state| state.download.not_before = Duration::from_secs(60));
+    lacking.wait(Duration::from_millis(4500));
+    says_to_have(&mut lacking, 1, 50);
+    lacking.wait(Duration::from_secs(1));
+    let doubt = |conn| lacking.engine.conns[&conn].conduct.doubt;
+    assert_eq!((doubt(1), doubt(2).is_some()), (None, true));
+}

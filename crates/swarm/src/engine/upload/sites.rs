@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use protocol::ContentId;
+use protocol::{ContentId, PieceSet};
 
 use crate::engine::content::Content;
 use crate::engine::participation::Participation;
@@ -22,6 +22,9 @@ const MOST_COMING: u64 = 8 << 20;
 const AMENDS: u64 = 1 << 20;
 /// After a stranger was wrong, all strangers are believed only at first. This lasts so long.
 const DECEIVED: Duration = Duration::from_secs(600);
+/// While nothing comes for `QUIET`, who near has something open for at least `WITHHELD` does not give it: one that has just got it would.
+const QUIET: Duration = Duration::from_secs(1);
+const WITHHELD: Duration = Duration::from_secs(3);
 /// The longest wait for the next piece while far peers send.
 const LONG_STARVING: Duration = Duration::from_secs(30);
 
@@ -127,9 +130,9 @@ impl Engine {
     /// claimed them all.
     pub(crate) fn doubt_strangers(&mut self, id: ContentId) {
         let Some(content) = self.contents.get(&id) else { return };
-        let has_more =
-            |state: &Connection| state.participation(&id).is_some_and(|theirs| theirs.has_more_than(&content.have));
-        if !self.conns.values().any(|state| self.is_far(state) && self.may_ask(state) && has_more(state)) {
+        let open = content.open();
+        let has_any = |state: &Connection| state.participation(&id).is_some_and(|theirs| theirs.has_any(&open));
+        if !self.conns.values().any(|state| self.is_far(state) && self.may_ask(state) && has_any(state)) {
             return;
         }
         for state in self.conns.values_mut().filter(|state| state.peer.site == self.site && !state.was_of_use()) {
@@ -143,6 +146,7 @@ impl Engine {
     pub(crate) fn doubt_sites(&mut self) {
         let now = self.now;
         let starves = |grew: Duration| now.saturating_sub(grew) >= STARVING;
+        self.note_who_withholds();
         let mut sites: BTreeMap<String, u64> = BTreeMap::new();
         if !self.site.is_empty() && self.contents.values().any(|content| content.wanted && self.starves(content)) {
             sites.insert(self.site.clone(), u64::MAX);
@@ -164,9 +168,13 @@ impl Engine {
             }
             // A peer that sends at the moment keeps nobody waiting.
             let sends = !state.download.is_idle() && !starves(state.download.heard);
+            let withholds = |content: &Content, theirs: &Participation| {
+                let since = theirs.withholds.filter(|&since| content.wanted && since >= content.grew);
+                since.is_some_and(|since| now.saturating_sub(since) >= WITHHELD)
+            };
             let claims = |(id, theirs): (&ContentId, &Participation)| match state.peer.site == self.site {
-                // What only comes to it nobody could have had from it.
-                true => self.contents.get(id).is_some_and(|content| theirs.has_more_than(&content.have)),
+                // What only comes to it, or came a moment ago, nobody could have had from it.
+                true => self.contents.get(id).is_some_and(|content| withholds(content, theirs)),
                 false => !theirs.takes || !starves(theirs.grew),
             };
             if sends || !state.participations.iter().any(claims) {
@@ -180,6 +188,24 @@ impl Engine {
             if state.download.credit.verified == 0 {
                 // Nor is it believed under its next id.
                 self.peers.doubt(state.peer.address.ip(), bytes);
+            }
+        }
+    }
+
+    /// Notes who near has what we could take, while nothing comes.
+    fn note_who_withholds(&mut self) {
+        if self.site.is_empty() {
+            return;
+        }
+        let now = self.now;
+        let is_quiet = |content: &&Content| content.wanted && now.saturating_sub(content.grew) >= QUIET;
+        let mut open: BTreeMap<ContentId, PieceSet> = BTreeMap::new();
+        for state in self.conns.values_mut().filter(|state| state.peer.site == self.site) {
+            for (id, theirs) in &mut state.participations {
+                let Some(content) = self.contents.get(id).filter(is_quiet) else { continue };
+                let open = open.entry(*id).or_insert_with(|| content.open());
+                let since = theirs.withholds.filter(|&since| since >= content.grew);
+                theirs.withholds = theirs.has_any(open).then(|| since.unwrap_or(now));
             }
         }
     }
