@@ -37,10 +37,11 @@ fn receivers_with_slow_links_fill_them() {
 fn little_more_than_one_copy_crosses_a_thin_link() {
     let plan = Plan::parse("thin-link", include_str!("../plans/thin-link.toml")).unwrap();
     let outcome = p2p_fileshare_sim::run(&plan, 1, &Config::default());
-    // Where those near always came first, and strangers near were not believed, it was 1.62 and 1.79.
-    assert!(outcome.crossed <= 1.4, "{}", outcome.crossed);
+    // Where those near always came first, and strangers near were not believed, it was 1.62 and 1.79; where a piece was offered at its
+    // first byte, 1.31 and 1.32.
+    assert!(outcome.crossed <= 1.1, "{}", outcome.crossed);
     let last = outcome.last().unwrap() / outcome.bound;
-    assert!(last <= 1.4, "{last}");
+    assert!(last <= 1.15, "{last}");
 }
 
 #[test]
