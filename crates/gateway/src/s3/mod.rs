@@ -100,11 +100,15 @@ fn xml(text: String) -> Response {
 fn query_of(request: &RequestParts, may_be: fn(&str, &str) -> bool) -> Result<Vec<(String, String)>, Refusal> {
     let query = parameters(request.uri.query().unwrap_or_default());
     let query = query.ok_or(Refusal::Malformed("The query cannot be read."))?;
-    // What clients add to any request: its own name, and the signature.
-    let is_usual =
-        |name: &str| name == "x-id" || name.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("x-amz-"));
     let is_known = query.iter().all(|(name, value)| is_usual(name) || may_be(name, value));
     if is_known { Ok(query) } else { Err(Refusal::Unknown) }
+}
+
+/// What clients add to any request: its own name, and the signature. That of version 2 says nothing here, but is no reason to refuse who
+/// need not sign.
+fn is_usual(name: &str) -> bool {
+    matches!(name, "x-id" | "AWSAccessKeyId" | "Signature" | "Expires")
+        || name.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("x-amz-"))
 }
 
 fn may_be_of_bucket(name: &str, _: &str) -> bool {
