@@ -22,6 +22,7 @@ use object_store::{ClientOptions, Error, GetOptions, ObjectMeta, ObjectStore, Ob
 use protocol::{MAX_MANIFEST_BYTES, check_path, redacted};
 
 use connector::Connector;
+use xml::text_of;
 
 use crate::client::{chain, is_unresolved, use_ring};
 use crate::{ByteStream, Limits, Listing, Object, OriginError, Source, Unfit, Version, tls};
@@ -132,7 +133,15 @@ impl StoreSource {
 
     async fn look(&self) -> Result<Listing, OriginError> {
         if !self.is_prefix() {
-            let found = self.store.head(&self.path(&self.key)?).await;
+            let path = self.path(&self.key)?;
+            let found = match self.store.head(&path).await {
+                // An answer to HEAD has no words that say why.
+                Err(error) if is_refused(&error) => {
+                    let first = GetOptions { range: Some((0..1).into()), ..GetOptions::default() };
+                    self.store.get_opts(&path, first).await.map(|got| got.meta)
+                }
+                found => found,
+            };
             let found = match found {
                 Err(Error::NotFound { .. }) if self.has_objects_below().await => {
                     let reason = format!("there is no such object, but there are some below it: write {}/", self.url);
@@ -279,6 +288,15 @@ fn client_of(address: Option<&str>) -> Result<ClientOptions, object_store::Error
 /// Where machines and containers in a cloud ask for credentials of their role.
 const ROLES: [&str; 4] = ["169.254.169.254", "169.254.170.", "metadata.google.internal", "/metadata/identity"];
 
+/// Whether a store does not let an object be read.
+fn is_refused(error: &Error) -> bool {
+    match error {
+        Error::PermissionDenied { .. } => true,
+        Error::Generic { source, .. } => whole_chain(&**source).contains("400 Bad Request"),
+        _ => false,
+    }
+}
+
 /// What an error of a store means.
 fn failed(url: &str, error: Error) -> OriginError {
     match error {
@@ -287,9 +305,8 @@ fn failed(url: &str, error: Error) -> OriginError {
         Error::Unauthenticated { path, source } if path == credential_process::NOT_ASKED => {
             OriginError::Denied { url: url.to_owned(), reason: source.to_string() }
         }
-        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
-            let reason = "the store refuses these credentials, or there is no such object".to_owned();
-            OriginError::Denied { url: url.to_owned(), reason }
+        Error::PermissionDenied { source, .. } | Error::Unauthenticated { source, .. } => {
+            denied(url, &whole_chain(&*source))
         }
         Error::Generic { source, .. } => {
             let (all, last) = (whole_chain(&*source), chain(&*source));
@@ -307,7 +324,14 @@ fn failed(url: &str, error: Error) -> OriginError {
                 );
                 return OriginError::Denied { url: url.to_owned(), reason };
             }
-            // What a store says of a request is in its text alone.
+            // What a store says of a request is in its text alone, and of a list also how it is meant.
+            let is = |status: &str| all.contains(&format!("status code: {status}"));
+            if is("404") {
+                return OriginError::NotFound(url.to_owned());
+            }
+            if is("401") || is("403") {
+                return denied(url, &all);
+            }
             if all.contains("301 Moved") || all.contains("PermanentRedirect") {
                 return OriginError::refused(url, "the bucket is in another region: set AWS_REGION");
             }
@@ -321,7 +345,9 @@ fn failed(url: &str, error: Error) -> OriginError {
                 return OriginError::Changed(url.to_owned());
             }
             if all.contains("status 400") || all.contains("400 Bad Request") {
-                return OriginError::refused(url, last);
+                let words = text_of(&all, "Message").zip(text_of(&all, "Code"));
+                let words = words.map(|(words, code)| format!("the store says: {words} ({code})"));
+                return OriginError::refused(url, words.unwrap_or(last));
             }
             if let Some(reason) = tls::refusal(&*source) {
                 return OriginError::refused(url, reason);
@@ -342,6 +368,21 @@ fn failed(url: &str, error: Error) -> OriginError {
             not_supported(url, &path)
         }
         error => OriginError::refused(url, chain(&error)),
+    }
+}
+
+/// Why a store does not let something be read.
+fn denied(url: &str, said: &str) -> OriginError {
+    match text_of(said, "Code").as_deref() {
+        Some("RequestTimeTooSkewed") => {
+            OriginError::refused(url, "the clocks of this machine and of the store are too far apart")
+        }
+        Some("InvalidObjectState") => OriginError::refused(url, "it is archived: restore it first"),
+        code => {
+            let code = code.map_or_else(String::new, |code| format!(" ({code})"));
+            let reason = format!("the store refuses these credentials, or there is no such object{code}");
+            OriginError::Denied { url: url.to_owned(), reason }
+        }
     }
 }
 
@@ -479,6 +520,31 @@ mod tests {
         let entries: String = keys.iter().map(entry).collect();
         let list = format!("<ListBucketResult>{entries}<IsTruncated>false</IsTruncated></ListBucketResult>");
         WebServer::start(move |_| Answer::new(200, list.clone()))
+    }
+
+    #[tokio::test]
+    async fn why_a_store_refuses_is_said() {
+        for (status, code, words) in [
+            (403, "RequestTimeTooSkewed", "the clocks of this machine and of the store are too far apart"),
+            (403, "InvalidAccessKeyId", "or there is no such object (InvalidAccessKeyId)"),
+            (403, "InvalidObjectState", "it is archived: restore it first"),
+            (400, "ExpiredToken", "the store says: In <words> & more (ExpiredToken)"),
+        ] {
+            let said = format!("<Error><Code>{code}</Code><Message>In &lt;words&gt; &amp; more</Message></Error>");
+            let server = WebServer::start(move |_| Answer::new(status, said.clone()));
+            for key in ["a", "p/"] {
+                let error = source(&server, key).list().await.unwrap_err().to_string();
+                assert!(error.ends_with(words), "{key}: {error}");
+            }
+        }
+        for key in ["a", "p/"] {
+            let server = WebServer::start(|_| Answer::new(403, ""));
+            let error = source(&server, key).list().await.unwrap_err().to_string();
+            assert!(error.ends_with("or there is no such object"), "{key}: {error}");
+            let server = WebServer::start(|_| Answer::new(404, "<Error><Code>NoSuchBucket</Code></Error>"));
+            let error = source(&server, key).list().await.unwrap_err();
+            assert!(matches!(error, OriginError::NotFound(_)), "{key}: {error}");
+        }
     }
 
     #[tokio::test]
