@@ -45,6 +45,7 @@ async fn objects_are_read_in_ranges() {
         ("/s3/run-7/%2e%2e/seeder", 404, "NoSuchKey"),
         ("/s3/run-7//sub/deep/x", 404, "NoSuchKey"),
         ("/s3/none?list-type=2", 404, "NoSuchBucket"),
+        ("/s3/none/model.safetensors", 404, "NoSuchBucket"),
         ("/s3/run-7?acl", 501, "NotImplemented"),
         ("/s3/run-7?website", 501, "NotImplemented"),
         ("/s3/run-7/model.safetensors?tagging", 501, "NotImplemented"),

@@ -21,6 +21,7 @@ use crate::files::{self, ASK_AGAIN, set};
 use crate::pages::escaped;
 use crate::served::Served;
 pub use buckets::BucketPlace;
+use buckets::Mounted;
 use list::{ListRequest, NEVER, page};
 use signature::parameters;
 
@@ -45,7 +46,10 @@ pub(crate) async fn respond(served: &Served, request: Request) -> Response {
     let (answered, missing) = match bucket_and_key(request.uri.path()) {
         None => (Err(Refusal::NotFound), "NoSuchKey"),
         Some((bucket, key)) if key.is_empty() => (of_bucket(served, &request, &bucket).await, "NoSuchBucket"),
-        Some((bucket, key)) => (of_object(served, &request, &bucket, &key).await, "NoSuchKey"),
+        Some((bucket, key)) => match opened(served, &request, &bucket, &key).await {
+            Ok(mounted) => (of_object(served, &request, &mounted, &key).await, "NoSuchKey"),
+            Err(refusal) => (Err(refusal), "NoSuchBucket"),
+        },
     };
     answered.unwrap_or_else(|refusal| refuse(refusal, missing))
 }
@@ -160,9 +164,18 @@ async fn all_buckets(served: &Served) -> Response {
     xml(text + "</Buckets></ListAllMyBucketsResult>")
 }
 
-async fn of_object(served: &Served, request: &RequestParts, bucket: &str, key: &str) -> Result<Response, Refusal> {
+/// The contents of a bucket in which this key may be.
+async fn opened(served: &Served, request: &RequestParts, bucket: &str, key: &str) -> Result<Vec<Mounted>, Refusal> {
     query_of(request, may_be_of_object)?;
-    let mounted = served.buckets.open(&served.contents, bucket, key).await?;
+    served.buckets.open(&served.contents, bucket, key).await
+}
+
+async fn of_object(
+    served: &Served,
+    request: &RequestParts,
+    mounted: &[Mounted],
+    key: &str,
+) -> Result<Response, Refusal> {
     let found = mounted.iter().find_map(|mounted| Some((mounted, files::ServedFile::of(mounted.find(key)?))));
     let (mounted, file) = found.ok_or(Refusal::NotFound)?;
     let manner = served.manner(ASK_AGAIN);
