@@ -145,6 +145,28 @@ async fn a_folder_is_a_page_and_an_archive() {
 }
 
 #[tokio::test]
+async fn a_revision_that_is_not_there_is_told_from_a_repository() {
+    let peers = Peers::new();
+    let commit = "0123456789abcdef0123456789abcdef01234567";
+    peers.put("seeder", &format!("org--m@{commit}/a"), b"bytes");
+    let (node, _) = peers.share_path("seeder", &format!("org--m@{commit}")).await;
+    let client = serve(vec![Swarm::new(node, "here")], Options::default()).await;
+    assert_eq!(client.get("/org/m/resolve/main/a", &[]).await.body, b"bytes");
+    let other = commit.replace('0', "1");
+    for (path, code) in [
+        ("/org/m/resolve/v1/a", "RevisionNotFound"),
+        ("/org/m/resolve/refs%2Fpr%2F1/a", "RevisionNotFound"),
+        (&format!("/org/m/resolve/{other}/a"), "RevisionNotFound"),
+        ("/org/none/resolve/main/a", "RepoNotFound"),
+        ("/org/none/resolve/v1/a", "RepoNotFound"),
+        (&format!("/org/none/resolve/{commit}/a"), "RepoNotFound"),
+    ] {
+        let answer = client.get(path, &[]).await;
+        assert_eq!((answer.status, answer.header("x-error-code")), (404, Some(code)), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_not_there_is_not_told_from_what_is_nobodys_business() {
     let peers = Peers::new();
     let (node, id) = peers.share("seeder", "a", b"bytes").await;

@@ -31,6 +31,10 @@ async fn objects_are_read_in_ranges() {
     let head = client.ask("HEAD", path, &[]).await;
     assert_eq!((head.status, head.header("content-length"), head.body.len()), (200, Some("1000003"), 0));
     assert_eq!(client.get("/s3/run-7/sub/a%20b%26c.txt?x-id=GetObject", &[]).await.body, b"text");
+    // As boto3 signs URLs beforehand unless it is told otherwise.
+    let signed =
+        "/s3/run-7/sub/a%20b%26c.txt?AWSAccessKeyId=any&Signature=NIcXv5gm%2FwpTz28pqTRPdwLeYs8%3D&Expires=1796081930";
+    assert_eq!(client.get(signed, &[]).await.body, b"text");
     let empty = client.get("/s3/run-7/sub/deep/x", &[]).await;
     assert_eq!((empty.status, empty.header("content-length")), (200, Some("0")));
     for (path, status, code) in [
@@ -41,6 +45,7 @@ async fn objects_are_read_in_ranges() {
         ("/s3/run-7/%2e%2e/seeder", 404, "NoSuchKey"),
         ("/s3/run-7//sub/deep/x", 404, "NoSuchKey"),
         ("/s3/none?list-type=2", 404, "NoSuchBucket"),
+        ("/s3/none/model.safetensors", 404, "NoSuchBucket"),
         ("/s3/run-7?acl", 501, "NotImplemented"),
         ("/s3/run-7?website", 501, "NotImplemented"),
         ("/s3/run-7/model.safetensors?tagging", 501, "NotImplemented"),
@@ -71,6 +76,11 @@ async fn keys_are_listed() {
     assert!(list.contains("<Key>sub/a b&amp;c.txt</Key>") && list.contains("<Size>4</Size>"), "{list}");
     assert!(list.contains("<CommonPrefixes><Prefix>sub/deep/</Prefix></CommonPrefixes>"), "{list}");
     assert!(!list.contains("safetensors"));
+    // Clients in Go write a space so where they do not sign.
+    for (prefix, is_there) in [("sub%2Fa+b", true), ("sub%2Fa%20b", true), ("sub%2Fa%2Bb", false)] {
+        let list = client.get(&format!("/s3/run-7?list-type=2&prefix={prefix}"), &[]).await.text();
+        assert_eq!(list.contains("<Key>sub/a b&amp;c.txt</Key>"), is_there, "{prefix}: {list}");
+    }
     assert!(client.get("/s3/", &[]).await.text().contains("<Bucket><Name>run-7</Name>"));
     assert!(client.get("/s3/run-7?location", &[]).await.text().contains("LocationConstraint"));
 }

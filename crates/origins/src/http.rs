@@ -13,7 +13,7 @@ use crate::client::{RangeRequest, client, client_of, content_range, failed, head
 use crate::redirects::{Allowed, Named};
 use crate::signed::unsigned;
 use crate::store::BESIDE;
-use crate::{ByteStream, Limits, Listing, Object, OriginError, Source, Version};
+use crate::{ByteStream, Limits, Listing, Object, OriginError, Source, Unfit, Version};
 
 /// A file on a web server, which must answer ranges.
 pub struct HttpSource {
@@ -137,7 +137,8 @@ impl Source for HttpSource {
     fn list(&self) -> BoxFuture<'_, Result<Listing, OriginError>> {
         async {
             let object = self.look().await?;
-            Ok(Listing { name: object.path.clone(), folder: false, objects: vec![object] })
+            let name = object.path.clone();
+            Ok(Listing { name, folder: false, objects: vec![object], unfit: Unfit::default() })
         }
         .boxed()
     }

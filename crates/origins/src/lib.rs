@@ -68,7 +68,7 @@ pub use fallback::OriginFallback;
 pub use http::HttpSource;
 pub use limits::Limits;
 pub use manifest::{KeptManifests, Pieces, make_manifest};
-pub use object::{ByteStream, FileDigest, Listing, Object, Source, Version};
+pub use object::{ByteStream, FileDigest, Listing, Object, Source, Unfit, Version};
 pub use open::Options;
 pub use pace::Pace;
 pub use reader::{Origin, RangeReader, bytes_from_origins};

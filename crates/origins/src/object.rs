@@ -8,6 +8,9 @@ use futures_util::stream::BoxStream;
 
 use crate::OriginError;
 
+/// How many objects that are left out are named.
+const NAMED: usize = 5;
+
 /// The bytes of an answer, as they come.
 pub type ByteStream = BoxStream<'static, Result<Bytes, OriginError>>;
 
@@ -81,6 +84,28 @@ pub struct Listing {
     pub folder: bool,
     /// The objects, by path.
     pub objects: Vec<Object>,
+    /// What else lies there.
+    pub unfit: Unfit,
+}
+
+/// Objects that are left out of a listing: their keys are no paths of files in a folder.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Unfit {
+    /// How many there are.
+    pub count: usize,
+    /// The keys of the first.
+    pub first: Vec<String>,
+}
+
+impl Unfit {
+    /// One more.
+    pub(crate) fn add(&mut self, key: &str) {
+        self.count += 1;
+        if self.first.len() < NAMED {
+            self.first.push(key.to_owned());
+        }
+    }
 }
 
 /// A kind of origin. Its reads are single tries; [`Origin`](crate::Origin) tries again and resumes.

@@ -68,6 +68,8 @@ struct Parts {
     /// How long the origin last took to begin an answer, and what was last read before anybody asked for it.
     lead: Duration,
     ahead: Option<At>,
+    /// Where those have begun who ask for one part after another. When they come round to it, they have had everything.
+    begun: Option<At>,
 }
 
 /// A part that is being read.
@@ -237,7 +239,12 @@ impl Inner {
             return;
         }
         let mut parts = self.lock();
-        let is_known = parts.ahead == Some(next) || parts.in_flight.contains_key(&next) || parts.is_recent(next);
+        if !parts.in_flight.contains_key(&before) && !parts.is_recent(before) {
+            parts.begun = Some(at);
+        }
+        let is_known = [parts.ahead, parts.begun].contains(&Some(next))
+            || parts.in_flight.contains_key(&next)
+            || parts.is_recent(next);
         let is_due = parts.is_recent(before) && parts.is_nearly_here(at, range.end - range.start);
         if !is_known && is_due && !self.is_cached(next) {
             parts.ahead = Some(next);

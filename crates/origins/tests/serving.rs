@@ -221,6 +221,27 @@ async fn parts_that_are_asked_for_in_order_are_read_ahead_and_no_others() {
 }
 
 #[tokio::test]
+async fn nothing_is_read_ahead_when_everything_was_asked_for() {
+    const PART: usize = 4 << 20;
+    // More than stays in memory of what was read last.
+    let bytes = pattern(10 * PART + 5);
+    let server = file_server(&bytes);
+    let origin = open(&server);
+    let (listing, manifest) = made(&origin, None).await;
+    for begin in [0, 5] {
+        let sent = server.sent();
+        let storage = OriginStorage::new(origin.clone(), listing.clone(), manifest.clone(), None, None).unwrap();
+        for part in (begin..11).chain(0..begin) {
+            for offset in [part * PART, ((part + 1) * PART).min(bytes.len()) - 5] {
+                assert!(storage.fetch(0, offset as u64, 5).await.unwrap()[..] == bytes[offset..offset + 5]);
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert_eq!(server.sent() - sent, bytes.len() as u64, "from part {begin} on");
+    }
+}
+
+#[tokio::test]
 async fn what_was_read_for_the_manifest_is_served_from_the_cache_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let bytes = pattern((5 << 20) + 5);

@@ -329,7 +329,13 @@ fn a_bucket_is_published_and_shared_by_another_machine_without_reading_it_for_th
     s3.put(&mut output, "run 7/small", &small);
     let again = one.run(&["publish", "s3://models/run 7/"]);
     assert_ne!(id(&again), id(&published));
-    for (words, code) in [("s3://models/none", 4), ("s3://nobucket/x", 4), ("s3://models/run 7", 2)] {
+    s3.put(&mut output, "run 7/a//b", &small);
+    let without = one.run(&["publish", "s3://models/run 7/"]);
+    assert!(said(&without).contains("left out: \"run 7/a//b\"."), "{}", said(&without));
+    assert_eq!(id(&without), id(&again));
+    for (words, code) in
+        [("s3://models/none", 4), ("s3://nobucket/x", 4), ("s3://nobucket/x/", 4), ("s3://models/run 7", 2)]
+    {
         let refused = one.run(&["publish", words]);
         assert_eq!(refused.status.code(), Some(code), "{}", said(&refused));
     }

@@ -28,8 +28,8 @@ use crate::error::Refusal;
 use crate::files::{self, ASK_AGAIN, FOR_EVER, PathTarget, set};
 use crate::paths::below;
 use crate::served::Served;
-use call::{HubCall, Kind, Repository, What, is_commit};
-use revisions::{Revision, resolve};
+use call::{HubCall, Kind, MAIN, Repository, What, is_commit};
+use revisions::{Revision, newest, resolve};
 
 /// Most paths that are asked about at once.
 const MOST_PATHS: usize = 1000;
@@ -62,11 +62,22 @@ pub(crate) async fn respond(served: &Served, request: Request) -> Response {
     }
     match resolve(&served.contents, &call.repository, &call.revision).await {
         Ok(revision) => answer(served, request, &call, &revision).await,
-        Err(Refusal::NotFound) if is_commit(&call.revision) => {
-            missing("RevisionNotFound", "there is no such revision here")
+        Err(Refusal::NotFound) if call.revision != MAIN => {
+            // Which of both it is, clients tell their users.
+            match newest(&served.contents, &call.repository).await {
+                Ok(_) => missing("RevisionNotFound", "there is no such revision here: give main, or a commit"),
+                Err(refusal) => unknown(refusal),
+            }
         }
-        Err(Refusal::NotFound) => missing("RepoNotFound", "there is no such repository here"),
-        Err(refusal) => refusal.into_response(),
+        Err(refusal) => unknown(refusal),
+    }
+}
+
+/// The repository is not here, or it is not known whether it is.
+fn unknown(refusal: Refusal) -> Response {
+    match refusal {
+        Refusal::NotFound => missing("RepoNotFound", "there is no such repository here"),
+        refusal => refusal.into_response(),
     }
 }
 

@@ -33,7 +33,7 @@ pub(crate) async fn resolve(contents: &Contents, repository: &Repository, revisi
 
 /// The name of the newest content of a repository that somebody has: as the trackers list them, or else of those that are here, or that
 /// tickets mean.
-async fn newest(contents: &Contents, repository: &Repository) -> Result<String, Refusal> {
+pub(super) async fn newest(contents: &Contents, repository: &Repository) -> Result<String, Refusal> {
     let here = contents.here(|name| repository.commit(name).is_some()).await;
     let complete = here.iter().filter(|(_, open)| open.status().borrow().is_complete());
     let complete: Vec<&str> = complete.map(|(_, open)| open.manifest().header().name.as_str()).collect();

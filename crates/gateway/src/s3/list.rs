@@ -12,6 +12,8 @@ use crate::pages::escaped;
 const MOST: usize = 1000;
 /// What is not escaped in a key that a client asks to have escaped.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+/// Line ends and tabs, which readers of XML would take for spaces or for other line ends.
+const SPACES: [char; 3] = ['\t', '\n', '\r'];
 /// When objects were modified: never, since a content does not change.
 pub(super) const NEVER: &str = "1970-01-01T00:00:00.000Z";
 
@@ -67,8 +69,21 @@ impl ListRequest {
     }
 
     fn text(&self, text: &str) -> String {
-        if self.escapes { utf8_percent_encode(text, PLAIN).to_string() } else { escaped(text) }
+        if self.escapes { utf8_percent_encode(text, PLAIN).to_string() } else { as_xml(text) }
     }
+}
+
+/// Text as XML, which is read as it was.
+fn as_xml(text: &str) -> String {
+    let mut xml = String::with_capacity(text.len());
+    for part in text.split_inclusive(SPACES) {
+        let words = part.trim_end_matches(SPACES);
+        xml.push_str(&escaped(words));
+        for space in part[words.len()..].chars() {
+            let _ = write!(xml, "&#{};", u32::from(space));
+        }
+    }
+    xml
 }
 
 /// A page of these objects, as XML.
@@ -167,6 +182,9 @@ mod tests {
         assert_eq!(between(&xml, "CommonPrefixes"), ["<Prefix>d/</Prefix>"]);
         let xml = page("b", &objects(), &wanted(&[("list-type", "2"), ("encoding-type", "url"), ("prefix", "ö")]));
         assert_eq!(between(&xml, "Key"), ["%C3%B6%20%26%20b"]);
+        let objects = BTreeMap::from([("a\n\r\tb\u{1}<\n".to_owned(), (1, String::new()))]);
+        let xml = page("b", &objects, &wanted(&[("list-type", "2")]));
+        assert_eq!(between(&xml, "Key"), ["a&#10;&#13;&#9;b\u{fffd}&lt;&#10;"]);
     }
 
     #[test]

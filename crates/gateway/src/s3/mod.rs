@@ -21,6 +21,7 @@ use crate::files::{self, ASK_AGAIN, set};
 use crate::pages::escaped;
 use crate::served::Served;
 pub use buckets::BucketPlace;
+use buckets::Mounted;
 use list::{ListRequest, NEVER, page};
 use signature::parameters;
 
@@ -45,7 +46,10 @@ pub(crate) async fn respond(served: &Served, request: Request) -> Response {
     let (answered, missing) = match bucket_and_key(request.uri.path()) {
         None => (Err(Refusal::NotFound), "NoSuchKey"),
         Some((bucket, key)) if key.is_empty() => (of_bucket(served, &request, &bucket).await, "NoSuchBucket"),
-        Some((bucket, key)) => (of_object(served, &request, &bucket, &key).await, "NoSuchKey"),
+        Some((bucket, key)) => match opened(served, &request, &bucket, &key).await {
+            Ok(mounted) => (of_object(served, &request, &mounted, &key).await, "NoSuchKey"),
+            Err(refusal) => (Err(refusal), "NoSuchBucket"),
+        },
     };
     answered.unwrap_or_else(|refusal| refuse(refusal, missing))
 }
@@ -100,11 +104,15 @@ fn xml(text: String) -> Response {
 fn query_of(request: &RequestParts, may_be: fn(&str, &str) -> bool) -> Result<Vec<(String, String)>, Refusal> {
     let query = parameters(request.uri.query().unwrap_or_default());
     let query = query.ok_or(Refusal::Malformed("The query cannot be read."))?;
-    // What clients add to any request: its own name, and the signature.
-    let is_usual =
-        |name: &str| name == "x-id" || name.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("x-amz-"));
     let is_known = query.iter().all(|(name, value)| is_usual(name) || may_be(name, value));
     if is_known { Ok(query) } else { Err(Refusal::Unknown) }
+}
+
+/// What clients add to any request: its own name, and the signature. That of version 2 says nothing here, but is no reason to refuse who
+/// need not sign.
+fn is_usual(name: &str) -> bool {
+    matches!(name, "x-id" | "AWSAccessKeyId" | "Signature" | "Expires")
+        || name.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("x-amz-"))
 }
 
 fn may_be_of_bucket(name: &str, _: &str) -> bool {
@@ -156,9 +164,18 @@ async fn all_buckets(served: &Served) -> Response {
     xml(text + "</Buckets></ListAllMyBucketsResult>")
 }
 
-async fn of_object(served: &Served, request: &RequestParts, bucket: &str, key: &str) -> Result<Response, Refusal> {
+/// The contents of a bucket in which this key may be.
+async fn opened(served: &Served, request: &RequestParts, bucket: &str, key: &str) -> Result<Vec<Mounted>, Refusal> {
     query_of(request, may_be_of_object)?;
-    let mounted = served.buckets.open(&served.contents, bucket, key).await?;
+    served.buckets.open(&served.contents, bucket, key).await
+}
+
+async fn of_object(
+    served: &Served,
+    request: &RequestParts,
+    mounted: &[Mounted],
+    key: &str,
+) -> Result<Response, Refusal> {
     let found = mounted.iter().find_map(|mounted| Some((mounted, files::ServedFile::of(mounted.find(key)?))));
     let (mounted, file) = found.ok_or(Refusal::NotFound)?;
     let manner = served.manner(ASK_AGAIN);

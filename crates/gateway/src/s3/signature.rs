@@ -178,10 +178,12 @@ fn escaped(text: &str) -> String {
     utf8_percent_encode(text, UNRESERVED).to_string()
 }
 
-/// The parameters of a query; nothing if there are too many of them, or they are no text.
+/// The parameters of a query; nothing if there are too many of them, or they are no text. As in forms, `+` is a space: clients that do not
+/// sign write it so.
 pub(super) fn parameters(query: &str) -> Option<Vec<(String, String)>> {
     let parts = query.split('&').filter(|part| !part.is_empty());
-    let decoded = |text: &str| percent_decode_str(text).decode_utf8().ok().map(|text| text.into_owned());
+    let decoded =
+        |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8().ok().map(|text| text.into_owned());
     let found = parts.take(MOST + 1).map(|part| {
         let (name, value) = part.split_once('=').unwrap_or((part, ""));
         Some((decoded(name)?, decoded(value)?))

@@ -6,7 +6,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use super::{Hub, Repo};
-use crate::{ByteStream, Listing, Object, OriginError, Source, Version};
+use crate::{ByteStream, Listing, Object, OriginError, Source, Unfit, Version};
 
 /// A model or data set at a revision.
 pub struct HubSource {
@@ -39,7 +39,8 @@ impl Source for HubSource {
             let commit = self.hub.commit(&self.repo, &self.revision).await?;
             let files = self.hub.files(&self.repo, &commit).await?;
             let objects = files.iter().map(|file| file.object(&commit)).collect();
-            Ok(Listing { name: self.repo.content_name(&commit), folder: true, objects })
+            let name = self.repo.content_name(&commit);
+            Ok(Listing { name, folder: true, objects, unfit: Unfit::default() })
         }
         .boxed()
     }

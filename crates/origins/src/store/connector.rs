@@ -1,9 +1,10 @@
 //! The HTTP client below object_store: its answers are bounded, as it holds lists and errors in memory whole, and it follows no redirects:
 //! what it asks is signed for one host.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use object_store::client::{
@@ -14,17 +15,18 @@ use reqwest::header::RANGE;
 use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode};
 
-use crate::Limits;
+use super::unfit::without_unfit;
 use crate::client::build;
+use crate::{Limits, Unfit};
 
 /// Most bytes of an answer that is no range of an object: a page of a list, mostly.
 const MOST: usize = 16 << 20;
 /// A connection must be there within this time, or less if less is waited for an answer.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// Makes clients that wait as the limits say.
+/// Makes clients that wait as the limits say, and notes what is left out of the lists that come.
 #[derive(Debug)]
-pub(super) struct Connector(pub(super) Limits);
+pub(super) struct Connector(pub(super) Limits, pub(super) Arc<Mutex<Unfit>>);
 
 impl HttpConnector for Connector {
     fn connect(&self, options: &ClientOptions) -> Result<HttpClient> {
@@ -41,13 +43,13 @@ impl HttpConnector for Connector {
                 .read_timeout(self.0.window.max(self.0.answer))
         });
         let client = client.map_err(|error| Error::Generic { store: "HTTP", source: Box::new(error) })?;
-        Ok(HttpClient::new(Bounded(client)))
+        Ok(HttpClient::new(Bounded(client, self.1.clone())))
     }
 }
 
-/// A client whose answers end.
+/// A client whose answers end, and whose lists can be read.
 #[derive(Debug)]
-struct Bounded(Client);
+struct Bounded(Client, Arc<Mutex<Unfit>>);
 
 #[derive(Debug, thiserror::Error)]
 #[error("the answer is longer than {MOST} bytes")]
@@ -61,6 +63,7 @@ impl HttpService for Bounded {
     {
         Box::pin(async move {
             let is_ranged = request.headers().contains_key(RANGE);
+            let is_list = request.uri().query().is_some_and(lists);
             let response = HttpService::call(&self.0, request).await?;
             // Ranges are counted where they are read, and not held.
             if is_ranged && response.status() == StatusCode::PARTIAL_CONTENT {
@@ -75,7 +78,19 @@ impl HttpService for Bounded {
                 }
                 all.extend_from_slice(&part);
             }
-            Ok(HttpResponse::from_parts(parts, all.freeze().into()))
+            let all = match std::str::from_utf8(&all) {
+                Ok(list) if is_list => {
+                    let mut unfit = self.1.lock().unwrap_or_else(PoisonError::into_inner);
+                    Bytes::from(without_unfit(list, |key| unfit.add(key)))
+                }
+                _ => all.freeze(),
+            };
+            Ok(HttpResponse::from_parts(parts, all.into()))
         })
     }
+}
+
+/// Whether a query asks for a list, of S3 and Google Cloud or of Azure.
+fn lists(query: &str) -> bool {
+    query.split('&').any(|part| matches!(part, "list-type=2" | "comp=list"))
 }

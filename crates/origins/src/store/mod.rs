@@ -6,8 +6,11 @@
 mod aws;
 mod connector;
 mod credential_process;
+mod unfit;
+mod xml;
 
 use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
@@ -16,12 +19,13 @@ use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::path::{self, Path};
 use object_store::{ClientOptions, Error, GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt, RetryConfig};
-use protocol::{MAX_MANIFEST_BYTES, redacted};
+use protocol::{MAX_MANIFEST_BYTES, check_path, redacted};
 
 use connector::Connector;
+use xml::text_of;
 
 use crate::client::{chain, is_unresolved, use_ring};
-use crate::{ByteStream, Limits, Listing, Object, OriginError, Source, Version, tls};
+use crate::{ByteStream, Limits, Listing, Object, OriginError, Source, Unfit, Version, tls};
 
 /// How manifests end that lie beside what they are of.
 pub(crate) const BESIDE: &str = ".p2p-manifest";
@@ -38,6 +42,8 @@ pub(crate) struct StoreSource {
     key: String,
     url: String,
     limits: Limits,
+    /// What is left out of the list that is being read.
+    unfit: Arc<Mutex<Unfit>>,
 }
 
 impl StoreSource {
@@ -52,7 +58,9 @@ impl StoreSource {
             ));
         }
         use_ring();
-        let (store, address) = open(scheme, bucket, endpoint, limits).map_err(|error| {
+        let unfit = Arc::default();
+        let connector = Connector(limits.clone(), Arc::clone(&unfit));
+        let (store, address) = open(scheme, bucket, endpoint, connector).map_err(|error| {
             // Some say which address is wrong, and that may have a password in it.
             let reason = Some(chain(&error)).filter(|reason| !reason.contains('@') && !reason.contains("://"));
             let reason =
@@ -66,6 +74,7 @@ impl StoreSource {
             key: key.to_owned(),
             url: redacted(url),
             limits: limits.clone(),
+            unfit,
         })
     }
 
@@ -114,12 +123,25 @@ impl StoreSource {
     }
 
     fn path(&self, key: &str) -> Result<Path, OriginError> {
-        Path::parse(key).map_err(|_| OriginError::url(&self.url, "object names like `a//b` or `..` are not supported"))
+        let path = unfit::path(key.strip_suffix('/').unwrap_or(key));
+        path.ok_or_else(|| OriginError::url(&self.url, "object names like `/a`, `a//b` or `..` are not supported"))
+    }
+
+    fn unfit(&self) -> MutexGuard<'_, Unfit> {
+        self.unfit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn look(&self) -> Result<Listing, OriginError> {
         if !self.is_prefix() {
-            let found = self.store.head(&self.path(&self.key)?).await;
+            let path = self.path(&self.key)?;
+            let found = match self.store.head(&path).await {
+                // An answer to HEAD has no words that say why.
+                Err(error) if is_refused(&error) => {
+                    let first = GetOptions { range: Some((0..1).into()), ..GetOptions::default() };
+                    self.store.get_opts(&path, first).await.map(|got| got.meta)
+                }
+                found => found,
+            };
             let found = match found {
                 Err(Error::NotFound { .. }) if self.has_objects_below().await => {
                     let reason = format!("there is no such object, but there are some below it: write {}/", self.url);
@@ -128,15 +150,21 @@ impl StoreSource {
                 found => found.map_err(|error| failed(&self.url, error))?,
             };
             let name = self.key.rsplit('/').next().unwrap_or_default().to_owned();
-            return Ok(Listing { name: name.clone(), folder: false, objects: vec![object(found, name)] });
+            let objects = vec![object(found, name.clone())];
+            return Ok(Listing { name, folder: false, objects, unfit: Unfit::default() });
         }
         let prefix = self.path(&self.key)?;
+        *self.unfit() = Unfit::default();
         let mut found = self.store.list(Some(&prefix));
         let (mut objects, mut bytes) = (Vec::new(), 0);
         while let Some(meta) = found.try_next().await.map_err(|error| failed(&self.url, error))? {
             let below = meta.location.as_ref().strip_prefix(self.key.trim_start_matches('/'));
             let is_content = |path: &&str| !path.is_empty() && !path.ends_with(BESIDE);
             let Some(path) = below.filter(is_content).map(str::to_owned) else { continue };
+            if check_path(&path).is_err() {
+                self.unfit().add(meta.location.as_ref());
+                continue;
+            }
             bytes += path.len() + meta.e_tag.as_ref().map_or(0, String::len);
             objects.push(object(meta, path));
             if objects.len() > OBJECTS || bytes > MAX_MANIFEST_BYTES {
@@ -146,12 +174,17 @@ impl StoreSource {
                 return Err(OriginError::refused(&self.url, reason));
             }
         }
-        if objects.is_empty() {
-            return Err(OriginError::NotFound(format!("an object below {}", self.url)));
+        let unfit = std::mem::take(&mut *self.unfit());
+        match unfit.first.first() {
+            Some(key) if objects.is_empty() => return Err(not_supported(&self.url, key)),
+            None if objects.is_empty() => {
+                return Err(OriginError::NotFound(format!("an object below {}", self.url)));
+            }
+            _ => {}
         }
         let last = self.key.trim_end_matches('/').rsplit('/').next().filter(|last| !last.is_empty());
         let objects = without_folder_marks(objects);
-        Ok(Listing { name: last.unwrap_or(&self.bucket).to_owned(), folder: true, objects })
+        Ok(Listing { name: last.unwrap_or(&self.bucket).to_owned(), folder: true, objects, unfit })
     }
 
     fn is_prefix(&self) -> bool {
@@ -194,9 +227,8 @@ fn open(
     scheme: &str,
     bucket: &str,
     endpoint: Option<&str>,
-    limits: &Limits,
+    connector: Connector,
 ) -> Result<(Box<dyn ObjectStore>, String), object_store::Error> {
-    let connector = Connector(limits.clone());
     // Trying again, too.
     let retry = RetryConfig { max_retries: 0, ..RetryConfig::default() };
     Ok(match scheme {
@@ -256,6 +288,15 @@ fn client_of(address: Option<&str>) -> Result<ClientOptions, object_store::Error
 /// Where machines and containers in a cloud ask for credentials of their role.
 const ROLES: [&str; 4] = ["169.254.169.254", "169.254.170.", "metadata.google.internal", "/metadata/identity"];
 
+/// Whether a store does not let an object be read.
+fn is_refused(error: &Error) -> bool {
+    match error {
+        Error::PermissionDenied { .. } => true,
+        Error::Generic { source, .. } => whole_chain(&**source).contains("400 Bad Request"),
+        _ => false,
+    }
+}
+
 /// What an error of a store means.
 fn failed(url: &str, error: Error) -> OriginError {
     match error {
@@ -264,9 +305,8 @@ fn failed(url: &str, error: Error) -> OriginError {
         Error::Unauthenticated { path, source } if path == credential_process::NOT_ASKED => {
             OriginError::Denied { url: url.to_owned(), reason: source.to_string() }
         }
-        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
-            let reason = "the store refuses these credentials, or there is no such object".to_owned();
-            OriginError::Denied { url: url.to_owned(), reason }
+        Error::PermissionDenied { source, .. } | Error::Unauthenticated { source, .. } => {
+            denied(url, &whole_chain(&*source))
         }
         Error::Generic { source, .. } => {
             let (all, last) = (whole_chain(&*source), chain(&*source));
@@ -284,7 +324,14 @@ fn failed(url: &str, error: Error) -> OriginError {
                 );
                 return OriginError::Denied { url: url.to_owned(), reason };
             }
-            // What a store says of a request is in its text alone.
+            // What a store says of a request is in its text alone, and of a list also how it is meant.
+            let is = |status: &str| all.contains(&format!("status code: {status}"));
+            if is("404") {
+                return OriginError::NotFound(url.to_owned());
+            }
+            if is("401") || is("403") {
+                return denied(url, &all);
+            }
             if all.contains("301 Moved") || all.contains("PermanentRedirect") {
                 return OriginError::refused(url, "the bucket is in another region: set AWS_REGION");
             }
@@ -298,7 +345,9 @@ fn failed(url: &str, error: Error) -> OriginError {
                 return OriginError::Changed(url.to_owned());
             }
             if all.contains("status 400") || all.contains("400 Bad Request") {
-                return OriginError::refused(url, last);
+                let words = text_of(&all, "Message").zip(text_of(&all, "Code"));
+                let words = words.map(|(words, code)| format!("the store says: {words} ({code})"));
+                return OriginError::refused(url, words.unwrap_or(last));
             }
             if let Some(reason) = tls::refusal(&*source) {
                 return OriginError::refused(url, reason);
@@ -316,12 +365,30 @@ fn failed(url: &str, error: Error) -> OriginError {
             )
         }
         Error::InvalidPath { source: path::Error::BadSegment { path, .. } | path::Error::EmptySegment { path } } => {
-            let reason =
-                format!("names of objects like {path:?} are not supported: rename it, or share another prefix");
-            OriginError::refused(url, reason)
+            not_supported(url, &path)
         }
         error => OriginError::refused(url, chain(&error)),
     }
+}
+
+/// Why a store does not let something be read.
+fn denied(url: &str, said: &str) -> OriginError {
+    match text_of(said, "Code").as_deref() {
+        Some("RequestTimeTooSkewed") => {
+            OriginError::refused(url, "the clocks of this machine and of the store are too far apart")
+        }
+        Some("InvalidObjectState") => OriginError::refused(url, "it is archived: restore it first"),
+        code => {
+            let code = code.map_or_else(String::new, |code| format!(" ({code})"));
+            let reason = format!("the store refuses these credentials, or there is no such object{code}");
+            OriginError::Denied { url: url.to_owned(), reason }
+        }
+    }
+}
+
+fn not_supported(url: &str, key: &str) -> OriginError {
+    let reason = format!("names of objects like {key:?} are not supported: rename it, or share another prefix");
+    OriginError::refused(url, reason)
 }
 
 fn whole_chain(error: &(dyn std::error::Error + 'static)) -> String {
@@ -385,8 +452,10 @@ impl Source for StoreSource {
 #[cfg(test)]
 mod tests {
     use object_store::ClientConfigKey;
+    use object_store::aws::AmazonS3Builder;
 
     use super::*;
+    use crate::web::{Response as Answer, WebServer};
 
     fn listed(path: &str, size: u64) -> Object {
         Object {
@@ -421,6 +490,86 @@ mod tests {
         let found = without_folder_marks(all.into_iter().map(|(path, size)| listed(path, size)).collect());
         let found: Vec<_> = found.iter().map(|object| object.path.as_str()).collect();
         assert_eq!(found, ["empty", "full", "full/x", "sub-b", "sub/a.bin", "sub/deep/x"]);
+    }
+
+    /// A bucket of a server that answers each list with these keys.
+    fn source(server: &WebServer, key: &str) -> StoreSource {
+        let (limits, unfit) = (Limits::default(), Arc::default());
+        let builder = AmazonS3Builder::new().with_bucket_name("bucket").with_endpoint(server.url());
+        let builder = builder.with_access_key_id("key").with_secret_access_key("secret");
+        let builder = builder.with_client_options(client_of(Some(&server.url())).unwrap());
+        let store = builder.with_http_connector(Connector(limits.clone(), Arc::clone(&unfit))).build().unwrap();
+        let (address, url) = (server.url(), format!("s3://bucket/{key}"));
+        StoreSource {
+            store: Box::new(store),
+            address,
+            bucket: "bucket".to_owned(),
+            key: key.to_owned(),
+            url,
+            limits,
+            unfit,
+        }
+    }
+
+    fn list_of(keys: &[&str]) -> WebServer {
+        let entry = |key: &&str| {
+            format!(
+                "<Contents><Key>{key}</Key><LastModified>2024-01-01T00:00:00.000Z</LastModified><ETag>\"t\"</ETag><Size>1</Size></Contents>"
+            )
+        };
+        let entries: String = keys.iter().map(entry).collect();
+        let list = format!("<ListBucketResult>{entries}<IsTruncated>false</IsTruncated></ListBucketResult>");
+        WebServer::start(move |_| Answer::new(200, list.clone()))
+    }
+
+    #[tokio::test]
+    async fn why_a_store_refuses_is_said() {
+        for (status, code, words) in [
+            (403, "RequestTimeTooSkewed", "the clocks of this machine and of the store are too far apart"),
+            (403, "InvalidAccessKeyId", "or there is no such object (InvalidAccessKeyId)"),
+            (403, "InvalidObjectState", "it is archived: restore it first"),
+            (400, "ExpiredToken", "the store says: In <words> & more (ExpiredToken)"),
+        ] {
+            let said = format!("<Error><Code>{code}</Code><Message>In &lt;words&gt; &amp; more</Message></Error>");
+            let server = WebServer::start(move |_| Answer::new(status, said.clone()));
+            for key in ["a", "p/"] {
+                let error = source(&server, key).list().await.unwrap_err().to_string();
+                assert!(error.ends_with(words), "{key}: {error}");
+            }
+        }
+        for key in ["a", "p/"] {
+            let server = WebServer::start(|_| Answer::new(403, ""));
+            let error = source(&server, key).list().await.unwrap_err().to_string();
+            assert!(error.ends_with("or there is no such object"), "{key}: {error}");
+            let server = WebServer::start(|_| Answer::new(404, "<Error><Code>NoSuchBucket</Code></Error>"));
+            let error = source(&server, key).list().await.unwrap_err();
+            assert!(matches!(error, OriginError::NotFound(_)), "{key}: {error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn objects_whose_names_no_file_can_have_do_not_cost_the_others() {
+        let long = format!("p/{}", "x".repeat(256));
+        let server = list_of(&["p/a b", "p//a", "p/a/../b", "p/c&#10;", &long, "p/d/", "p/e/f", "p/./g", "p/+%20ö"]);
+        let source = source(&server, "p/");
+        for _ in 0..2 {
+            let found = source.list().await.unwrap();
+            let paths: Vec<_> = found.objects.iter().map(|object| object.path.as_str()).collect();
+            assert_eq!(paths, ["+%20ö", "a b", "e/f"]);
+            assert_eq!(found.unfit.count, 6);
+            assert_eq!(found.unfit.first, ["p//a", "p/a/../b", "p/c\n", "p/d/", "p/./g"]);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_prefix_with_nothing_else_is_refused() {
+        let server = list_of(&["p//a"]);
+        let error = source(&server, "p/").list().await.unwrap_err().to_string();
+        assert!(error.contains("\"p//a\" are not supported"), "{error}");
+        for key in ["/p/", "/a", "a//b", "../a"] {
+            let error = source(&server, key).list().await.unwrap_err().to_string();
+            assert!(error.contains("are not supported"), "{key}: {error}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use daemon::OpeningStep;
 use origins::{
     Allowed, Cache, KeptManifests, Listing, Options, Origin, OriginError, OriginFallback, OriginStorage, Pace, Pieces,
-    make_manifest,
+    Unfit, make_manifest,
 };
 use peer::{Fallback, Manifest, NodeBuilder};
 use protocol::{Algorithm, OriginUrl, printable, redacted};
@@ -104,6 +104,7 @@ pub(super) async fn open(session: &Session, request: OriginRequest<'_>) -> Resul
     let found = retries.look(OriginLook { url, cut, flags, options }, tell).await;
     session.shows_no_more();
     let found = found?;
+    unfit_words(&found.listing.unfit).into_iter().for_each(tell);
     let path = PathBuf::from(found.origin.url());
     let opening = content_of(found, request, |done, total| session.hashing(&path, done, total));
     retries.during(tell, opening).await
@@ -121,6 +122,9 @@ pub(super) async fn open_for_daemon(
     let (options, mut retries) = Retries::of(&flags);
     let tell = |sentence| progress(OpeningStep::Stuck(sentence));
     let found = retries.look(OriginLook { url, cut: &cut, flags: &flags, options }, tell).await?;
+    if let Some(sentence) = unfit_words(&found.listing.unfit) {
+        tracing::warn!(url = shown(url), "{sentence}");
+    }
     progress(OpeningStep::Read { done: 0, total: 0 });
     let opening = content_of(found, request, |done, total| progress(OpeningStep::Read { done, total }));
     retries.during(tell, opening).await
@@ -311,6 +315,7 @@ pub async fn publish(request: PublishRequest<'_>) -> Result<Published, Failure> 
     let (options, mut retries) = Retries::of(flags);
     let tell = |sentence: String| complain(&sentence);
     let found = retries.look(OriginLook { url, cut, flags, options }, tell).await?;
+    unfit_words(&found.listing.unfit).into_iter().for_each(tell);
     retries.during(tell, make_and_keep(&found, request)).await
 }
 
@@ -332,6 +337,17 @@ async fn make_and_keep(found: &FoundOrigin, request: PublishRequest<'_>) -> Resu
     let kept =
         kept.path(origin, listing, manifest.header()).filter(|path| path.is_file() && manifest.origin().is_none());
     Ok(Published { manifest, kept, beside })
+}
+
+/// What is said of objects that are not shared.
+fn unfit_words(Unfit { count, first, .. }: &Unfit) -> Option<String> {
+    let keys: Vec<_> = first.iter().map(|key| format!("{key:?}")).collect();
+    let more = match count - first.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let sentence = format!("Objects that cannot be files in a folder are left out: {}{more}.", keys.join(", "));
+    (*count > 0).then(|| printable(&sentence))
 }
 
 fn shown(url: &str) -> String {
