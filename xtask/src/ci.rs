@@ -148,7 +148,9 @@ impl Part {
             Part::Optional => optional::run(once, skipped),
             Part::Stories => stories::run(skipped),
             Part::Packages => packages::run(skipped),
-            Part::Platforms if room::is_enough("Windows and macOS", PLATFORMS_TAKE, skipped) => cross::run_in_ci(skipped),
+            Part::Platforms if room::is_enough("Windows and macOS", PLATFORMS_TAKE, skipped) => {
+                cross::run_in_ci(skipped)
+            }
             Part::Platforms => Ok(()),
             Part::Fuzzing => fuzz(skipped),
         }

@@ -22,6 +22,9 @@ const MORE: usize = 2;
 /// The same while none does.
 const SILENT: usize = 64;
 const MORE_OF_SILENT: usize = 4;
+/// An answer should be under way within this time and four round trips: then more peers are asked. Strangers that send nothing, or a byte a
+/// second, keep nobody waiting for long.
+const PROMPT: Duration = Duration::from_millis(100);
 /// A peer that has sent nothing for this long and a round trip does not count among those that are asked; at most `SILENT` do not.
 const SILENT_FOR: Duration = Duration::from_millis(200);
 /// Most peers that go on sending once their pace is known.
@@ -35,16 +38,22 @@ const BEGINS: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_secs(10);
 /// A sender's pace is judged after this time; after the shorter one while there are peers that were never asked.
 const JUDGED: Duration = Duration::from_millis(500);
-const JUDGED_EARLY: Duration = Duration::from_millis(200);
+const JUDGED_EARLY: Duration = Duration::from_millis(100);
 /// While those that send are slow, others are tried at pauses that double up to this; and up to that, if all were tried.
 const PAUSE_BEFORE_OTHERS: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// Those that have failed are asked again after this long.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// When an answer should be under way.
+fn prompt(round_trip: Duration) -> Duration {
+    PROMPT.saturating_add(round_trip * 4).min(super::TICK.max(round_trip))
+}
+
 impl Engine {
     /// Looks after the manifests that we want.
     pub(crate) fn fetch_manifests(&mut self) {
+        self.manifests_at = self.manifests_at.filter(|at| *at > self.now);
         let lacks = |content: &Content| content.geometry.is_none() && content.wanted && !content.manifests.here;
         let lacking: Vec<ContentId> = self.contents.iter().filter(|(_, c)| lacks(c)).map(|(&id, _)| id).collect();
         for id in lacking {
@@ -105,6 +114,8 @@ impl Engine {
             self.note_manifest(conn, id);
             self.actions.fetch_manifest(conn, id);
             self.ask_first(conn, id);
+            let rtt = self.conns.get(&conn).map_or(Duration::ZERO, Connection::round_trip);
+            self.ask_for_manifests_by(now + prompt(rtt));
         }
     }
 
@@ -118,7 +129,7 @@ impl Engine {
         let mut early = fetches.asked.iter().filter(|(conn, _)| fetches.early.contains(*conn) && may_have(conn));
         early.any(|(conn, fetch)| {
             let rtt = self.conns.get(conn).map_or(Duration::ZERO, Connection::round_trip);
-            self.now.saturating_sub(fetch.since) < super::TICK + rtt
+            self.now.saturating_sub(fetch.since) < prompt(rtt)
         })
     }
 
@@ -157,18 +168,28 @@ impl Engine {
         // Before an answer can be here, nobody is silent.
         let may_come = |(conn, fetch): (&ConnId, &Fetch)| {
             let rtt = self.conns.get(conn).map_or(Duration::ZERO, Connection::round_trip);
-            now.saturating_sub(fetch.since) < rtt.max(super::TICK)
+            now.saturating_sub(fetch.since) < prompt(rtt)
         };
         let flows = fetches.asked.values().any(Fetch::flows) || fetches.asked.iter().any(may_come);
         let (most, more) = if flows { (ASKED, MORE) } else { (SILENT, MORE_OF_SILENT) };
         let free = most.saturating_sub(fetches.asked.len() - silent.min(SILENT));
-        if soon || now < fetches.not_before || holders.is_empty() || free == 0 {
+        if soon || now < fetches.not_before || holders.is_empty() {
             return;
         }
-        let count = fetches.next.clamp(1, free);
+        if free == 0 {
+            // Those that are slow make room soon.
+            return self.ask_for_manifests_by(now + PROMPT);
+        }
+        // The one that was asked early is the first that says nothing.
+        let first = if fetches.asked.is_empty() { 1 } else { MORE_OF_SILENT };
+        let count = fetches.next.max(first).min(free);
         fetches.next = (count * more).min(most);
-        fetches.pause = if considerate { (fetches.pause * 2).clamp(super::TICK, longest) } else { super::TICK };
+        let asked = holders.iter().take(count).filter_map(|conn| self.conns.get(conn));
+        let rtt = asked.map(Connection::round_trip).max().unwrap_or(Duration::ZERO);
+        fetches.pause = if considerate { (fetches.pause * 2).clamp(super::TICK, longest) } else { prompt(rtt) };
         fetches.not_before = now + fetches.pause;
+        let again = fetches.not_before;
+        self.ask_for_manifests_by(again);
         for conn in holders.into_iter().take(count) {
             if let Some(content) = self.contents.get_mut(&id) {
                 content.manifests.asked.insert(conn, Fetch::new(now));
@@ -177,6 +198,10 @@ impl Engine {
             self.actions.fetch_manifest(conn, id);
             self.ask_first(conn, id);
         }
+    }
+
+    fn ask_for_manifests_by(&mut self, at: Duration) {
+        self.manifests_at = Some(self.manifests_at.map_or(at, |earlier| earlier.min(at)));
     }
 
     /// Connections whose peers say that they have the manifest and are not asked for it.

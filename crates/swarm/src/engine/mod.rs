@@ -93,6 +93,8 @@ pub struct Engine {
     early: Duration,
     /// When the first of the contents is announced of which there is something new, or earlier.
     announce_at: Option<Duration>,
+    /// When more peers are asked for a manifest, if that is before the next tick.
+    manifests_at: Option<Duration>,
     contents: BTreeMap<ContentId, Content>,
     conns: BTreeMap<ConnId, Connection>,
     /// How often anyone began to take part in a content.
@@ -133,6 +135,7 @@ impl Engine {
             next_tick: Duration::ZERO,
             early: Duration::ZERO,
             announce_at: None,
+            manifests_at: None,
             contents: BTreeMap::new(),
             conns: BTreeMap::new(),
             turns: 0,
@@ -199,7 +202,8 @@ impl Engine {
 
     /// When to send the next [`Event::Tick`] at the latest.
     pub fn next_timeout(&self) -> Duration {
-        self.announce_at.into_iter().chain(self.dial_backs.next(self.now)).fold(self.next_tick, Duration::min)
+        let others = [self.announce_at, self.manifests_at, self.dial_backs.next(self.now)];
+        others.into_iter().flatten().fold(self.next_tick, Duration::min)
     }
 
     /// How a content stands.
@@ -306,6 +310,9 @@ impl Engine {
     fn on_time(&mut self) {
         self.announce_pieces();
         self.dial_back();
+        if self.manifests_at.is_some_and(|at| self.now >= at) {
+            self.fetch_manifests();
+        }
         if self.now >= self.next_tick {
             self.next_tick = self.now + TICK;
             self.count_strangers();
