@@ -202,6 +202,11 @@ impl Store {
     }
 }
 
+/// The files of the state in a folder, of which nothing is to be shared.
+pub fn files(folder: &Path) -> [PathBuf; 2] {
+    [FILE, LOCK].map(|name| folder.join(name))
+}
+
 /// Makes the folder of the state, for its owner alone.
 #[cfg(unix)]
 pub fn make_folder(folder: &Path) -> io::Result<()> {

@@ -264,7 +264,7 @@ async fn configure(arguments: &mut DaemonArguments, read_again: ReadAgain) -> Re
     };
     must_hold_downloads(&downloads)?;
     let scan = {
-        let own = own_files(&arguments.peer).into_iter().chain([state.clone()]).collect::<Vec<_>>();
+        let own = own_files(&arguments.peer).into_iter().chain(state::files(&state)).collect::<Vec<_>>();
         ScanOptions::new().follow_links(arguments.links.follow_links).own(own)
     };
     let home = match arguments.tracker_ip.clone() {

@@ -3,7 +3,7 @@
 //!
 //! It is recognised by what it is rather than by where it lies, since folders are renamed and other peers of this machine have
 //! theirs: a private key by its bytes, a download that is being built by the lock beside it, a manifest by its first
-//! bytes and what lies around it. What this process uses is known by its place as well.
+//! bytes and what lies around it, the state of a daemon by its name and first bytes. What this process uses is known by its place as well.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -35,6 +35,11 @@ const SWARM: [&str; 3] = ["tracker.pem", "ca.pem", "ca-old.pem"];
 const PROBES: [&str; 4] = [".p2p-names-", ".p2p-doctor-", ".p2p-rename-", ".p2p-rights-"];
 /// The folder of a download that goes to standard output, and what lies in it while it is in use.
 const PIPED: [&str; 2] = ["p2p-fileshare-", "in-use"];
+
+/// The state of a daemon, in which the tickets of everything stand that it shares and downloads, and how it begins; and its lock.
+const DAEMON_STATE: &str = "daemon.json";
+const DAEMON_STATE_MAGIC: &[u8] = br#"{"v":"#;
+const DAEMON_LOCK: &str = "daemon.lock";
 
 /// What this process uses, and how to tell what others do.
 pub(crate) struct OwnState {
@@ -92,6 +97,7 @@ impl OwnState {
         }
         let own = self.is_used(real)
             || atomic_file::is_beside(name)
+            || is_of_daemon(at, name)?
             || self.is_output(at, metadata)
             || self.is_manifest(at, real, name, metadata.len())?
             || self.is_certificate(at, real, name, metadata.len())?;
@@ -145,6 +151,12 @@ impl OwnState {
         let has_key = fs::metadata(&key).is_ok_and(|found| found.is_file() && holds_key(found.len()));
         Ok(has_key || (SWARM.contains(&name) && real.parent().is_some_and(|folder| self.is_used(folder))))
     }
+}
+
+/// Whether it is the state of a daemon, or the lock beside it.
+fn is_of_daemon(at: &Path, name: &str) -> io::Result<bool> {
+    let is_called_so = [DAEMON_STATE, DAEMON_LOCK].contains(&name);
+    Ok(is_called_so && begins_with(&at.with_file_name(DAEMON_STATE), DAEMON_STATE_MAGIC)?)
 }
 
 /// Whether it is something that a download keeps beside its target: a lock stays as long as what it is for, and other programs have locks,
@@ -392,6 +404,22 @@ mod tests {
         assert_eq!(paths(&scan(&root, &[])), ["main.c", "run.log"]);
         fs::rename(&hashes, root.join("kept")).unwrap();
         assert_eq!(paths(&scan(&root, &[])), ["main.c", "run.log"]);
+    }
+
+    #[test]
+    fn the_state_of_a_daemon_is_left_out_and_what_is_only_called_so_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        for (place, state) in [("home/daemon", r#"{"v":1,"next":1,"contents":[]}"#), ("home/other", "{}")] {
+            let place = folder.path().join(place);
+            fs::create_dir_all(&place).unwrap();
+            fs::write(place.join("daemon.json"), state).unwrap();
+            fs::write(place.join("daemon.lock"), "").unwrap();
+        }
+        let root = folder.path().join("home");
+        let found = scan(&root, &[]);
+        assert_eq!(paths(&found), ["other/daemon.json", "other/daemon.lock"]);
+        assert_eq!(left_out(&found, &root), [("daemon".to_owned(), LeftOutReason::OwnState)]);
+        assert!(Scan::of(&root.join("daemon/daemon.json"), &ScanOptions::default()).is_err());
     }
 
     #[test]
