@@ -435,11 +435,12 @@ fn shortened(name: &str) -> String {
     short
 }
 
-/// The path as text, which the state and the protocol have it as.
+/// The path as text, which the state and the protocol have it as: each spelled in one way, without a separator at its end.
 fn absolute(path: &Path) -> Answered<String> {
     if !path.is_absolute() {
         return Err(usage(format_args!("{} is no ticket, and no absolute path", path.display())));
     }
+    let path: PathBuf = path.components().collect();
     let text = path.to_str().ok_or_else(|| usage("the path is not Unicode: rename it, or share its folder"))?;
     if text.len() > LONGEST_PATH {
         return Err(usage(format_args!("the path is longer than {LONGEST_PATH} bytes: name a shorter one")));

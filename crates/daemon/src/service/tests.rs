@@ -120,6 +120,35 @@ async fn of_several_tickets_in_a_text_none_is_downloaded() {
     assert_eq!(run.service().inner().contents.len(), 1, "the same twice is one");
 }
 
+/// As completion in a shell leaves them.
+#[tokio::test]
+async fn a_path_is_the_same_with_a_separator_at_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = service(folder.path()).await;
+    let at = folder.path().join("shared").display().to_string();
+    std::fs::create_dir(&at).unwrap();
+    std::fs::write(folder.path().join("shared/file"), "here").unwrap();
+    let (answers, mut answered) = mpsc::channel(64);
+    let ticket = Ticket::private(
+        Identity::generate().unwrap().peer_id(),
+        vec!["127.0.0.1:1".parse().unwrap()],
+        Secret::new([1; 16]),
+        None,
+    );
+    let ticket = ticket.unwrap().to_string();
+    for end in ["", "/", "//."] {
+        let add = |what: &str, folder| Request::Add { what: what.to_owned(), folder, force: false, only: Vec::new() };
+        let spelled = format!("{at}{end}");
+        for request in [add(&spelled, None), add(&ticket, Some(spelled.clone()))] {
+            run.service().clone().answer(request, answers.clone()).await;
+        }
+    }
+    while let Ok(answer) = answered.try_recv() {
+        assert!(!matches!(answer, Answer::Error { .. }), "{answer:?}");
+    }
+    assert_eq!(run.service().inner().contents.len(), 2);
+}
+
 #[tokio::test]
 async fn a_share_says_that_its_tracker_does_not_answer() {
     let folder = tempfile::tempdir().unwrap();
