@@ -274,7 +274,8 @@ impl Service {
             let last = content.view.borrow().clone();
             are_closed &= timeout_at(deadline, content.task).await.is_ok();
             let is_here = !content.saved.complete.is_empty() || last.state == Doing::Sharing;
-            if last.kind == Kind::Download && !is_here && last.pieces > 0 {
+            // What was paused at the start has no pieces yet.
+            if last.kind == Kind::Download && !is_here && !last.name.is_empty() {
                 let sentence = format!("the unfinished data of {} stays in {}, as .part files", last.name, last.path);
                 notes.extend((notes.len() < MOST_NAMED).then_some(sentence));
             }
