@@ -45,6 +45,8 @@ const DAEMON_LOCK: &str = "daemon.lock";
 pub(crate) struct OwnState {
     /// Files and folders, by their canonical paths.
     used: Vec<PathBuf>,
+    /// Folders in which nothing else lies, likewise.
+    folders: Vec<PathBuf>,
     /// Where this process writes its output to.
     outputs: Vec<FileId>,
     /// Folders that were looked at, and whether they are for manifests.
@@ -60,13 +62,10 @@ pub(crate) struct Candidate<'a> {
 }
 
 impl OwnState {
-    /// The state of this process is in these files and folders, as far as they are there.
-    pub(crate) fn of(used: &[PathBuf]) -> Self {
-        OwnState {
-            used: used.iter().filter_map(|path| atomic_file::real_path(path).ok()).collect(),
-            outputs: outputs(),
-            keeps: RefCell::default(),
-        }
+    /// The state of this process is in these files and folders, as far as they are there, and in folders in which nothing else lies.
+    pub(crate) fn of(used: &[PathBuf], folders: &[PathBuf]) -> Self {
+        let real = |paths: &[PathBuf]| paths.iter().filter_map(|path| atomic_file::real_path(path).ok()).collect();
+        OwnState { used: real(used), folders: real(folders), outputs: outputs(), keeps: RefCell::default() }
     }
 
     /// Whether this process keeps its state in this very folder.
@@ -89,7 +88,8 @@ impl OwnState {
         }
         if metadata.is_dir() {
             let [piped, in_use] = PIPED;
-            let own = name.starts_with(piped) && at.join(in_use).is_file();
+            let own =
+                (name.starts_with(piped) && at.join(in_use).is_file()) || self.folders.iter().any(|own| own == real);
             return Ok(own.then_some(LeftOutReason::OwnState));
         }
         if holds_key(at, metadata.len())? {
@@ -339,7 +339,7 @@ mod tests {
         fs::write(&file, "bytes").unwrap();
         fs::create_dir(&at).unwrap();
         let metadata = fs::metadata(&file).unwrap();
-        let why = |at: &Path| OwnState::of(&[]).why(&Candidate { at, real: at, metadata: &metadata });
+        let why = |at: &Path| OwnState::of(&[], &[]).why(&Candidate { at, real: at, metadata: &metadata });
         assert!(why(&at).is_err());
         assert_eq!(why(&file).unwrap(), None);
         fs::remove_file(&file).unwrap();
@@ -356,7 +356,7 @@ mod tests {
         fs::write(root.join("file"), "bytes").unwrap();
         std::os::unix::fs::symlink("../certs/tracker.key", root.join("innocent")).unwrap();
         std::os::unix::fs::symlink("../certs", root.join("tree")).unwrap();
-        let found = Scan::of(&root, &ScanOptions { follow_links: true, own: Vec::new() }).unwrap();
+        let found = Scan::of(&root, &ScanOptions { follow_links: true, ..ScanOptions::default() }).unwrap();
         assert_eq!(paths(&found), ["file"]);
         assert!(Scan::of(&root.join("innocent"), &ScanOptions::default()).is_err());
     }
@@ -420,6 +420,21 @@ mod tests {
         assert_eq!(paths(&found), ["other/daemon.json", "other/daemon.lock"]);
         assert_eq!(left_out(&found, &root), [("daemon".to_owned(), LeftOutReason::OwnState)]);
         assert!(Scan::of(&root.join("daemon/daemon.json"), &ScanOptions::default()).is_err());
+    }
+
+    #[test]
+    fn a_folder_of_nothing_but_state_is_left_out_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("home");
+        for place in [".cache/ours/origins", ".cache/other"] {
+            fs::create_dir_all(root.join(place)).unwrap();
+            fs::write(root.join(place).join("part"), "bytes").unwrap();
+        }
+        let found = |own: &Path| Scan::of(&root, &ScanOptions::new().own_folders([own])).unwrap();
+        let without = found(&root.join(".cache/ours"));
+        assert_eq!(paths(&without), [".cache/other/part"]);
+        assert_eq!(left_out(&without, &root), [(".cache/ours".to_owned(), LeftOutReason::OwnState)]);
+        assert_eq!(paths(&found(&root.join(".cache/gone"))).len(), 2);
     }
 
     #[test]
