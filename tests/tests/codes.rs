@@ -304,6 +304,11 @@ fn what_looks_like_a_code_is_taken_for_one_only_if_it_is() {
     let mut typed = machines.get("typed", &["-i=127.0.0.1", "-d=1", "7-ardvark-zucchini"]);
     typed.ends_with(2);
     assert!(typed.errors().contains("did you mean 7-aardvark-zucchini?"), "{}", typed.errors());
+    // So is that the number is missing: the rest is all that is secret.
+    let mut wordy = machines.get("typed", &["-i=127.0.0.1", "-d=1", "Aardvark", "zucchini"]);
+    wordy.ends_with(2);
+    assert!(wordy.errors().contains("a code begins with a number"), "{}", wordy.errors());
+    run("forced", &["-f", "aardvark-zucchini"]).ends_with(4);
     let mut nowhere = machines.get("nowhere", &["7-aardvark-zucchini"]);
     nowhere.ends_with(2);
     assert!(nowhere.errors().contains("-i"), "{}", nowhere.errors());

@@ -135,6 +135,20 @@ fn a_daemon_shares_and_downloads_what_it_is_told() {
     assert!(taker.does("status", &[]).contains("a.bin"));
 }
 
+/// As a home is: the tickets of everything else stand in that state.
+#[test]
+fn a_folder_is_shared_without_the_state_of_a_daemon_in_it() {
+    let machines = Machines::new();
+    machines.put("giver", "all/file", b"bytes");
+    let giver = Daemon::start(&machines, "giver", &["-p0", "--state=all/state"]);
+    let ticket = giver.share("all");
+    // Its state changes, and the folder does not.
+    giver.does("limit", &["--up", "1GiB"]);
+    machines.get("taker", &[&ticket]).ends_with(0);
+    assert_eq!(machines.read("taker", "output/all/file"), b"bytes");
+    assert!(!machines.folder("taker").join("output/all/state").exists());
+}
+
 #[test]
 fn what_it_was_told_survives_a_crash() {
     let machines = Machines::new();

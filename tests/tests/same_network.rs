@@ -72,6 +72,36 @@ fn a_code_works_without_an_address() {
     network.start_for_user(&machines, "c", &["get", code, "--no-lan"]).ends_with(2);
 }
 
+/// The tracker of the settings knows nothing of it, or is not there.
+#[test]
+fn a_code_of_a_sharer_nearby_works_where_another_tracker_is_set() {
+    let Some(network) = network() else { return };
+    let machines = Machines::new();
+    let bytes = noise(200_000, 1);
+    machines.put("a", "a file.bin", &bytes);
+    let mut sharer = network.start_for_user(&machines, "a", &["share", "--json", "a file.bin"]);
+    let mut next_code = || {
+        let command = sharer.event::<event::Code>().command;
+        command.split_whitespace().last().unwrap().to_owned()
+    };
+    let (mut tracker, id) = tracker(&network, &machines, "c");
+    let code = next_code();
+    let mut wrong = network.start_for_user(&machines, "b", &["get", "-i", C, &another_code(&code)]);
+    wrong.ends_with(10);
+    assert!(wrong.errors().contains("That code is wrong, or it has been used."), "{}", wrong.errors());
+    network.start_for_user(&machines, "b", &["get", "-i", C, &code, "-o", "known"]).ends_with(0);
+    tracker.kill();
+    // Who it is is found out by asking there, or is said.
+    for (folder, flags) in [("silent", &["-i", C][..]), ("named", &["-i", C, "--tracker-id", &id])] {
+        let code = next_code();
+        let arguments = [&["get", &code, "-o", folder], flags].concat();
+        network.start_for_user(&machines, "b", &arguments).ends_with(0);
+    }
+    for folder in ["known", "silent", "named"] {
+        assert!(machines.read("b", &format!("{folder}/a file.bin")) == bytes);
+    }
+}
+
 #[test]
 fn several_shares_of_one_user_are_all_found() {
     let Some(network) = network() else { return };

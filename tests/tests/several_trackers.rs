@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use testbed::event::{Code, Event, Sharing};
+use testbed::event::{Check, Code, Event, Kind, Sharing};
 use testbed::programs::at_home;
 use tests::machines::ticket;
 use tests::{PATIENCE, Process, noise, peer_cli};
@@ -207,6 +207,15 @@ fn a_tracker_that_does_not_answer_is_named_and_the_others_are_listed() {
     let errors = ls.errors();
     let named = format!("The tracker at 127.0.0.1:{} does not answer", trackers.ports[0]);
     assert_eq!(errors.matches(&named).count(), 1, "{errors}");
+    // A download succeeds, so nothing is bad.
+    let mut doctor = trackers.command("asks", &["doctor", "--json", "--bind=127.0.0.1"]);
+    doctor.args(&flags);
+    let mut doctor = Process::start("doctor", doctor);
+    let silent = doctor.find_event("the one that is silent", |event| {
+        Check::from_event(event).filter(|check| check.check == "udp" && check.status != "good")
+    });
+    assert_eq!(silent.status, "poor", "{silent:?}");
+    doctor.ends_with(0);
     trackers.all[1].kill();
     let mut none = Process::start("ls", trackers.command("asks", &["ls", &flags[1], &flags[2], &flags[3]]));
     none.ends_with(3);

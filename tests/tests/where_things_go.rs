@@ -170,6 +170,22 @@ fn a_ticket_outlives_a_restart_and_what_was_hashed_is_known_whatever_folder_one_
     assert_eq!(share("here/other", "file"), (second, false, tracker));
 }
 
+/// Known trackers, and the cache of what private buckets have.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_home_is_shared_without_what_is_kept_in_it() {
+    let machines = Machines::new();
+    let home = machines.home("here");
+    for path in ["notes", ".local/state/p2p-fileshare/known-trackers", ".cache/p2p-fileshare/origins/part"] {
+        fs::create_dir_all(home.join(path).parent().unwrap()).unwrap();
+        fs::write(home.join(path), path).unwrap();
+    }
+    let mut sharer = machines.share("here", &["-d=0", home.to_str().unwrap()]);
+    machines.get("there", &[&ticket(&mut sharer)]).ends_with(0);
+    let came = machines.folder("there").join("output/here");
+    assert_eq!(lies_in(&came), ["notes"]);
+}
+
 #[test]
 fn several_at_once_share_one_home() {
     let machines = Machines::new();

@@ -179,7 +179,7 @@ impl Tracked {
 
 /// Joins the tracker, or the first of several, however long that takes. Afterwards the node itself comes back to it.
 async fn join(node: Node, mut trackers: Vec<TrackerAddress>, secret: Option<Secret>, tell: watch::Sender<Told>) {
-    let mut pause = FIRST_PAUSE;
+    let (mut pause, mut addresses) = (FIRST_PAUSE, node.addresses());
     loop {
         let join = async {
             match &trackers[..] {
@@ -205,8 +205,11 @@ async fn join(node: Node, mut trackers: Vec<TrackerAddress>, secret: Option<Secr
             }
             is_new
         });
-        tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        tokio::select! {
+            () = tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64())) => pause = (pause * 2).min(LONGEST_PAUSE),
+            // This machine has another network, or its first one: the tracker may be reached now.
+            Ok(()) = addresses.changed() => pause = FIRST_PAUSE,
+        }
         for tracker in &mut trackers {
             tracker.resolve_again().await;
         }
@@ -395,4 +398,31 @@ pub(crate) fn is_told_by_tracker(ticket: &Ticket) -> bool {
 /// Nothing that panics happens under these locks.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use peer::{Identity, MemoryNetwork, Transport};
+    use tokio::time::{sleep, timeout};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tracker_is_tried_at_once_where_this_machine_has_other_addresses() {
+        let (network, folder) = (MemoryNetwork::new(), tempfile::tempdir().unwrap());
+        let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let transport = network.bind(&Identity::generate().unwrap(), vec![at(0)]).unwrap();
+        let node =
+            Node::builder(Arc::new(transport)).hashes(folder.path().join("hashes")).output(folder.path()).start();
+        let identity = Identity::generate().unwrap();
+        let trackers = vec![TrackerAddress { addresses: vec![at(1)], id: identity.peer_id(), name: None }];
+        let (tell, _told) = watch::channel(Told::Asking(String::new()));
+        let joining = tokio::spawn(join(node.clone(), trackers, None, tell));
+        // The pauses are long by then.
+        sleep(Duration::from_secs(600)).await;
+        let tracker = network.bind(&identity, vec![at(1)]).unwrap();
+        node.announce_also(vec![at(7)]).await;
+        assert!(timeout(FIRST_PAUSE, tracker.accept()).await.is_ok(), "it is dialled");
+        joining.abort();
+    }
 }

@@ -274,7 +274,8 @@ impl Service {
             let last = content.view.borrow().clone();
             are_closed &= timeout_at(deadline, content.task).await.is_ok();
             let is_here = !content.saved.complete.is_empty() || last.state == Doing::Sharing;
-            if last.kind == Kind::Download && !is_here && last.pieces > 0 {
+            // What was paused at the start has no pieces yet.
+            if last.kind == Kind::Download && !is_here && !last.name.is_empty() {
                 let sentence = format!("the unfinished data of {} stays in {}, as .part files", last.name, last.path);
                 notes.extend((notes.len() < MOST_NAMED).then_some(sentence));
             }
@@ -435,11 +436,12 @@ fn shortened(name: &str) -> String {
     short
 }
 
-/// The path as text, which the state and the protocol have it as.
+/// The path as text, which the state and the protocol have it as: each spelled in one way, without a separator at its end.
 fn absolute(path: &Path) -> Answered<String> {
     if !path.is_absolute() {
         return Err(usage(format_args!("{} is no ticket, and no absolute path", path.display())));
     }
+    let path: PathBuf = path.components().collect();
     let text = path.to_str().ok_or_else(|| usage("the path is not Unicode: rename it, or share its folder"))?;
     if text.len() > LONGEST_PATH {
         return Err(usage(format_args!("the path is longer than {LONGEST_PATH} bytes: name a shorter one")));

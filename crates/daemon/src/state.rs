@@ -69,6 +69,12 @@ pub struct Saved {
     pub contents: Vec<SavedContent>,
 }
 
+/// What every version of the file has.
+#[derive(Deserialize)]
+struct AnyVersion {
+    v: u32,
+}
+
 /// A content that is shared or wanted.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -156,10 +162,12 @@ impl Store {
         if bytes.len() as u64 > LARGEST {
             return Err(damaged("it is too large".to_owned()));
         }
-        let mut saved: Saved = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
-        if saved.v != VERSION {
-            return Err(damaged(format!("it is of version {}, which this program does not know", saved.v)));
+        // Of another version nothing else is known.
+        let AnyVersion { v } = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
+        if v != VERSION {
+            return Err(damaged(format!("it is of version {v}, which this program does not know")));
         }
+        let mut saved: Saved = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
         if saved.contents.len() > MOST_CONTENTS {
             return Err(damaged(format!("it has more than {MOST_CONTENTS} contents")));
         }
@@ -192,6 +200,11 @@ impl Store {
         }
         atomic_file::replace(&self.path, &bytes, Readers::Owner).map_err(|source| self.failed(source))
     }
+}
+
+/// The files of the state in a folder, of which nothing is to be shared.
+pub fn files(folder: &Path) -> [PathBuf; 2] {
+    [FILE, LOCK].map(|name| folder.join(name))
 }
 
 /// Makes the folder of the state, for its owner alone.
@@ -258,6 +271,16 @@ mod tests {
             let error = Store::open(folder.path()).unwrap().load().unwrap_err();
             assert!(matches!(error, StateError::Damaged { .. }), "{bytes}");
             assert_eq!(std::fs::read(&path).unwrap(), bytes.as_bytes());
+        }
+    }
+
+    #[test]
+    fn state_of_another_version_is_said_to_be_whatever_else_it_has() {
+        let folder = tempfile::tempdir().unwrap();
+        for json in [r#"{"v":9}"#, r#"{"v":9,"contents":{"one":1}}"#] {
+            std::fs::write(folder.path().join(FILE), json).unwrap();
+            let error = Store::open(folder.path()).unwrap().load().unwrap_err().to_string();
+            assert!(error.contains("it is of version 9"), "{error}");
         }
     }
 

@@ -245,6 +245,32 @@ async fn trackers_behind_a_name_come_and_go_with_it() {
     node.shutdown().await;
 }
 
+/// As replicas that are scaled down to one, which is then started elsewhere.
+#[tokio::test(start_paused = true)]
+async fn the_last_tracker_behind_a_name_is_followed_when_it_moves() {
+    let (network, folder) = (MemoryNetwork::new(), tempfile::tempdir().unwrap());
+    let start = |number: u8| {
+        let manner = Manner { nonce: number, silent: false };
+        FakeTracker::start(&network, b"one key", &format!("10.0.0.{number}:9999"), manner)
+    };
+    let [one, two, moved] = [1, 2, 3].map(start);
+    let at = |tracker: &FakeTracker| tracker.transport.listeners()[0];
+    let answer = Arc::new(Mutex::new(vec![at(&one), at(&two)]));
+    let node = builder(&network, folder.path()).resolver(resolver(&answer)).start();
+    let name = Some("trackers.example:9999".to_owned());
+    let addresses = vec![at(&one), at(&two)];
+    node.join(TrackerAddress { addresses, id: one.address().id, name }).await.unwrap();
+    let content = share(&node, folder.path(), "file").await;
+    until("both know it", async || one.knows(content) && two.knows(content)).await;
+    *answer.lock().unwrap() = vec![at(&one)];
+    until("one is left", async || up(&node).await == [at(&one).to_string()]).await;
+    one.transport.close().await;
+    *answer.lock().unwrap() = vec![at(&moved)];
+    until("it is found where it is now", async || moved.knows(content)).await;
+    assert_eq!(up(&node).await, [at(&moved).to_string()]);
+    node.shutdown().await;
+}
+
 /// As many as a node deals with, or nearly.
 #[tokio::test(start_paused = true)]
 async fn all_trackers_behind_a_name_may_be_replaced_at_once() {

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicUsize;
 use peer::{ContentId, Identity, MemoryNetwork, Secret, Ticket, TrackerAddress, manifest_path, received_path};
 
 use super::*;
-use crate::control::{Answer, Answering, Doing, ErrorCode, Kind, Request};
+use crate::control::{Answer, Answering, Doing, ErrorCode, Kind, Request, Which};
 use crate::nodes::AddressesOf;
 
 /// A service in a folder, whose tracker does not answer.
@@ -118,6 +118,59 @@ async fn of_several_tickets_in_a_text_none_is_downloaded() {
     assert!(run.service().inner().contents.is_empty());
     run.service().clone().answer(request(format!("{0}\n{0}.", ticket(1))), answers).await;
     assert_eq!(run.service().inner().contents.len(), 1, "the same twice is one");
+}
+
+#[tokio::test]
+async fn what_stays_of_a_download_is_said_that_was_paused_before_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = service(folder.path()).await;
+    let saved = SavedContent {
+        number: 7,
+        kind: Kind::Download,
+        path: folder.path().display().to_string(),
+        name: "a.bin".to_owned(),
+        paused: true,
+        ..SavedContent::default()
+    };
+    let content = run.service().begin(saved);
+    run.service().inner().contents.push(content);
+    let (answers, mut answered) = mpsc::channel(16);
+    let which = Which::These(vec!["7".to_owned()]);
+    run.service().clone().answer(Request::Remove { which }, answers).await;
+    let mut last = None;
+    while let Some(answer) = answered.recv().await {
+        last = Some(answer);
+    }
+    assert!(matches!(&last, Some(Answer::Done { note, .. }) if note.contains("unfinished data of a.bin")), "{last:?}");
+}
+
+/// As completion in a shell leaves them.
+#[tokio::test]
+async fn a_path_is_the_same_with_a_separator_at_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = service(folder.path()).await;
+    let at = folder.path().join("shared").display().to_string();
+    std::fs::create_dir(&at).unwrap();
+    std::fs::write(folder.path().join("shared/file"), "here").unwrap();
+    let (answers, mut answered) = mpsc::channel(64);
+    let ticket = Ticket::private(
+        Identity::generate().unwrap().peer_id(),
+        vec!["127.0.0.1:1".parse().unwrap()],
+        Secret::new([1; 16]),
+        None,
+    );
+    let ticket = ticket.unwrap().to_string();
+    for end in ["", "/", "//."] {
+        let add = |what: &str, folder| Request::Add { what: what.to_owned(), folder, force: false, only: Vec::new() };
+        let spelled = format!("{at}{end}");
+        for request in [add(&spelled, None), add(&ticket, Some(spelled.clone()))] {
+            run.service().clone().answer(request, answers.clone()).await;
+        }
+    }
+    while let Ok(answer) = answered.try_recv() {
+        assert!(!matches!(answer, Answer::Error { .. }), "{answer:?}");
+    }
+    assert_eq!(run.service().inner().contents.len(), 2);
 }
 
 #[tokio::test]

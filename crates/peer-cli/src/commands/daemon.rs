@@ -16,7 +16,7 @@ use daemon::control::Place as ControlPlace;
 use daemon::state::{self, StateError};
 use daemon::{Home, Service, ServiceConfig, ServiceRun, Settings, StartError};
 use lan::Offers;
-use peer::{ScanOptions, Shares};
+use peer::Shares;
 use settings::{Folders, ServiceManager, Signal, Signals};
 use transport::Identity;
 
@@ -25,7 +25,7 @@ use crate::error::{ExitCode, Failure};
 use crate::features::Feature;
 use crate::flags::fallback::NamedOriginArguments;
 use crate::flags::gateway::GatewayArguments;
-use crate::flags::links::{LinkArguments, own_files};
+use crate::flags::links::LinkArguments;
 use crate::flags::peer::{PeerArguments, with_port};
 use crate::flags::{named, output, sizes};
 use crate::session::bind::{self, TRACKER_PORT};
@@ -263,10 +263,7 @@ async fn configure(arguments: &mut DaemonArguments, read_again: ReadAgain) -> Re
         None => absolute(&output::default_folder().0)?,
     };
     must_hold_downloads(&downloads)?;
-    let scan = {
-        let own = own_files(&arguments.peer).into_iter().chain([state.clone()]).collect::<Vec<_>>();
-        ScanOptions::new().follow_links(arguments.links.follow_links).own(own)
-    };
+    let scan = arguments.links.scan(&arguments.peer).own(state::files(&state));
     let home = match arguments.tracker_ip.clone() {
         Some(given) => home_elsewhere(arguments, &given, &state).await?,
         None => home_here(arguments)?,

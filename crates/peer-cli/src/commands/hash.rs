@@ -7,6 +7,7 @@ use peer::{
     Hashed, PeerError, ScanOptions, hash_content_with, keep_manifest, manifest_path, manifests_of, read_manifest,
 };
 use protocol::{ContentId, Manifest};
+use settings::Folders;
 use storage::{Access, Backend, FileBackend, FileSpec, StorageError};
 
 use crate::commands::inspect;
@@ -27,7 +28,9 @@ pub fn hash(file: &Path, cut: &Cut, links: &LinkArguments, hashes: &Path) -> Res
     must_exist(file)?;
     // What `share` would share, so that both have one id.
     let own = [hashes.to_owned(), CERTS.into()].into_iter().chain(settings::log_file());
-    let scan = ScanOptions::new().follow_links(links.follow_links).own(own);
+    let Folders { data, state, cache } = Folders::of_this_process();
+    let own_folders = [data, state, cache].into_iter().flatten();
+    let scan = ScanOptions::new().follow_links(links.follow_links).own(own).own_folders(own_folders);
     let progress = Counter::new("Hashing", file).show();
     let waits = |written: &Path, most| counter::say(&still_written_words(written, most));
     let hashed = hash_content_with(file, &scan, cut.hash, cut.piece_size, progress, waits);

@@ -43,7 +43,7 @@ pub fn as_meant(program: &clap::Command, words: impl IntoIterator<Item = OsStrin
     let mut words: Vec<_> = words.into_iter().collect();
     loop {
         match &words[..] {
-            [_, first, name, second, ..] if first == "get" && name == "peer-cli" && second == "get" => {
+            [_, first, name, second, ..] if takes_ticket(first) && name == "peer-cli" && second == "get" => {
                 words.drain(2..4);
             }
             [_, name, _, ..] if name == "peer-cli" => drop(words.remove(1)),
@@ -56,6 +56,11 @@ pub fn as_meant(program: &clap::Command, words: impl IntoIterator<Item = OsStrin
             _ => return words,
         }
     }
+}
+
+/// Whether a command takes a ticket.
+fn takes_ticket(command: &OsString) -> bool {
+    ["get", "add", "ls", "inspect", "doctor", "gateway"].iter().any(|taking| command == taking)
 }
 
 /// What to type instead, if that is clear.
@@ -183,6 +188,19 @@ fn quoted_on(word: &str, windows: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pasted_line_is_taken_behind_all_that_take_a_ticket() {
+        let meant = |line: &str| {
+            let words = as_meant(&clap::Command::new("peer-cli"), line.split(' ').map(OsString::from));
+            words.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+        };
+        for command in ["get", "add", "ls", "inspect", "doctor", "gateway"] {
+            assert_eq!(meant(&format!("peer-cli {command} peer-cli get p2p2")), format!("peer-cli {command} p2p2"));
+        }
+        assert_eq!(meant("peer-cli peer-cli get p2p2"), "peer-cli get p2p2");
+        assert_eq!(meant("peer-cli share peer-cli get"), "peer-cli share peer-cli get", "files may be called so");
+    }
 
     #[test]
     fn words_are_quoted_as_the_shell_at_hand_reads_them() {

@@ -1,8 +1,9 @@
 //! What counts as part of a content that is shared, and what never does.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::Args;
+use peer::ScanOptions;
 
 use crate::flags::peer::PeerArguments;
 
@@ -17,10 +18,17 @@ pub struct LinkArguments {
     pub follow_links: bool,
 }
 
-/// Where this process keeps files of its own: none of them is ever shared.
-pub fn own_files(arguments: &PeerArguments) -> Vec<PathBuf> {
+impl LinkArguments {
+    /// What is part of a content that this process shares.
+    pub fn scan(&self, arguments: &PeerArguments) -> ScanOptions {
+        scan(arguments).follow_links(self.follow_links)
+    }
+}
+
+/// The same where links are not followed. Nothing is ever shared of what this process keeps of its own.
+pub fn scan(arguments: &PeerArguments) -> ScanOptions {
     let named = [&arguments.identity, &arguments.key, &arguments.cert].into_iter().flatten();
     let folders = [arguments.certs(), arguments.hashes()].map(Path::to_owned);
-    let all = folders.into_iter().chain(arguments.own.all.iter().cloned());
-    all.chain(named.cloned()).chain(settings::log_file()).collect()
+    let own = folders.into_iter().chain(named.cloned()).chain(settings::log_file());
+    ScanOptions::new().own(own).own_folders(&arguments.own.all)
 }

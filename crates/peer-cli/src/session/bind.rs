@@ -7,14 +7,14 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use peer::{Node, NodeBuilder, ScanOptions};
+use peer::{Node, NodeBuilder};
 use protocol::PeerId;
 use transport::{
     Certs, Config, Identity, IdentityError, SharedPort, Transport, TransportError, Trust, peer_id_of_certificate_pem,
 };
 
 use crate::error::{ExitCode, Failure, RAISE_LIMIT};
-use crate::flags::links::own_files;
+use crate::flags::links;
 use crate::flags::peer::PeerArguments;
 
 /// Port of a tracker unless another is asked for.
@@ -97,7 +97,7 @@ fn node(arguments: &PeerArguments, transport: Arc<dyn Transport>) -> NodeBuilder
         .storage(arguments.storage.backend())
         .hashes(arguments.hashes())
         .manifests_by_place(arguments.own.by_place)
-        .scan(ScanOptions::new().own(own_files(arguments)))
+        .scan(links::scan(arguments))
         .up_rate(arguments.up_rate)
         .down_rate(arguments.down_rate)
         .budget(arguments.budget)

@@ -17,7 +17,6 @@ use crate::session::connect::{self, NamedBy};
 use crate::session::lan::knowing_codes;
 use crate::session::notice::DelayedNotice;
 use crate::session::patience::Patience;
-use crate::session::place::is_public;
 use crate::session::{resolve, trust};
 
 /// Where a code may be offered.
@@ -37,7 +36,8 @@ const TRIES: usize = 10;
 const TRY_AGAIN: Duration = Duration::from_millis(500);
 
 /// The trackers at a host or at several, or else those of sharers on this network, likeliest first. Those are also asked where nobody answers
-/// at the only host that is named, if that is a public address.
+/// that was named: that may stand in the settings, and few routers lead back into their own network who asks there for their public address,
+/// as the sharer's line has it.
 pub async fn places(
     code: &Code,
     named: Option<Vec<NamedTracker>>,
@@ -59,16 +59,26 @@ pub async fn places(
         }
         return Ok(Places { places, named_by: NamedBy::Lan, silent: None });
     };
+    let first = named.first().map(|NamedTracker { host, port }| format!("{host}:{port}"));
+    match (at_named(named, arguments, patience, tell).await, lan) {
+        (Err(failure), Some(lan)) if trust::is_silence(&failure) => match knowing_codes(lan, arguments).await {
+            Ok(places) if !places.is_empty() => Ok(Places { places, named_by: NamedBy::Lan, silent: first }),
+            _ => Err(failure),
+        },
+        (found, _) => found,
+    }
+}
+
+/// The trackers at the hosts that were named.
+async fn at_named(
+    named: Vec<NamedTracker>,
+    arguments: &PeerArguments,
+    patience: Patience,
+    tell: &dyn Fn(String),
+) -> Result<Places, Failure> {
     let flags = |places| Places { places, named_by: NamedBy::Flags, silent: None };
     if let [only] = &named[..] {
-        let found = trust::trackers_at(&only.host, only.port, arguments, NamedBy::Flags, patience, tell).await;
-        // Few routers lead back into their own network who asks there for their public address, as the sharer's line has it.
-        let is_outside = only.host.parse().is_ok_and(is_public);
-        let is_silent = || found.as_ref().is_err_and(trust::is_silence);
-        let Some(lan) = lan.filter(|_| is_outside && is_silent()) else { return found.map(flags) };
-        let places = knowing_codes(lan, arguments).await?;
-        let silent = Some(format!("{}:{}", only.host, only.port));
-        return if places.is_empty() { found.map(flags) } else { Ok(Places { silent, ..flags(places) }) };
+        return trust::trackers_at(&only.host, only.port, arguments, NamedBy::Flags, patience, tell).await.map(flags);
     }
     if !arguments.tracker_id.is_empty() {
         let trusted = named::with_ids(named, &arguments.tracker_id)?;
@@ -97,55 +107,92 @@ pub async fn places(
     }
 }
 
-/// The ticket that a code stands for, and where it was had. A place that knows no such number is no guess: the next is asked.
+/// Why no place has given the ticket.
+struct Refusals {
+    last: RedeemError,
+    /// Places that have had a guess at the code.
+    wrong: usize,
+    /// One that did not answer, where others were asked.
+    silent: Option<String>,
+}
+
+/// The ticket that a code stands for, and where it was had. Where none of the trackers that were named has had a guess at it, sharers on this
+/// network are asked: the tracker may stand in the settings, and the sharer have its own.
 pub async fn redeem(
     node: &Node,
     Places { places, named_by, silent }: &Places,
+    near: Option<(&Lan, &PeerArguments)>,
     code: &Code,
     patience: Patience,
     tell: &dyn Fn(String),
 ) -> Result<(Ticket, TrackerAddress), Failure> {
-    let mut failure = RedeemError::NoMailbox;
-    let (mut wrong, mut silent) = (0, silent.clone());
     let mut notice = DelayedNotice::new(tell, "The sharer of the code has not answered yet.".to_owned());
-    for place in places {
-        match redeem_at(node, place, code, patience, &mut notice).await {
-            Ok(ticket) => return Ok((ticket, place.clone())),
-            Err(error) => failure = error,
-        }
-        // Where a name leads to several trackers, another one may have been meant. One that does not answer is none.
-        let each = place.each();
-        if failure == RedeemError::NoMailbox && each.len() > 1 {
-            for place in each {
-                match redeem_at(node, &place, code, patience, &mut notice).await {
-                    Ok(ticket) => return Ok((ticket, place)),
-                    Err(RedeemError::NoMailbox | RedeemError::Tracker(_)) => {}
-                    Err(error) => {
-                        // It may be the same tracker at another address: that is one guess.
-                        failure = error;
-                        break;
-                    }
-                }
-            }
-        }
-        if places.len() > 1 && matches!(failure, RedeemError::Tracker(_)) {
-            silent.get_or_insert_with(|| place.place());
-        }
-        // On the local network, another sharer may have the same number; each that answers has had a guess at the code.
-        wrong += usize::from(matches!(failure, RedeemError::Wrong | RedeemError::Unanswered));
-        if wrong >= WRONG {
-            break;
+    let mut refusals = match redeem_at_one_of(node, places, code, patience, &mut notice).await {
+        Ok(redeemed) => return Ok(redeemed),
+        Err(refusals) => refusals,
+    };
+    let may_be_near = *named_by == NamedBy::Flags && refusals.wrong == 0 && refusals.last != RedeemError::Busy;
+    if let Some((lan, arguments)) = near.filter(|_| may_be_near)
+        && let Ok(near) = knowing_codes(lan, arguments).await
+    {
+        match redeem_at_one_of(node, &near, code, patience, &mut notice).await {
+            Ok(redeemed) => return Ok(redeemed),
+            Err(near) if near.wrong > 0 => refusals = near,
+            Err(_) => {}
         }
     }
-    if let Some(place) = silent.filter(|_| wrong == 0 && *named_by == NamedBy::Flags) {
+    let Refusals { last, wrong, silent: not_answering } = refusals;
+    let not_answering = not_answering.filter(|_| *named_by == NamedBy::Flags);
+    if let Some(place) = silent.clone().or(not_answering).filter(|_| wrong == 0) {
         let sentence = format!(
             "no tracker that answers knows that code, and the one at {place} does not answer: it may be offered there. Try again \
              later, or ask for the ticket"
         );
         return Err(Failure::new(ExitCode::TrackerUnreachable, printable(&sentence)));
     }
-    let is_known = wrong == 0 || failure == RedeemError::Unanswered;
-    Err(refused(if is_known { &failure } else { &RedeemError::Wrong }, *named_by, places))
+    let is_known = wrong == 0 || last == RedeemError::Unanswered;
+    Err(refused(if is_known { &last } else { &RedeemError::Wrong }, *named_by, places))
+}
+
+/// The ticket from the first place that gives it. A place that knows no such number is no guess: the next is asked.
+async fn redeem_at_one_of(
+    node: &Node,
+    places: &[TrackerAddress],
+    code: &Code,
+    patience: Patience,
+    notice: &mut DelayedNotice<'_>,
+) -> Result<(Ticket, TrackerAddress), Refusals> {
+    let (mut last, mut wrong, mut silent) = (RedeemError::NoMailbox, 0, None);
+    for place in places {
+        match redeem_at(node, place, code, patience, notice).await {
+            Ok(ticket) => return Ok((ticket, place.clone())),
+            Err(error) => last = error,
+        }
+        // Where a name leads to several trackers, another one may have been meant. One that does not answer is none.
+        let each = place.each();
+        if last == RedeemError::NoMailbox && each.len() > 1 {
+            for place in each {
+                match redeem_at(node, &place, code, patience, notice).await {
+                    Ok(ticket) => return Ok((ticket, place)),
+                    Err(RedeemError::NoMailbox | RedeemError::Tracker(_)) => {}
+                    Err(error) => {
+                        // It may be the same tracker at another address: that is one guess.
+                        last = error;
+                        break;
+                    }
+                }
+            }
+        }
+        if places.len() > 1 && matches!(last, RedeemError::Tracker(_)) {
+            silent.get_or_insert_with(|| place.place());
+        }
+        // On the local network, another sharer may have the same number; each that answers has had a guess at the code.
+        wrong += usize::from(matches!(last, RedeemError::Wrong | RedeemError::Unanswered));
+        if wrong >= WRONG {
+            break;
+        }
+    }
+    Err(Refusals { last, wrong, silent })
 }
 
 /// Tries a few times where somebody is busy.

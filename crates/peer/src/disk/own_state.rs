@@ -3,7 +3,7 @@
 //!
 //! It is recognised by what it is rather than by where it lies, since folders are renamed and other peers of this machine have
 //! theirs: a private key by its bytes, a download that is being built by the lock beside it, a manifest by its first
-//! bytes and what lies around it. What this process uses is known by its place as well.
+//! bytes and what lies around it, the state of a daemon by its name and first bytes. What this process uses is known by its place as well.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -36,10 +36,17 @@ const PROBES: [&str; 4] = [".p2p-names-", ".p2p-doctor-", ".p2p-rename-", ".p2p-
 /// The folder of a download that goes to standard output, and what lies in it while it is in use.
 const PIPED: [&str; 2] = ["p2p-fileshare-", "in-use"];
 
+/// The state of a daemon, in which the tickets of everything stand that it shares and downloads, and how it begins; and its lock.
+const DAEMON_STATE: &str = "daemon.json";
+const DAEMON_STATE_MAGIC: &[u8] = br#"{"v":"#;
+const DAEMON_LOCK: &str = "daemon.lock";
+
 /// What this process uses, and how to tell what others do.
 pub(crate) struct OwnState {
     /// Files and folders, by their canonical paths.
     used: Vec<PathBuf>,
+    /// Folders in which nothing else lies, likewise.
+    folders: Vec<PathBuf>,
     /// Where this process writes its output to.
     outputs: Vec<FileId>,
     /// Folders that were looked at, and whether they are for manifests.
@@ -55,13 +62,10 @@ pub(crate) struct Candidate<'a> {
 }
 
 impl OwnState {
-    /// The state of this process is in these files and folders, as far as they are there.
-    pub(crate) fn of(used: &[PathBuf]) -> Self {
-        OwnState {
-            used: used.iter().filter_map(|path| atomic_file::real_path(path).ok()).collect(),
-            outputs: outputs(),
-            keeps: RefCell::default(),
-        }
+    /// The state of this process is in these files and folders, as far as they are there, and in folders in which nothing else lies.
+    pub(crate) fn of(used: &[PathBuf], folders: &[PathBuf]) -> Self {
+        let real = |paths: &[PathBuf]| paths.iter().filter_map(|path| atomic_file::real_path(path).ok()).collect();
+        OwnState { used: real(used), folders: real(folders), outputs: outputs(), keeps: RefCell::default() }
     }
 
     /// Whether this process keeps its state in this very folder.
@@ -84,7 +88,8 @@ impl OwnState {
         }
         if metadata.is_dir() {
             let [piped, in_use] = PIPED;
-            let own = name.starts_with(piped) && at.join(in_use).is_file();
+            let own =
+                (name.starts_with(piped) && at.join(in_use).is_file()) || self.folders.iter().any(|own| own == real);
             return Ok(own.then_some(LeftOutReason::OwnState));
         }
         if holds_key(at, metadata.len())? {
@@ -92,6 +97,7 @@ impl OwnState {
         }
         let own = self.is_used(real)
             || atomic_file::is_beside(name)
+            || is_of_daemon(at, name)?
             || self.is_output(at, metadata)
             || self.is_manifest(at, real, name, metadata.len())?
             || self.is_certificate(at, real, name, metadata.len())?;
@@ -145,6 +151,12 @@ impl OwnState {
         let has_key = fs::metadata(&key).is_ok_and(|found| found.is_file() && holds_key(found.len()));
         Ok(has_key || (SWARM.contains(&name) && real.parent().is_some_and(|folder| self.is_used(folder))))
     }
+}
+
+/// Whether it is the state of a daemon, or the lock beside it.
+fn is_of_daemon(at: &Path, name: &str) -> io::Result<bool> {
+    let is_called_so = [DAEMON_STATE, DAEMON_LOCK].contains(&name);
+    Ok(is_called_so && begins_with(&at.with_file_name(DAEMON_STATE), DAEMON_STATE_MAGIC)?)
 }
 
 /// Whether it is something that a download keeps beside its target: a lock stays as long as what it is for, and other programs have locks,
@@ -327,7 +339,7 @@ mod tests {
         fs::write(&file, "bytes").unwrap();
         fs::create_dir(&at).unwrap();
         let metadata = fs::metadata(&file).unwrap();
-        let why = |at: &Path| OwnState::of(&[]).why(&Candidate { at, real: at, metadata: &metadata });
+        let why = |at: &Path| OwnState::of(&[], &[]).why(&Candidate { at, real: at, metadata: &metadata });
         assert!(why(&at).is_err());
         assert_eq!(why(&file).unwrap(), None);
         fs::remove_file(&file).unwrap();
@@ -344,7 +356,7 @@ mod tests {
         fs::write(root.join("file"), "bytes").unwrap();
         std::os::unix::fs::symlink("../certs/tracker.key", root.join("innocent")).unwrap();
         std::os::unix::fs::symlink("../certs", root.join("tree")).unwrap();
-        let found = Scan::of(&root, &ScanOptions { follow_links: true, own: Vec::new() }).unwrap();
+        let found = Scan::of(&root, &ScanOptions { follow_links: true, ..ScanOptions::default() }).unwrap();
         assert_eq!(paths(&found), ["file"]);
         assert!(Scan::of(&root.join("innocent"), &ScanOptions::default()).is_err());
     }
@@ -392,6 +404,37 @@ mod tests {
         assert_eq!(paths(&scan(&root, &[])), ["main.c", "run.log"]);
         fs::rename(&hashes, root.join("kept")).unwrap();
         assert_eq!(paths(&scan(&root, &[])), ["main.c", "run.log"]);
+    }
+
+    #[test]
+    fn the_state_of_a_daemon_is_left_out_and_what_is_only_called_so_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        for (place, state) in [("home/daemon", r#"{"v":1,"next":1,"contents":[]}"#), ("home/other", "{}")] {
+            let place = folder.path().join(place);
+            fs::create_dir_all(&place).unwrap();
+            fs::write(place.join("daemon.json"), state).unwrap();
+            fs::write(place.join("daemon.lock"), "").unwrap();
+        }
+        let root = folder.path().join("home");
+        let found = scan(&root, &[]);
+        assert_eq!(paths(&found), ["other/daemon.json", "other/daemon.lock"]);
+        assert_eq!(left_out(&found, &root), [("daemon".to_owned(), LeftOutReason::OwnState)]);
+        assert!(Scan::of(&root.join("daemon/daemon.json"), &ScanOptions::default()).is_err());
+    }
+
+    #[test]
+    fn a_folder_of_nothing_but_state_is_left_out_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("home");
+        for place in [".cache/ours/origins", ".cache/other"] {
+            fs::create_dir_all(root.join(place)).unwrap();
+            fs::write(root.join(place).join("part"), "bytes").unwrap();
+        }
+        let found = |own: &Path| Scan::of(&root, &ScanOptions::new().own_folders([own])).unwrap();
+        let without = found(&root.join(".cache/ours"));
+        assert_eq!(paths(&without), [".cache/other/part"]);
+        assert_eq!(left_out(&without, &root), [(".cache/ours".to_owned(), LeftOutReason::OwnState)]);
+        assert_eq!(paths(&found(&root.join(".cache/gone"))).len(), 2);
     }
 
     #[test]

@@ -35,8 +35,11 @@ use walk::Rules;
 pub struct ScanOptions {
     /// Whether links are followed that lead out of what is shared. Those that stay inside always are.
     pub follow_links: bool,
-    /// Files and folders that this process keeps its own state in: what of it lies in a folder that is shared is left out.
+    /// Files and folders that this process keeps its own state in: what of it lies in a folder that is shared is left out. Files of
+    /// others in such a folder are not.
     pub own: Vec<PathBuf>,
+    /// Folders of this process in which nothing else lies: with a folder around them, nothing of them is shared.
+    pub own_folders: Vec<PathBuf>,
 }
 
 impl ScanOptions {
@@ -55,6 +58,12 @@ impl ScanOptions {
     /// Files and folders that this process keeps its own state in, beside those that were named before.
     pub fn own(mut self, paths: impl IntoIterator<Item = impl Into<PathBuf>>) -> Self {
         self.own.extend(paths.into_iter().map(Into::into));
+        self
+    }
+
+    /// Folders of this process in which nothing else lies, beside those that were named before.
+    pub fn own_folders(mut self, folders: impl IntoIterator<Item = impl Into<PathBuf>>) -> Self {
+        self.own_folders.extend(folders.into_iter().map(Into::into));
         self
     }
 }
@@ -113,7 +122,7 @@ impl Scan {
     pub(crate) fn of(path: &Path, options: &ScanOptions) -> Result<Self, PeerError> {
         let scan = Self::of_anything(path)?;
         let real_root = real_path(path).map_err(|source| error_at(path, source))?;
-        let own = OwnState::of(&options.own);
+        let own = OwnState::of(&options.own, &options.own_folders);
         let metadata = fs::metadata(path).map_err(|source| error_at(path, source))?;
         // A link to a key is a key, whatever it is called.
         for at in [path, &real_root] {

@@ -118,8 +118,9 @@ impl Driver {
 
     /// A name leads elsewhere by now: to trackers that are new, and not to others any more.
     pub(super) fn resolved(&mut self, place: usize, found: &[SocketAddr]) {
-        if self.trackers.named.get(place).is_none() || (self.trackers.len() == 1 && !names::are_several(found)) {
-            // The client of the only one looks the name up itself when it is lost.
+        let are_several = self.around.as_ref().is_some_and(|around| around.several.load(Ordering::Relaxed));
+        if self.trackers.named.get(place).is_none() || (!are_several && !names::are_several(found)) {
+            // The client of the only one looks the name up itself when it is lost. One that is left of several does not.
             return;
         }
         self.trackers.leads_to.insert(place, found.to_vec());

@@ -95,6 +95,13 @@ impl Code {
         text.len() <= LONGEST && parts(text).is_some_and(|[_, first, second]| is_word(first) && is_word(second))
     }
 
+    /// Whether a text is two words of the list and nothing else, as a code without its number is: all of what is secret in one.
+    pub fn lacks_number(text: &str) -> bool {
+        let text = text.to_lowercase();
+        let &[first, second] = &words(&text)[..] else { return false };
+        [first, second].iter().all(|word| WORDS.binary_search(word).is_ok())
+    }
+
     /// How many words there are, for each of the two.
     pub const WORDS: usize = 1024;
 
@@ -149,11 +156,15 @@ impl Code {
 
 /// The number and the two words of a text that has nothing else, but for a pasted command.
 fn parts(text: &str) -> Option<[&str; 3]> {
+    let &[number, first, second] = &words(text)[..] else { return None };
+    number.bytes().all(|byte| byte.is_ascii_digit()).then_some([number, first, second])
+}
+
+/// What a text consists of behind a pasted command, without what stands between.
+fn words(text: &str) -> Vec<&str> {
     let parts = text.split(|c: char| !c.is_alphanumeric()).filter(|part| !part.is_empty());
     let command = ["peer", "cli", "exe", "get"];
-    let parts: Vec<_> = parts.skip_while(|part| command.contains(part)).collect();
-    let &[number, first, second] = &parts[..] else { return None };
-    number.bytes().all(|byte| byte.is_ascii_digit()).then_some([number, first, second])
+    parts.skip_while(|part| command.contains(part)).collect()
 }
 
 impl fmt::Display for Code {
@@ -264,6 +275,19 @@ mod tests {
             &"7-aardvark-zucchini ".repeat(20),
         ] {
             assert_eq!(Code::find(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn two_words_of_the_list_are_a_code_without_its_number() {
+        for noted in ["aardvark-zucchini", "Aardvark ZUCCHINI.", "peer-cli get aardvark-zucchini", "-aardvark-zucchini"]
+        {
+            assert!(Code::lacks_number(noted), "{noted}");
+        }
+        for other in
+            ["aardvark", "aardvark-bread", "7-aardvark-zucchini", "aardvark-zucchini.txt", "aardvark-zucchini-2", ""]
+        {
+            assert!(!Code::lacks_number(other), "{other}");
         }
     }
 

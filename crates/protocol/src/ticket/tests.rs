@@ -168,6 +168,8 @@ fn what_mails_and_chats_do_to_a_ticket_is_undone() {
             format!("Here it is:\n\n  {line}\n\nSee you, p2p fan"),
             format!("> {} \n> {}", &line[..50], &line[50..]),
             format!("p2p is how I send it: {text}, bye"),
+            format!("v{text}"),
+            format!("peer-cli get{text}"),
         ] {
             assert_eq!(pasted.parse(), Ok(ticket.clone()), "{pasted:?}");
             assert!(Ticket::is_meant(&pasted));
@@ -194,6 +196,7 @@ fn a_second_ticket_in_a_text_is_not_passed_over() {
                 assert_eq!(pasted.parse::<Ticket>(), Err(TicketError::Several(2)), "{pasted:?}");
                 assert!(Ticket::is_meant(&pasted));
             }
+            assert_eq!(format!("{one}{other}").parse::<Ticket>(), Err(TicketError::Several(2)));
             let three = format!("{one}{between}{other}{between}{third}");
             assert_eq!(three.parse::<Ticket>(), Err(TicketError::Several(3)), "{three:?}");
         }
@@ -306,6 +309,8 @@ fn only_what_looks_like_one_is_meant_as_one() {
         "my p2p notes and everything else that is worth keeping for a long time.txt",
         "p2pahead.tar.gz",
         "p2p-aead-notes",
+        "myp2paeadnotes",
+        "photosp2p22222222222222222222222222222222222222222222222222222222222222222222",
         "model.bin",
     ];
     for name in names {

@@ -51,8 +51,18 @@ impl Letters {
 
     /// Where something begins as a ticket does: the places of what stands behind the prefix.
     fn begins(&self) -> impl Iterator<Item = usize> + '_ {
-        let starts = (0..self.letters.len()).filter(|&at| self.after_gap[at]);
-        starts.filter(|&at| self.letters[at..].starts_with(PREFIX.as_bytes())).map(|at| at + PREFIX.len())
+        self.prefixes().filter(|&at| self.stands_apart(at))
+    }
+
+    /// The same, also where letters stand right before it.
+    fn prefixes(&self) -> impl Iterator<Item = usize> + '_ {
+        let starts = (0..self.letters.len()).filter(|&at| self.letters[at..].starts_with(PREFIX.as_bytes()));
+        starts.map(|at| at + PREFIX.len())
+    }
+
+    /// Whether something else than letters and digits stands before the prefix of what is there.
+    fn stands_apart(&self, at: usize) -> bool {
+        self.after_gap[at - PREFIX.len()]
     }
 
     /// How many characters from there on stand together.
@@ -128,7 +138,7 @@ pub(super) fn find<T: PartialEq>(
     let mut whole: Vec<(T, &[u8])> = Vec::new();
     let mut damaged = Vec::new();
     let mut end = 0;
-    for at in letters.begins() {
+    for at in letters.prefixes() {
         // A ticket may be broken where it has the letters of the prefix.
         if at < end {
             continue;
@@ -145,7 +155,8 @@ pub(super) fn find<T: PartialEq>(
             }
             Err(error) => error,
         };
-        if letters.is_meant(at) {
+        // What stands right before a whole one was typed by mistake. Within a word, anything else is a part of that.
+        if letters.stands_apart(at) && letters.is_meant(at) {
             damaged.push((at, error));
         }
     }

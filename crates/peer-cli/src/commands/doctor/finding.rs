@@ -48,6 +48,14 @@ impl Finding {
         Finding { name, verdict: Verdict::Skipped, found: found.into(), advice: String::new() }
     }
 
+    /// The same where something else takes its place: something is lost at most.
+    pub(super) fn that_others_make_up_for(self) -> Self {
+        match self.verdict {
+            Verdict::Bad(_) => Finding { verdict: Verdict::Poor, ..self },
+            _ => self,
+        }
+    }
+
     pub(super) fn status(&self) -> &'static str {
         match self.verdict {
             Verdict::Good => "good",

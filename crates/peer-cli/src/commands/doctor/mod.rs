@@ -100,7 +100,7 @@ async fn look(arguments: DoctorArguments) -> Result<(), Failure> {
     match trackers(&arguments, ticket.as_ref()).await {
         Ok(trackers) if !trackers.is_empty() => {
             let several = trackers.len() > 1;
-            let mut reached = Vec::new();
+            let (mut reached, mut lost) = (Vec::new(), Vec::new());
             for named in &trackers {
                 let (each, mut silent, known) = (named.each(), Vec::new(), reached.len());
                 let apart = several || each.len() > 1;
@@ -118,15 +118,20 @@ async fn look(arguments: DoctorArguments) -> Result<(), Failure> {
                 // Of a name, one address that leads to it is enough.
                 let is_reached = reached.len() > known;
                 for (place, way) in silent {
-                    say(match is_reached {
-                        true => vec![Finding::skipped(
+                    match is_reached {
+                        true => say(vec![Finding::skipped(
                             "tracker",
                             format!("its name also resolves to {place}, where nothing answers"),
-                        )],
-                        false => way.collect(),
-                    })?;
+                        )])?,
+                        false => lost.extend(way),
+                    }
                 }
             }
+            // One that lives is enough.
+            say(match reached.is_empty() {
+                true => lost,
+                false => lost.into_iter().map(Finding::that_others_make_up_for).collect(),
+            })?;
             if !reached.is_empty() {
                 say(peers::ways_to_peers(&arguments.query, reached, ticket.as_ref()).await)?;
             }

@@ -84,7 +84,8 @@ impl Search<'_> {
         let named = given.map(|given| named::trackers(given, port)).transpose()?;
         let places = rendezvous::places(&code, named, lan, &arguments.peer, patience, tell).await?;
         session.connects();
-        let (ticket, place) = rendezvous::redeem(&session.node, &places, &code, patience, tell).await?;
+        let near = lan.map(|lan| (lan, &arguments.peer));
+        let (ticket, place) = rendezvous::redeem(&session.node, &places, near, &code, patience, tell).await?;
         session.redeemed(&ticket);
         session.of_ticket(&ticket);
         let ahead = Ahead::of_ticket(&ticket);

@@ -86,6 +86,11 @@ pub(super) fn asked(arguments: &GetArguments) -> Result<Asked, Failure> {
         Some(Err(error)) => return usage(format!("{error} For a file of that name, give -f before it")),
         None => {}
     }
+    if Code::lacks_number(&line) && !arguments.as_name {
+        let sentence = "these are the words of a code, and a code begins with a number: give that, too. For a file of that name, \
+                        give -f before it";
+        return usage(sentence.to_owned());
+    }
     // Nor is a line sent that has one.
     let codes = parts(&line).filter(|part| part.len() < line.trim().len() && is_code(part));
     let codes: BTreeSet<String> = codes.map(str::to_lowercase).collect();

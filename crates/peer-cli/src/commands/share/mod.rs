@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use clap::Args;
 use lan::Offers;
-use peer::{ScanOptions, Shares};
+use peer::Shares;
 
 use crate::error::{ExitCode, Failure};
 use crate::features::Feature;
@@ -19,7 +19,7 @@ use crate::flags::cut::Cut;
 use crate::flags::durations::duration;
 use crate::flags::end::End;
 use crate::flags::gateway::GatewayArguments;
-use crate::flags::links::{LinkArguments, own_files};
+use crate::flags::links::LinkArguments;
 use crate::flags::named;
 use crate::flags::origins::{self, CacheArguments, OriginArguments};
 use crate::flags::paths::{must_be_readable, must_exist};
@@ -177,7 +177,7 @@ pub async fn run(mut arguments: ShareArguments) -> Result<(), Failure> {
     settle(&mut arguments).await?;
     let face = prompt::start(&arguments.peer, OutputStream::Output, prompt::CommandSource::Terminal, End::AtWill);
     // `share` downloads nothing, so the output folder needs no protection from being shared.
-    let scan = ScanOptions::new().follow_links(arguments.links.follow_links).own(own_files(&arguments.peer));
+    let scan = arguments.links.scan(&arguments.peer);
     let lan = network::start(&arguments.peer, ByDefault::On);
     let shares = Arc::<Shares>::default();
     shares.expect_more(true);
