@@ -49,6 +49,8 @@ pub(crate) struct Content {
     pub(crate) busy: Duration,
     /// When a piece was last stored.
     pub(crate) grew: Duration,
+    /// When somebody near was first seen to have what could be taken, since a piece was last stored.
+    pub(crate) withheld: Option<Duration>,
     /// When a proven peer of another site last sent something of it.
     pub(crate) far_heard: Duration,
     /// Where it can be read beside peers.
@@ -87,6 +89,7 @@ impl Content {
             newest: 0,
             busy: Duration::ZERO,
             grew: Duration::ZERO,
+            withheld: None,
             far_heard: Duration::ZERO,
             origin: None,
             geometry,

@@ -38,8 +38,6 @@ pub(crate) struct Participation {
     pub(super) granted: Granted,
     /// When it last said that it has something new.
     pub(crate) grew: Duration,
-    /// While nothing comes to us: since when it has been seen to have what we could take.
-    pub(crate) withholds: Option<Duration>,
     /// Its turn among all who ever took part, and the last turn of those that it was told of: a list of whom it knows
     /// would be the largest thing that an engine keeps.
     pub(crate) joined: u64,

@@ -3,7 +3,7 @@
 //! A site, and what somebody there has, is what strangers say. Whom to believe how far is decided here: over a thin link each piece that
 //! is not believed to come crosses twice, and each one that is believed and never comes is waited for in vain.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use protocol::{ContentId, PieceSet};
@@ -22,7 +22,7 @@ const MOST_COMING: u64 = 8 << 20;
 const AMENDS: u64 = 1 << 20;
 /// After a stranger was wrong, all strangers are believed only at first. This lasts so long.
 const DECEIVED: Duration = Duration::from_secs(600);
-/// While nothing comes for `QUIET`, who near has something open for at least `WITHHELD` does not give it: one that has just got it would.
+/// While nothing comes for `QUIET`, what somebody near has had for `WITHHELD` is not given: who has just got it would.
 const QUIET: Duration = Duration::from_secs(1);
 const WITHHELD: Duration = Duration::from_secs(3);
 /// The longest wait for the next piece while far peers send.
@@ -129,10 +129,11 @@ impl Engine {
     /// Stops believing strangers of this site if far peers have pieces that we lack: nothing is under way, so strangers must have
     /// claimed them all.
     pub(crate) fn doubt_strangers(&mut self, id: ContentId) {
-        let Some(content) = self.contents.get(&id) else { return };
+        let far = |state: &Connection| self.is_far(state) && self.may_ask(state) && state.takes_part_in(&id);
+        let Some(content) = self.contents.get(&id).filter(|_| self.conns.values().any(far)) else { return };
         let open = content.open();
         let has_any = |state: &Connection| state.participation(&id).is_some_and(|theirs| theirs.has_any(&open));
-        if !self.conns.values().any(|state| self.is_far(state) && self.may_ask(state) && has_any(state)) {
+        if !self.conns.values().any(|state| far(state) && has_any(state)) {
             return;
         }
         for state in self.conns.values_mut().filter(|state| state.peer.site == self.site && !state.was_of_use()) {
@@ -146,7 +147,7 @@ impl Engine {
     pub(crate) fn doubt_sites(&mut self) {
         let now = self.now;
         let starves = |grew: Duration| now.saturating_sub(grew) >= STARVING;
-        self.note_who_withholds();
+        let withheld = self.withheld();
         let mut sites: BTreeMap<String, u64> = BTreeMap::new();
         if !self.site.is_empty() && self.contents.values().any(|content| content.wanted && self.starves(content)) {
             sites.insert(self.site.clone(), u64::MAX);
@@ -168,13 +169,9 @@ impl Engine {
             }
             // A peer that sends at the moment keeps nobody waiting.
             let sends = !state.download.is_idle() && !starves(state.download.heard);
-            let withholds = |content: &Content, theirs: &Participation| {
-                let since = theirs.withholds.filter(|&since| content.wanted && since >= content.grew);
-                since.is_some_and(|since| now.saturating_sub(since) >= WITHHELD)
-            };
             let claims = |(id, theirs): (&ContentId, &Participation)| match state.peer.site == self.site {
-                // What only comes to it, or came a moment ago, nobody could have had from it.
-                true => self.contents.get(id).is_some_and(|content| withholds(content, theirs)),
+                // What only comes to it nobody could have had from it.
+                true => withheld.get(id).is_some_and(|open| theirs.has_any(open)),
                 false => !theirs.takes || !starves(theirs.grew),
             };
             if sends || !state.participations.iter().any(claims) {
@@ -192,21 +189,32 @@ impl Engine {
         }
     }
 
-    /// Notes who near has what we could take, while nothing comes.
-    fn note_who_withholds(&mut self) {
+    /// What peers near could have given by now, while nothing came: somebody has had such pieces for long enough. That is noted by content, and
+    /// not by peer: who leaves and comes again, or takes turns with others, has not just got them.
+    fn withheld(&mut self) -> BTreeMap<ContentId, PieceSet> {
+        let mut withheld = BTreeMap::new();
         if self.site.is_empty() {
-            return;
+            return withheld;
         }
         let now = self.now;
-        let is_quiet = |content: &&Content| content.wanted && now.saturating_sub(content.grew) >= QUIET;
-        let mut open: BTreeMap<ContentId, PieceSet> = BTreeMap::new();
-        for state in self.conns.values_mut().filter(|state| state.peer.site == self.site) {
-            for (id, theirs) in &mut state.participations {
-                let Some(content) = self.contents.get(id).filter(is_quiet) else { continue };
-                let open = open.entry(*id).or_insert_with(|| content.open());
-                let since = theirs.withholds.filter(|&since| since >= content.grew);
-                theirs.withholds = theirs.has_any(open).then(|| since.unwrap_or(now));
+        let is_quiet = |content: &&mut Content| content.wanted && now.saturating_sub(content.grew) >= QUIET;
+        let near: Vec<&Connection> = self.conns.values().filter(|state| state.peer.site == self.site).collect();
+        let ids: BTreeSet<ContentId> = near.iter().flat_map(|state| state.participations.keys().copied()).collect();
+        for id in ids {
+            let Some(content) = self.contents.get_mut(&id).filter(is_quiet) else { continue };
+            let has_more = |theirs: &Participation| theirs.have.count_without(&content.have) > 0;
+            if !near.iter().any(|state| state.participation(&id).is_some_and(has_more)) {
+                continue;
+            }
+            let open = content.open();
+            let has_any = |state: &&Connection| state.participation(&id).is_some_and(|theirs| theirs.has_any(&open));
+            if content.withheld.is_none_or(|since| since < content.grew) {
+                content.withheld = near.iter().any(has_any).then_some(now);
+            }
+            if content.withheld.is_some_and(|since| now.saturating_sub(since) >= WITHHELD) {
+                withheld.insert(id, open);
             }
         }
+        withheld
     }
 }
