@@ -126,6 +126,21 @@ impl PieceSet {
         }
     }
 
+    /// Puts all pieces of a set of the same length in; nothing of a set of another: 64 pieces at a time.
+    pub fn insert_all(&mut self, other: &PieceSet) {
+        if self.len == other.len {
+            self.words.iter_mut().zip(&other.words).for_each(|(word, other)| *word |= other);
+            self.count = self.words.iter().map(|word| word.count_ones()).sum();
+        }
+    }
+
+    /// Takes out what is not in another set: 64 pieces at a time.
+    pub fn keep_only(&mut self, other: &PieceSet) {
+        let others = other.words.iter().copied().chain(std::iter::repeat(0));
+        self.words.iter_mut().zip(others).for_each(|(word, other)| *word &= other);
+        self.count = self.words.iter().map(|word| word.count_ones()).sum();
+    }
+
     /// Changes how many pieces there are; pieces past the new end leave the set.
     pub fn resize(&mut self, len: u32) {
         for piece in len..self.len {

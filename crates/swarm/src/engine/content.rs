@@ -49,8 +49,8 @@ pub(crate) struct Content {
     pub(crate) busy: Duration,
     /// When a piece was last stored.
     pub(crate) grew: Duration,
-    /// When somebody near was first seen to have what could be taken, since a piece was last stored.
-    pub(crate) withheld: Option<Duration>,
+    /// While nothing is stored: what peers near were seen to have that could be taken, and when.
+    pub(crate) withheld: Option<(Duration, PieceSet)>,
     /// When a proven peer of another site last sent something of it.
     pub(crate) far_heard: Duration,
     /// Where it can be read beside peers.

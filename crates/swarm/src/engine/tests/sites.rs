@@ -287,26 +287,47 @@ fn who_has_what_a_far_peer_was_asked_for_is_not_doubted() {
 fn who_has_got_something_a_moment_ago_is_not_doubted_and_who_keeps_it_is() {
     let mut lacking = Lacking::new();
     lacking.meet(1, "here", 0, 0, None);
-    // It is asked for nothing, as if it were busy.
+    lacking.meet(2, "here", 1, 0, None);
+    // Strangers without a piece are asked for nothing, and nobody else is here.
     lacking.engine.conns.values_mut().for_each(|state| state.download.not_before = Duration::from_secs(60));
     lacking.wait(Duration::from_millis(4500));
     says_to_have(&mut lacking, 1, 50);
-    let doubt = |lacking: &Lacking| lacking.engine.conns[&1].conduct.doubt;
     lacking.wait(Duration::from_secs(1));
-    assert_eq!(doubt(&lacking), None);
-    lacking.wait(Duration::from_secs(4));
-    assert!(doubt(&lacking).is_some());
+    let doubt = |conn| lacking.engine.conns[&conn].conduct.doubt;
+    assert_eq!((doubt(1), doubt(2).is_some()), (None, true));
 }
 
 #[test]
 fn who_leaves_and_comes_again_has_not_just_got_what_it_has() {
-    let mut lacking = Lacking::new();
-    lacking.meet(1, "here", 1, 0, None);
-    for _ in 0..3 {
-        lacking.engine.conns.values_mut().for_each(|state| state.download.not_before = Duration::from_secs(60));
-        lacking.wait(Duration::from_secs(2));
-        lacking.tell(Event::Disconnected { conn: 1 });
+    for connects_anew in [false, true] {
+        let mut lacking = Lacking::new();
         lacking.meet(1, "here", 1, 0, None);
+        for _ in 0..2 {
+            lacking.engine.conns.values_mut().for_each(|state| state.download.not_before = Duration::from_secs(60));
+            lacking.wait(Duration::from_secs(2));
+            if connects_anew {
+                lacking.tell(Event::Disconnected { conn: 1 });
+                lacking.meet(1, "here", 1, 0, None);
+            } else {
+                let join = PeerMessage::Join { content: content(), pieces: Some(PIECES), wants: true };
+                for message in [PeerMessage::Withdraw { content: content() }, join] {
+                    lacking.tell(Event::Message { conn: 1, message });
+                }
+                says_to_have(&mut lacking, 1, 0);
+            }
+        }
+        lacking.engine.conns.values_mut().for_each(|state| state.download.not_before = Duration::from_secs(60));
+        lacking.wait(Duration::from_millis(1500));
+        assert!(lacking.engine.conns[&1].conduct.doubt.is_some(), "{connects_anew}");
     }
-    assert!(lacking.engine.deceived.is_some());
+}
+
+#[test]
+fn what_somebody_near_skips_is_taken_from_afar() {
+    let mut lacking = Lacking::new();
+    lacking.meet(1, "here", 0, 0, None);
+    let runs = vec![PieceRange { first: 0, count: PIECES }];
+    lacking.tell(Event::Message { conn: 1, message: PeerMessage::Skip { content: content(), runs } });
+    lacking.meet(2, "there", PIECES, 0, Some(3));
+    assert_eq!(lacking.asked(), [(2, 3)]);
 }

@@ -3,7 +3,7 @@
 //! A site, and what somebody there has, is what strangers say. Whom to believe how far is decided here: over a thin link each piece that
 //! is not believed to come crosses twice, and each one that is believed and never comes is waited for in vain.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use protocol::{ContentId, PieceSet};
@@ -22,9 +22,11 @@ const MOST_COMING: u64 = 8 << 20;
 const AMENDS: u64 = 1 << 20;
 /// After a stranger was wrong, all strangers are believed only at first. This lasts so long.
 const DECEIVED: Duration = Duration::from_secs(600);
-/// While nothing comes for `QUIET`, what somebody near has had for `WITHHELD` is not given: who has just got it would.
+/// While nothing comes for `QUIET`, who near has something open for at least `WITHHELD` does not give it: one that has just got it would.
 const QUIET: Duration = Duration::from_secs(1);
 const WITHHELD: Duration = Duration::from_secs(3);
+/// It is noted again who has what after this time.
+const NOTED: Duration = Duration::from_secs(6);
 /// The longest wait for the next piece while far peers send.
 const LONG_STARVING: Duration = Duration::from_secs(30);
 
@@ -49,7 +51,8 @@ impl Word<'_> {
     /// Whether the peer has the piece, or will have it.
     pub(crate) fn gets(&self, piece: u32) -> bool {
         match self.belief {
-            Belief::All => self.theirs.gets(piece),
+            // What it skips it passes on to nobody.
+            Belief::All => self.theirs.have.contains(piece) || self.theirs.expects(piece),
             Belief::Coming => self.theirs.expects(piece),
         }
     }
@@ -133,7 +136,7 @@ impl Engine {
         let Some(content) = self.contents.get(&id).filter(|_| self.conns.values().any(far)) else { return };
         let open = content.open();
         let has_any = |state: &Connection| state.participation(&id).is_some_and(|theirs| theirs.has_any(&open));
-        if !self.conns.values().any(|state| far(state) && has_any(state)) {
+        if !self.conns.values().any(|state| self.is_far(state) && self.may_ask(state) && has_any(state)) {
             return;
         }
         for state in self.conns.values_mut().filter(|state| state.peer.site == self.site && !state.was_of_use()) {
@@ -147,7 +150,7 @@ impl Engine {
     pub(crate) fn doubt_sites(&mut self) {
         let now = self.now;
         let starves = |grew: Duration| now.saturating_sub(grew) >= STARVING;
-        let withheld = self.withheld();
+        self.note_what_is_withheld();
         let mut sites: BTreeMap<String, u64> = BTreeMap::new();
         if !self.site.is_empty() && self.contents.values().any(|content| content.wanted && self.starves(content)) {
             sites.insert(self.site.clone(), u64::MAX);
@@ -162,6 +165,7 @@ impl Engine {
         if sites.is_empty() {
             return;
         }
+        let withheld = if sites.contains_key(&self.site) { self.withheld() } else { BTreeMap::new() };
         for state in self.conns.values_mut() {
             let Some(&bytes) = sites.get(&state.peer.site) else { continue };
             if state.conduct.doubt >= Some(bytes) || state.travelled() > bytes {
@@ -170,8 +174,8 @@ impl Engine {
             // A peer that sends at the moment keeps nobody waiting.
             let sends = !state.download.is_idle() && !starves(state.download.heard);
             let claims = |(id, theirs): (&ContentId, &Participation)| match state.peer.site == self.site {
-                // What only comes to it nobody could have had from it.
-                true => withheld.get(id).is_some_and(|open| theirs.has_any(open)),
+                // What only comes to it, or came a moment ago, nobody could have had from it.
+                true => withheld.get(id).is_some_and(|pieces| theirs.has_any(pieces)),
                 false => !theirs.takes || !starves(theirs.grew),
             };
             if sends || !state.participations.iter().any(claims) {
@@ -189,32 +193,45 @@ impl Engine {
         }
     }
 
-    /// What peers near could have given by now, while nothing came: somebody has had such pieces for long enough. That is noted by content, and
-    /// not by peer: who leaves and comes again, or takes turns with others, has not just got them.
-    fn withheld(&mut self) -> BTreeMap<ContentId, PieceSet> {
-        let mut withheld = BTreeMap::new();
+    /// Notes what peers near have that we could take, while nothing comes: not who, since that would be new to whoever leaves and comes again.
+    fn note_what_is_withheld(&mut self) {
         if self.site.is_empty() {
-            return withheld;
+            return;
         }
         let now = self.now;
-        let is_quiet = |content: &&mut Content| content.wanted && now.saturating_sub(content.grew) >= QUIET;
-        let near: Vec<&Connection> = self.conns.values().filter(|state| state.peer.site == self.site).collect();
-        let ids: BTreeSet<ContentId> = near.iter().flat_map(|state| state.participations.keys().copied()).collect();
-        for id in ids {
-            let Some(content) = self.contents.get_mut(&id).filter(is_quiet) else { continue };
-            let has_more = |theirs: &Participation| theirs.have.count_without(&content.have) > 0;
-            if !near.iter().any(|state| state.participation(&id).is_some_and(has_more)) {
-                continue;
-            }
-            let open = content.open();
-            let has_any = |state: &&Connection| state.participation(&id).is_some_and(|theirs| theirs.has_any(&open));
-            if content.withheld.is_none_or(|since| since < content.grew) {
-                content.withheld = near.iter().any(has_any).then_some(now);
-            }
-            if content.withheld.is_some_and(|since| now.saturating_sub(since) >= WITHHELD) {
-                withheld.insert(id, open);
+        let is_due = |content: &&Content| {
+            let noted = content.withheld.as_ref().map(|&(at, _)| at).filter(|&at| at >= content.grew);
+            let again = noted.is_none_or(|at| now.saturating_sub(at) >= NOTED);
+            content.wanted && now.saturating_sub(content.grew) >= QUIET && again
+        };
+        let mut near: BTreeMap<ContentId, PieceSet> = BTreeMap::new();
+        for state in self.conns.values().filter(|state| state.peer.site == self.site) {
+            for (id, theirs) in &state.participations {
+                if let Some(content) = self.contents.get(id).filter(is_due) {
+                    near.entry(*id).or_insert_with(|| PieceSet::empty(content.have.len())).insert_all(&theirs.have);
+                }
             }
         }
-        withheld
+        for (id, mut pieces) in near {
+            if let Some(content) = self.contents.get_mut(&id) {
+                pieces.keep_only(&content.open());
+                content.withheld = Some((now, pieces));
+            }
+        }
+    }
+
+    /// What peers near have had for long of each content, and we could take.
+    fn withheld(&self) -> BTreeMap<ContentId, PieceSet> {
+        let contents = self.contents.iter().filter(|(_, content)| content.wanted);
+        let withheld = contents.filter_map(|(&id, content)| {
+            let (at, pieces) = content.withheld.as_ref()?;
+            let long = *at >= content.grew && self.now.saturating_sub(*at) >= WITHHELD && !pieces.is_empty();
+            long.then(|| {
+                let mut pieces = pieces.clone();
+                pieces.keep_only(&content.open());
+                (id, pieces)
+            })
+        });
+        withheld.collect()
     }
 }
