@@ -20,6 +20,12 @@ const ADDRESSES: usize = 4096;
 /// A peer that has not come back for so long has left.
 const GONE: Duration = Duration::from_secs(5);
 
+/// Whether somebody gets a content here, as far as has been seen. Of one that has it already some first pieces are on their way before it
+/// says so, and one that has come and gone in a moment may never say it.
+fn gets(taker: &Participant) -> bool {
+    taker.wanted && taker.sent > 0 && taker.have > 0
+}
+
 impl Session {
     /// Draws how everything stands.
     pub(super) fn draw(&self) {
@@ -80,7 +86,7 @@ impl Session {
         if let Some(entry) = self.state.borrow_mut().contents.get_mut(&content).filter(|entry| !entry.pending) {
             let (status, now) = (entry.status.borrow().clone(), Instant::now());
             let what = printable(&status.name);
-            for taker in status.participants.iter().filter(|taker| taker.wanted && taker.sent > 0) {
+            for taker in status.participants.iter().filter(|taker| gets(taker)) {
                 let who = called(taker, &status.participants);
                 let known = entry.takers.entry(taker.peer).or_default();
                 if taker.has_all {
@@ -112,7 +118,7 @@ impl Session {
             let status = entry.status.borrow();
             let told = |peer: &PeerId| entry.takers.get(peer).is_some_and(|taker| taker.said_all || taker.said_gone);
             let lacks = |taker: &&Participant| !told(&taker.peer) && !came_back(taker, &status.participants);
-            let takers = status.participants.iter().filter(|taker| taker.wanted && taker.sent > 0).filter(lacks);
+            let takers = status.participants.iter().filter(|taker| gets(taker)).filter(lacks);
             let what = printable(&status.name);
             said.extend(takers.map(|taker| part_words(&called(taker, &status.participants), &what, taker)));
         }
