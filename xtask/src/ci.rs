@@ -68,7 +68,7 @@ pub struct Arguments {
 const FUZZING: &str = "-max_total_time=10";
 
 /// Bytes that compilers for other platforms, Wine, and what is built with them take.
-const PLATFORMS_TAKE: u64 = 7 << 30;
+const PLATFORMS_TAKE: u64 = 5 << 30;
 
 /// What each crate may use of the others, by the names of their folders: ARCHITECTURE.md draws it. Chores and tests stand outside.
 const ARROWS: [(&str, &[&str]); 27] = [
