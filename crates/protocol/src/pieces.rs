@@ -126,7 +126,7 @@ impl PieceSet {
         }
     }
 
-    /// Puts all pieces of a set of the same length in; nothing of a set of another: 64 pieces at a time.
+    /// Adds all pieces of another set, 64 at a time. A set of another length adds nothing.
     pub fn insert_all(&mut self, other: &PieceSet) {
         if self.len == other.len {
             self.words.iter_mut().zip(&other.words).for_each(|(word, other)| *word |= other);
@@ -134,7 +134,7 @@ impl PieceSet {
         }
     }
 
-    /// Takes out what is not in another set: 64 pieces at a time.
+    /// Removes the pieces that are not in another set, 64 at a time.
     pub fn keep_only(&mut self, other: &PieceSet) {
         let others = other.words.iter().copied().chain(std::iter::repeat(0));
         self.words.iter_mut().zip(others).for_each(|(word, other)| *word &= other);

@@ -49,7 +49,7 @@ pub(crate) struct Content {
     pub(crate) busy: Duration,
     /// When a piece was last stored.
     pub(crate) grew: Duration,
-    /// While nothing is stored: what peers near were seen to have that could be taken, and when.
+    /// Noted while nothing is stored: when, and which open pieces peers near had then.
     pub(crate) withheld: Option<(Duration, PieceSet)>,
     /// When a proven peer of another site last sent something of it.
     pub(crate) far_heard: Duration,

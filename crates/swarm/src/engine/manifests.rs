@@ -180,7 +180,7 @@ impl Engine {
             // Those that are slow make room soon.
             return self.ask_for_manifests_by(now + PROMPT);
         }
-        // The one that was asked early is the first that says nothing.
+        // One that was asked early and has not answered was the first round.
         let first = if fetches.asked.is_empty() { 1 } else { MORE_OF_SILENT };
         let count = fetches.next.max(first).min(free);
         fetches.next = (count * more).min(most);

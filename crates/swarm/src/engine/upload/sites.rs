@@ -22,7 +22,8 @@ const MOST_COMING: u64 = 8 << 20;
 const AMENDS: u64 = 1 << 20;
 /// After a stranger was wrong, all strangers are believed only at first. This lasts so long.
 const DECEIVED: Duration = Duration::from_secs(600);
-/// While nothing comes for `QUIET`, who near has something open for at least `WITHHELD` does not give it: one that has just got it would.
+/// Once nothing has come for `QUIET`, it is noted which open pieces peers near have. A peer near that has one of them `WITHHELD` later does not
+/// give it.
 const QUIET: Duration = Duration::from_secs(1);
 const WITHHELD: Duration = Duration::from_secs(3);
 /// It is noted again who has what after this time.
@@ -136,7 +137,7 @@ impl Engine {
         let Some(content) = self.contents.get(&id).filter(|_| self.conns.values().any(far)) else { return };
         let open = content.open();
         let has_any = |state: &Connection| state.participation(&id).is_some_and(|theirs| theirs.has_any(&open));
-        if !self.conns.values().any(|state| self.is_far(state) && self.may_ask(state) && has_any(state)) {
+        if !self.conns.values().any(|state| far(state) && has_any(state)) {
             return;
         }
         for state in self.conns.values_mut().filter(|state| state.peer.site == self.site && !state.was_of_use()) {
@@ -193,7 +194,8 @@ impl Engine {
         }
     }
 
-    /// Notes what peers near have that we could take, while nothing comes: not who, since that would be new to whoever leaves and comes again.
+    /// Notes what peers near have that we could take, while nothing comes. It is noted by piece and not by peer: a peer that leaves and comes
+    /// again would count as one that has just got everything.
     fn note_what_is_withheld(&mut self) {
         if self.site.is_empty() {
             return;
