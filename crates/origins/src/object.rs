@@ -8,7 +8,7 @@ use futures_util::stream::BoxStream;
 
 use crate::OriginError;
 
-/// How many objects that are left out are named.
+/// Most objects that are named of those that are left out.
 const NAMED: usize = 5;
 
 /// The bytes of an answer, as they come.

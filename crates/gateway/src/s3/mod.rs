@@ -108,8 +108,8 @@ fn query_of(request: &RequestParts, may_be: fn(&str, &str) -> bool) -> Result<Ve
     if is_known { Ok(query) } else { Err(Refusal::Unknown) }
 }
 
-/// What clients add to any request: its own name, and the signature. That of version 2 says nothing here, but is no reason to refuse who
-/// need not sign.
+/// What clients add to any request: its own name, and the signature. A signature of version 2 is ignored: some clients add one even where
+/// none is needed.
 fn is_usual(name: &str) -> bool {
     matches!(name, "x-id" | "AWSAccessKeyId" | "Signature" | "Expires")
         || name.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("x-amz-"))
